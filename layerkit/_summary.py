@@ -1,0 +1,39 @@
+"""Tables of a model: as text, and as HTML for notebooks."""
+
+import html
+from collections.abc import Sequence
+
+Rows = Sequence[tuple[str, ...]]
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """Bring a repr to one line of at most ``width`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 3] + "..."
+
+
+def text_table(rows: Rows) -> str:
+    """Lay out a table whose first row is the head and whose last is the total."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    rule = tuple("-" * width for width in widths)
+    lines = [rows[0], rule, *rows[1:-1], rule, rows[-1]]
+    # Numbers to the right, as they are compared by their last digit.
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in lines
+    )
+
+
+def html_table(rows: Rows) -> str:
+    """Write the table as HTML; the names in it are the user's, so they are escaped."""
+    head, *body = [[html.escape(cell) for cell in row] for row in rows]
+    header = "".join(f"<th>{cell}</th>" for cell in head)
+    lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in body]
+    return "".join(
+        ["<table><thead><tr>", header, "</tr></thead><tbody>"]
+        + [f"<tr>{line}</tr>" for line in lines]
+        + ["</tbody></table>"]
+    )

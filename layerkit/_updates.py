@@ -1,0 +1,127 @@
+"""Updates of a model: each is made whole, or not at all.
+
+Before the optimizer's step, the loss and the gradient must be finite; a step that overflows is
+taken back; frozen parameters stay as they are; and Ctrl-C waits for the step's end.
+"""
+
+import math
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+import numpy as np
+
+from layerkit._validation import Array
+from layerkit.errors import NonFiniteError
+from layerkit.optimizers import Optimizer
+from layerkit.parameters import Parameter
+from layerkit.sequential import Sequential
+
+
+class Updates:
+    """Applies an optimizer to a model; a context in which SIGINT waits for whole updates.
+
+    SIGINT is taken over only where Python's own handler is in charge: in the main thread, and
+    if the program has not installed another.
+    """
+
+    def __init__(self, model: Sequential, optimizer: Optimizer) -> None:
+        self.model, self.optimizer = model, optimizer
+        # Below this, neither a sum of squared steps nor a parameter comes near overflow.
+        self._calm = float(np.finfo(model.dtype).max) * 1e-6
+        self._frozen: list[Parameter] = []
+        self._busy = self._interrupted = self._installed = False
+
+    def prepare(self) -> None:
+        """See which parameters are frozen; before the first update of an epoch."""
+        self._frozen = [p for p in self.model.parameters if not p.trainable]
+
+    def apply(self, loss: float, x: Array, place: Callable[[], str]) -> None:
+        """Make an update with the gradients that the model holds.
+
+        Parameters
+        ----------
+        loss : float
+            The batch's loss.
+        x : ndarray of shape (batch_size, *input_shape)
+            The batch's inputs, to find out where a number stops being finite.
+        place : callable
+            Gives the start of an error's message.
+
+        Raises
+        ------
+        NonFiniteError
+            If the loss, a gradient or the update is not finite; the model is unchanged then.
+        """
+        values, grads = self.model.vectors
+        rate = getattr(self.optimizer, "learning_rate", 1.0)
+        # One product tells whether all is finite and far from overflow; NaN makes it false.
+        calm = float(grads.dot(grads)) * rate * rate < self._calm and -math.inf < loss < math.inf
+        self._busy = True
+        try:
+            if calm and not self._frozen:
+                self.optimizer.step(values, grads)
+            else:
+                self._apply_carefully(loss, x, place)
+        finally:
+            self._busy = False
+            if self._interrupted:
+                self._interrupted = False
+                raise KeyboardInterrupt
+
+    def _apply_carefully(self, loss: float, x: Array, place: Callable[[], str]) -> None:
+        values, grads = self.model.vectors
+        if not (math.isfinite(loss) and np.isfinite(grads).all()):
+            self._refuse(loss, x, place)
+        before = values.copy()
+        frozen = [(parameter, parameter.value.copy()) for parameter in self._frozen]
+        for parameter, _ in frozen:
+            parameter.grad.fill(0)
+        self.optimizer.step(values, grads)
+        for parameter, value in frozen:
+            parameter.value = value
+        if not np.isfinite(values).all():
+            values[:] = before
+            raise NonFiniteError(
+                f"{place()} must lead to a finite update; got one that overflows. The parameters "
+                "are as they were before it: lower the learning rate."
+            )
+
+    def _refuse(self, loss: float, x: Array, place: Callable[[], str]) -> NoReturn:
+        raise NonFiniteError(
+            f"{place()} and its gradient must be finite; got a loss of {loss:g}, with NaN or "
+            f"infinity first in {self._first_non_finite(x)}. The parameters are as they were "
+            "before this batch: lower the learning rate, or scale the data."
+        )
+
+    def _first_non_finite(self, x: Array) -> str:
+        """Name the layer whose output, or else whose gradient, stopped being finite."""
+        for index, layer in enumerate(self.model):
+            x, _ = layer.compute_forward(x, training=False)
+            if not np.isfinite(x).all():
+                return f"the output of layers[{index}], {layer!r}"
+        for index, layer in reversed(list(enumerate(self.model))):
+            for parameter in layer.parameters:
+                if not np.isfinite(parameter.grad).all():
+                    return f"the gradient of {parameter.name!r} of layers[{index}], {layer!r}"
+        return "the loss"
+
+    def __enter__(self) -> None:
+        """Take the place of Python's handler of SIGINT."""
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._handle)
+            self._installed = True
+
+    def __exit__(self, *error: object) -> None:
+        """Give Python's handler its place back."""
+        if self._installed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._installed = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self._busy:
+            raise KeyboardInterrupt
+        self._interrupted = True

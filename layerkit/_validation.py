@@ -1,0 +1,262 @@
+"""The one place that checks an argument and words the error.
+
+Each function takes ``where`` ("Dense.__init__") and ``argument`` ("n_in") first, so that a
+message always names the call and the argument, and returns the value in the type that the
+caller works with.
+"""
+
+import math
+import operator
+from collections.abc import Iterator
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from layerkit.errors import ArgumentError, LayerkitError, ShapeError
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+T = TypeVar("T")
+
+# Rows looked at together when a data set is scanned, so that checking one that is larger than
+# memory (a memmap) takes constant memory.
+_SCAN_BYTES = 1 << 22
+
+
+def describe(value: object) -> str:
+    """Say what a value is, in a few words: an array by its shape, a long repr cut short."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = repr(value)
+    if len(text) > 80:
+        text = text[:77] + "..."
+    return text
+
+
+def fail(
+    where: str,
+    argument: str,
+    expectation: str,
+    got: object,
+    remedy: str = "",
+    *,
+    error: type[LayerkitError] = ArgumentError,
+) -> NoReturn:
+    """Raise ``error`` with the message that all of layerkit's errors share.
+
+    ``got`` is described unless it is text already put between the caller's own words (`Said`).
+    """
+    said = got if isinstance(got, Said) else describe(got)
+    message = f"{where}: {argument} must be {expectation}; got {said}."
+    raise error(f"{message} {remedy}" if remedy else message)
+
+
+class Said(str):
+    """Words for the "got" of a message, to be printed as they are and not as a repr."""
+
+    __slots__ = ()
+
+
+def integer(where: str, argument: str, value: object, *, minimum: int, remedy: str = "") -> int:
+    """Take a whole number of at least ``minimum``; NumPy's integers too, True and 2.0 not."""
+    if not isinstance(value, bool | np.bool_):
+        try:
+            number = operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            pass
+        else:
+            if number >= minimum:
+                return number
+    fail(where, argument, f"a whole number of at least {minimum}", value, remedy)
+
+
+def number(
+    where: str,
+    argument: str,
+    value: object,
+    *,
+    above: float = -math.inf,
+    minimum: float = -math.inf,
+    below: float = math.inf,
+    remedy: str = "",
+) -> float:
+    """Take a finite number with ``above < value``, ``minimum <= value`` and ``value < below``."""
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+        taken = float(value)
+        if math.isfinite(taken) and above < taken and minimum <= taken < below:
+            return taken
+    bounds = [f"above {above:g}"] if above != -math.inf else []
+    bounds += [f"of at least {minimum:g}"] if minimum != -math.inf else []
+    bounds += [f"below {below:g}"] if below != math.inf else []
+    fail(where, argument, " ".join(["a finite number", " and ".join(bounds)]).strip(), value, remedy)
+
+
+def boolean(where: str, argument: str, value: object) -> bool:
+    """Take True or False, NumPy's too."""
+    if not isinstance(value, bool | np.bool_):
+        fail(where, argument, "True or False", value)
+    return bool(value)
+
+
+def choice(where: str, argument: str, value: object, choices: tuple[str, ...]) -> str:
+    """Take one of a few words."""
+    if not isinstance(value, str) or value not in choices:
+        fail(where, argument, " or ".join(repr(word) for word in choices), value)
+    return value
+
+
+def instance(where: str, argument: str, value: object, kind: type[T], remedy: str = "") -> T:
+    """Take an instance of ``kind``; for the class or its name, say which instance to write."""
+    if isinstance(value, kind):
+        return value
+    spelled = value.__name__ if isinstance(value, type) else value
+    if isinstance(spelled, str):
+        squeezed = spelled.replace("_", "").lower()
+        for subclass in kind.__subclasses__():
+            if subclass.__name__.lower() == squeezed:
+                remedy = f"Write an instance: {subclass.__name__}()."
+    fail(where, argument, f"an instance of {kind.__name__}", value, remedy)
+
+
+def instances(where: str, argument: str, values: object, kind: type[T]) -> list[T]:
+    """Take a list or tuple of instances of ``kind``."""
+    if not isinstance(values, list | tuple):
+        fail(where, argument, f"a list of {kind.__name__} instances", values, "Put it in a list.")
+    return [
+        instance(where, f"{argument}[{index}]", value, kind) for index, value in enumerate(values)
+    ]
+
+
+def name(where: str, value: object) -> str | None:
+    """Take a layer's name: text, or None for a layer without one."""
+    if value is not None and (not isinstance(value, str) or not value):
+        fail(where, "name", "a text that is not empty, or None", value)
+    return value
+
+
+def generator(where: str, argument: str, seed: object) -> np.random.Generator:
+    """Make a Generator of a seed (an int, or None for a fresh one), or take one as it is."""
+    if isinstance(seed, np.random.Generator):
+        return seed
+    if seed is None:
+        return np.random.default_rng()
+    if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0:
+        return np.random.default_rng(int(seed))
+    fail(
+        where,
+        argument,
+        "a whole number of at least 0, a numpy.random.Generator or None",
+        seed,
+        "Write numpy.random.default_rng(0) for a Generator.",
+    )
+
+
+def floating_dtype(where: str, argument: str, value: Any) -> np.dtype[Any]:
+    """Take float32 or float64, by any of the names that NumPy has for them."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    # np.dtype(None) is float64: a missing dtype must not pass for a chosen one.
+    if value is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        fail(where, argument, "numpy.float32 or numpy.float64", value)
+    return np.dtype(dtype)
+
+
+def numeric_array(where: str, argument: str, value: Any, dtype: np.dtype[Any] | None) -> Array:
+    """Take an array of real numbers, or nested lists of them.
+
+    ``dtype`` casts (once, and only where it has to); None leaves an array's own dtype alone.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        fail(where, argument, "an array of numbers", Said(f"rows that don't line up ({error})"))
+    if array.dtype.kind not in "biuf":
+        fail(
+            where,
+            argument,
+            "an array of real numbers",
+            array if isinstance(value, np.ndarray) else value,
+            "Convert it first, for example with numpy.asarray(data, dtype=float).",
+        )
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def exact_shape(where: str, argument: str, array: Array, shape: Shape, remedy: str = "") -> None:
+    """Refuse an array that does not have exactly this shape."""
+    if array.shape != shape:
+        fail(where, argument, f"of shape {shape}", Said(str(array.shape)), remedy, error=ShapeError)
+
+
+def sample_shape(where: str, argument: str, value: object) -> Shape:
+    """Take the shape of one sample: a tuple of whole numbers, without the batch axis."""
+    if not isinstance(value, tuple | list):
+        fail(where, argument, "a tuple, the shape of one sample", value)
+    return tuple(integer(where, argument, width, minimum=1) for width in value)
+
+
+def batch(where: str, argument: str, value: Any, shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """Take a batch: an array of ``dtype`` and shape (batch_size, \\*shape)."""
+    array = numeric_array(where, argument, value, dtype)
+    batch_shape(where, argument, array.shape, shape)
+    return array
+
+
+def batch_shape(where: str, argument: str, got: Shape, shape: Shape) -> None:
+    """Refuse a shape that is not ``(any number of samples, *shape)``."""
+    if len(got) == len(shape) + 1 and got[1:] == shape:
+        return
+    wanted = ", ".join(["batch_size", *map(str, shape)]) + ("," if not shape else "")
+    remedy = ""
+    if got == shape:
+        remedy = f"For a batch of one sample, write {argument}[None]."
+    fail(where, argument, f"of shape ({wanted})", Said(str(got)), remedy, error=ShapeError)
+
+
+def finite(where: str, argument: str, array: Array) -> None:
+    """Refuse NaN and infinities, and name the first sample that has one."""
+    if array.dtype.kind != "f":
+        return
+    for start, rows in row_blocks(array):
+        if not np.isfinite(rows).all():
+            bad = start + int(np.argwhere(~np.isfinite(rows))[0, 0])
+            fail(
+                where,
+                argument,
+                "finite",
+                Said(f"{array[bad][~np.isfinite(array[bad])].flat[0]} in sample {bad}"),
+                "Remove such samples, or fill in their missing values.",
+            )
+
+
+def row_blocks(array: Array) -> Iterator[tuple[int, Array]]:
+    """Walk over an array in blocks of rows, each with the number of its first row."""
+    row_bytes = max(1, array.nbytes // max(1, len(array)))
+    step = max(1, _SCAN_BYTES // row_bytes)
+    for start in range(0, len(array), step):
+        yield start, array[start : start + step]
+
+
+def computed(where: str, result: str, array: Any, shape: Shape, dtype: np.dtype[Any]) -> None:
+    """Refuse what a method computed, where it breaks the promise of its shape or dtype."""
+    if not isinstance(array, np.ndarray):
+        fail(where, result, "an ndarray", array)
+    exact_shape(where, result, array, shape)
+    if array.dtype != dtype:
+        remedy = "Constants of another dtype widen an array: use Python's numbers."
+        fail(where, result, f"of dtype {dtype}", Said(str(array.dtype)), remedy)
+
+
+def predictions(where: str, y_pred: Any, y_true: Any) -> tuple[Array, Array]:
+    """Take predictions of shape (n_samples, *output_shape), and one target for each."""
+    y_pred = numeric_array(where, "y_pred", y_pred, None)
+    y_true = numeric_array(where, "y_true", y_true, None)
+    if y_pred.ndim < 2 or len(y_pred) == 0:
+        wanted = "of shape (n_samples, *output_shape) with at least one sample"
+        fail(where, "y_pred", wanted, Said(str(y_pred.shape)), error=ShapeError)
+    if y_true.ndim == 0 or len(y_true) != len(y_pred):
+        wanted = f"one target for each of {len(y_pred)} samples"
+        fail(where, "y_true", wanted, Said(f"shape {y_true.shape}"), error=ShapeError)
+    return y_pred, y_true

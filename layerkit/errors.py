@@ -1,0 +1,38 @@
+"""The errors that layerkit raises: every one is a `LayerkitError`.
+
+A message reads ``<Class>.<method>: <argument> must be <expectation>; got <value>. <remedy>``;
+`layerkit._validation` words it.
+"""
+
+__all__ = [
+    "ArgumentError",
+    "LayerkitError",
+    "MissingExtraError",
+    "NonFiniteError",
+    "ShapeError",
+    "StateError",
+]
+
+
+class LayerkitError(Exception):
+    """Base of every error that layerkit raises."""
+
+
+class ArgumentError(LayerkitError, ValueError):
+    """An argument is not what the method takes."""
+
+
+class ShapeError(ArgumentError):
+    """An array does not have the shape that its place asks for."""
+
+
+class StateError(LayerkitError, RuntimeError):
+    """A method was called before, or after, it makes sense."""
+
+
+class NonFiniteError(LayerkitError, ArithmeticError):
+    """Training met a NaN or an infinity, and stopped before it reached the parameters."""
+
+
+class MissingExtraError(LayerkitError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""

@@ -1,0 +1,243 @@
+"""`Layer`: what a model is a chain of.
+
+A subclass writes two pure functions and, if it has parameters, `build`; this base keeps the
+state (parameters, the cache between forward and backward) and checks what goes in and out.
+"""
+
+import copy
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+
+from layerkit import _validation as check
+from layerkit._repr import ConstructorRepr
+from layerkit._validation import Array, Shape
+from layerkit.errors import ShapeError, StateError
+from layerkit.initializers import Initializer
+from layerkit.parameters import Parameter
+
+__all__ = ["Layer"]
+
+
+class Layer(ConstructorRepr, ABC):
+    """Base of the layers: a subclass writes `compute_forward` and `compute_backward`.
+
+    Its ``__init__`` only keeps arguments (``super().__init__()`` is not needed); `build`
+    declares the parameters, if there are any.
+
+    Attributes
+    ----------
+    name : str or None
+        What error messages and ``model["name"]`` call the layer.
+    input_shape, output_shape : tuple of int or None
+        The shape of one sample before and after. A layer that knows its ``input_shape`` sets it
+        in ``__init__``; otherwise both are known once it is part of a model.
+    dtype : numpy.dtype
+        The model's: float64 or float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import Constant, Layer, Sequential
+    >>> class Scale(Layer):
+    ...     def build(self, input_shape):
+    ...         self.factor = self.add_parameter("factor", input_shape, Constant(2.0))
+    ...         return input_shape
+    ...     def compute_forward(self, x, *, training):
+    ...         return x * self.factor.value, x
+    ...     def compute_backward(self, dy, cache):
+    ...         self.factor.grad = (dy * cache).sum(axis=0)
+    ...         return dy * self.factor.value
+    >>> Sequential([Scale()], input_shape=(2,)).predict([[1, 3]])
+    array([[2., 6.]])
+    """
+
+    # Defaults of the class, so that a subclass owes no super().__init__().
+    name: str | None = None
+    input_shape: Shape | None = None
+    output_shape: Shape | None = None
+    dtype: np.dtype[Any] = np.dtype(np.float64)
+    takes_need_dx: bool = False
+    _own_parameters: Mapping[str, Parameter] = MappingProxyType({})
+    _children: tuple["Layer", ...] = ()
+    _is_owned: bool = False
+    _learned_shape: bool = False
+    _cache: tuple[Any, Shape] | None = None
+    _workspace: tuple[int, Any] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Read whether `compute_backward` takes ``need_dx``; one that is overridden may not."""
+        super().__init_subclass__(**kwargs)
+        cls.takes_need_dx = "need_dx" in inspect.signature(cls.compute_backward).parameters
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Declare the parameters (`add_parameter`), and give the shape of one sample's output.
+
+        Called once, when the layer becomes part of a model. Shapes are without the batch axis.
+        """
+        return input_shape
+
+    @abstractmethod
+    def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
+        """Compute y of shape (batch_size, *output_shape) and a cache for `compute_backward`.
+
+        ``x``, of shape (batch_size, *input_shape), is not to be changed; nor, unless
+        ``training``, is anything of the layer: many threads may be here at once.
+        """
+
+    @abstractmethod
+    def compute_backward(self, dy: Array, cache: Any) -> Array:
+        """Compute dx, and overwrite each parameter's ``grad`` with its sum over the batch.
+
+        ``dy``, the gradient with respect to y, is not to be changed. A method that takes
+        ``need_dx=True`` too may give None when it is False: nobody reads dx before the first
+        layer of a model in training.
+        """
+
+    def add_parameter(
+        self, name: str, shape: Shape, initializer: Initializer, *, trainable: bool = True
+    ) -> Parameter:
+        """Declare a parameter, for use in `build`; it has a value once a model is built."""
+        where = f"{type(self).__name__}.add_parameter"
+        if not isinstance(name, str) or not name or name in self._own_parameters:
+            check.fail(where, "name", "a name that the layer does not have yet", name)
+        shape = tuple(check.integer(where, "shape", width, minimum=1) for width in shape)
+        check.instance(where, "initializer", initializer, Initializer)
+        parameter = Parameter(name, shape, initializer, trainable=trainable)
+        self._own_parameters = {**self._own_parameters, name: parameter}
+        return parameter
+
+    def add_layer(self, layer: "Layer", input_shape: Shape) -> Shape:
+        """Take a layer inside this one, for use in `build`; give the shape of its output.
+
+        Its parameters become this layer's too. `compute_forward` and `compute_backward` of a
+        wrapping layer call those of the layers inside.
+        """
+        where = f"{type(self).__name__}.add_layer"
+        check.instance(where, "layer", layer, Layer)
+        if layer._is_owned:
+            remedy = "Use copy.deepcopy(layer), which has parameters of its own."
+            got = check.Said(f"{layer!r}, which is in one already")
+            check.fail(where, "layer", "in no other model", got, remedy)
+        if layer.input_shape not in (None, input_shape):
+            got = check.Said(f"{layer!r}, which takes {layer.input_shape}")
+            expectation = f"a layer that takes inputs of shape {input_shape}"
+            check.fail(where, "layer", expectation, got, error=ShapeError)
+        if layer.output_shape is None:
+            built = f"{type(layer).__name__}.build"
+            layer.output_shape = check.sample_shape(built, "output_shape", layer.build(input_shape))
+            layer._learned_shape = layer.input_shape is None
+            layer.input_shape = input_shape
+        layer._is_owned = True
+        self._children = (*self._children, layer)
+        return layer.output_shape
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """The layer's own parameters in the order they were declared, then those inside it."""
+        inner = [parameter for child in self._children for parameter in child.parameters]
+        return [*self._own_parameters.values(), *inner]
+
+    def workspace(self, batch_size: int, allocate: Callable[[int], Any]) -> Any:
+        """Give ``allocate(batch_size)``, the same object again while a `Trainer` is at work.
+
+        For `compute_forward` when ``training`` is True, to reuse arrays from step to step.
+        """
+        kept = self._workspace
+        if kept is None or kept[0] != batch_size:
+            self._workspace = kept = (batch_size, allocate(batch_size))
+        return kept[1]
+
+    def forget_workspace(self) -> None:
+        """Let go of what `workspace` keeps, here and in the layers inside."""
+        self._workspace = None
+        for child in self._children:
+            child.forget_workspace()
+
+    def forward(self, x: Any, training: bool = False) -> Array:
+        """Compute the output of a batch.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch_size, *input_shape)
+            The input; cast to the layer's dtype.
+        training : bool
+            Whether to keep what `backward` needs.
+
+        Returns
+        -------
+        ndarray of shape (batch_size, *output_shape)
+            The output, the caller's to keep and to change.
+
+        Raises
+        ------
+        ShapeError
+            If x has another shape.
+        StateError
+            If the layer is not part of a model yet.
+        """
+        where = f"{type(self).__name__}.forward"
+        if self.input_shape is None or self.output_shape is None:
+            remedy = "Put it into one: model = Sequential([layer])."
+            got = check.Said("a layer on its own")
+            check.fail(where, "layer", "part of a model", got, remedy, error=StateError)
+        batch = check.batch(where, "x", x, self.input_shape, self.dtype)
+        if training:
+            # The cache must not change when the caller's arrays do, nor with a later step.
+            batch = batch.copy()
+            self.forget_workspace()
+        y, cache = self.compute_forward(batch, training=training)
+        computed = f"{type(self).__name__}.compute_forward"
+        check.computed(computed, "y", y, (len(batch), *self.output_shape), self.dtype)
+        if training:
+            self._cache = (cache, y.shape)
+            self.forget_workspace()
+        return y.copy() if training or np.may_share_memory(y, batch) else y
+
+    def backward(self, dy: Any) -> Array:
+        """Carry a gradient back through the last ``forward(x, training=True)``.
+
+        Parameters
+        ----------
+        dy : array_like of shape (batch_size, *output_shape)
+            The gradient of the loss with respect to the output.
+
+        Returns
+        -------
+        ndarray of shape (batch_size, *input_shape)
+            The gradient with respect to the input. Each parameter's is in its ``grad``.
+
+        Raises
+        ------
+        ShapeError
+            If dy does not have the output's shape.
+        StateError
+            If no forward pass came before, or its backward pass is done already.
+        """
+        where = f"{type(self).__name__}.backward"
+        if self._cache is None:
+            remedy = "Call forward(x, training=True) first, once for each backward."
+            got = check.Said("no forward pass to go back through")
+            check.fail(where, "cache", "that of a forward pass", got, remedy, error=StateError)
+        cache, shape = self._cache
+        gradient = check.numeric_array(where, "dy", dy, self.dtype)
+        check.exact_shape(where, "dy", gradient, shape)
+        self._cache = None
+        dx = self.compute_backward(gradient, cache)
+        self.forget_workspace()
+        expected = (shape[0], *(self.input_shape or ()))
+        check.computed(f"{type(self).__name__}.compute_backward", "dx", dx, expected, self.dtype)
+        return dx.copy() if np.may_share_memory(dx, gradient) else dx
+
+    def __copy__(self) -> Self:
+        """Copy deeply: two layers never share parameters by accident."""
+        return copy.deepcopy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what a copy needs: not the cache, nor the place in a model."""
+        transient = ("_cache", "_is_owned", "_workspace")
+        return {name: value for name, value in vars(self).items() if name not in transient}

@@ -1,0 +1,213 @@
+"""Parameters, and the two flat vectors that hold those of a whole model.
+
+This is the only code that knows how parameters lie in memory. Each `Parameter` is a view into
+two contiguous vectors, one of values and one of gradients; `pack` makes the vectors, and
+`flat_vectors` finds them again from the parameters, which are the single truth about where
+they live.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from layerkit import _validation as check
+from layerkit._validation import Array, Shape
+from layerkit.errors import StateError
+from layerkit.initializers import Initializer
+
+__all__ = ["Parameter"]
+
+
+class Parameter:
+    """A named array that training changes, together with its gradient.
+
+    A layer makes one with `Layer.add_parameter`; a model then gives it its place in
+    ``model.values`` and ``model.grads``, of which ``value`` and ``grad`` are views. Assigning
+    copies *into* the view, so ``p.value = a`` and ``p.value += a`` both keep it.
+
+    Parameters
+    ----------
+    name : str
+        The name within its layer, such as ``"kernel"``.
+    shape : tuple of int
+        The shape; it never changes.
+    initializer : Initializer
+        Draws the first value.
+    trainable : bool
+        False keeps the value as it is in training.
+
+    Attributes
+    ----------
+    trainable : bool
+        May be changed at any time between two calls of `Trainer.fit`.
+
+    Examples
+    --------
+    >>> from layerkit import Dense, Sequential
+    >>> model = Sequential([Dense(3, 2)])
+    >>> bias = model[0].bias
+    >>> bias
+    Parameter('bias', (2,))
+    >>> bias.value += 1
+    >>> model.values[-2:]
+    array([1., 1.])
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_grad",
+        "_grads",
+        "_start",
+        "_value",
+        "_values",
+        "initializer",
+        "name",
+        "shape",
+        "trainable",
+    )
+
+    def __init__(
+        self, name: str, shape: Shape, initializer: Initializer, *, trainable: bool = True
+    ) -> None:
+        self.name = name
+        self.shape = shape
+        self.initializer = initializer
+        self.trainable = trainable
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether a model has given the parameter a value."""
+        return hasattr(self, "_values")
+
+    @property
+    def value(self) -> Array:
+        """The value: a view into ``model.values``; assigning copies into it.
+
+        Raises
+        ------
+        ShapeError
+            If what is assigned has another shape; nothing is broadcast.
+        StateError
+            If the layer is not part of a model yet.
+        """
+        try:
+            return self._value
+        except AttributeError:
+            self._refuse_unpacked()
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._assign(self.value, value, "value")
+
+    @property
+    def grad(self) -> Array:
+        """The gradient of the loss: a view into ``model.grads``; assigning copies into it."""
+        try:
+            return self._grad
+        except AttributeError:
+            self._refuse_unpacked()
+
+    @grad.setter
+    def grad(self, grad: Any) -> None:
+        self._assign(self.grad, grad, "grad")
+
+    def _assign(self, view: Array, value: Any, attribute: str) -> None:
+        if value is view:  # what `p.value += a` assigns: done already
+            return
+        where = f"Parameter.{attribute}"
+        array = check.numeric_array(where, self.name, value, None)
+        check.exact_shape(where, self.name, array, self.shape)
+        np.copyto(view, array, casting="same_kind")
+
+    def _refuse_unpacked(self) -> NoReturn:
+        check.fail(
+            "Parameter.value",
+            self.name,
+            "part of a model before it has a value",
+            check.Said("the parameter of a layer on its own"),
+            "Put the layer into one: model = Sequential([layer]).",
+            error=StateError,
+        )
+
+    def __repr__(self) -> str:
+        """Write the name and the shape."""
+        frozen = "" if self.trainable else ", trainable=False"
+        return f"Parameter({self.name!r}, {self.shape}{frozen})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what a copy needs: arrays of its own, since a copied view would be detached."""
+        state = {
+            "name": self.name,
+            "shape": self.shape,
+            "initializer": self.initializer,
+            "trainable": self.trainable,
+        }
+        if self.is_packed:
+            state |= {"value": self.value.copy(), "grad": self.grad.copy()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take such arrays; a model that is copied packs its parameters together again."""
+        self.__init__(  # type: ignore[misc]
+            state["name"], state["shape"], state["initializer"], trainable=state["trainable"]
+        )
+        if "value" in state:
+            self._bind(state["value"].reshape(-1), state["grad"].reshape(-1), 0)
+
+    def _bind(self, values: Array, grads: Array, start: int) -> None:
+        """Become a view of the vectors from ``start`` on."""
+        stop = start + self.size
+        self._values, self._grads, self._start = values, grads, start
+        self._value = values[start:stop].reshape(self.shape)
+        self._grad = grads[start:stop].reshape(self.shape)
+
+
+def draw(parameter: Parameter, where: str, rng: np.random.Generator) -> Array:
+    """Draw a parameter's first value, and refuse one that can't be trained from."""
+    argument = f"what {parameter.initializer!r} gives for {parameter.name!r}"
+    drawn = parameter.initializer(parameter.shape, rng)
+    array = check.numeric_array(where, argument, drawn, None)
+    check.exact_shape(where, argument, array, parameter.shape)
+    if not np.isfinite(array).all():
+        check.fail(where, argument, "finite", check.Said("NaN or an infinity"))
+    return array
+
+
+def pack(
+    parameters: Sequence[Parameter], dtype: np.dtype[Any], drawn: dict[Parameter, Array]
+) -> None:
+    """Move the parameters into two new vectors, one behind the other.
+
+    ``drawn`` has the first value of those that have none yet.
+    """
+    sizes = [parameter.size for parameter in parameters]
+    values, grads = np.zeros(sum(sizes), dtype), np.zeros(sum(sizes), dtype)
+    start = 0
+    for parameter, size in zip(parameters, sizes, strict=True):
+        was_packed = parameter.is_packed
+        value = parameter.value if was_packed else drawn[parameter]
+        values[start : start + size] = value.reshape(-1)
+        if was_packed:
+            grads[start : start + size] = parameter.grad.reshape(-1)
+        parameter._bind(values, grads, start)
+        start += size
+
+
+def flat_vectors(parameters: Sequence[Parameter], dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """Find the values and gradients of neighbouring parameters, as two views."""
+    if not parameters:
+        return np.empty(0, dtype), np.empty(0, dtype)
+    first, last = parameters[0], parameters[-1]
+    span = slice(first._start, last._start + last.size)
+    return first._values[span], first._grads[span]
+
+
+def is_in_place(parameters: Sequence[Parameter], vectors: tuple[Array, Array]) -> bool:
+    """Tell whether what `flat_vectors` once found is still where the parameters live."""
+    return not parameters or parameters[0]._values is vectors[0].base

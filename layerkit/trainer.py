@@ -1,0 +1,375 @@
+"""`Trainer`: brings data, a model, a loss and an optimizer together."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from layerkit import _validation as check
+from layerkit._updates import Updates
+from layerkit._validation import Array
+from layerkit.callbacks import Callback, History
+from layerkit.data import ArrayBatches, StreamBatches
+from layerkit.errors import ShapeError
+from layerkit.losses import Loss
+from layerkit.metrics import Metric
+from layerkit.optimizers import Optimizer
+from layerkit.sequential import Sequential
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Trains a model by gradient descent, online (``batch_size=1``) or by minibatches.
+
+    Parameters
+    ----------
+    model : Sequential
+        What is trained, in place.
+    loss : Loss
+        What is minimised.
+    optimizer : Optimizer
+        How; one for each model.
+    metrics : sequence of Metric
+        What is watched besides; in training, taken before each update.
+    callbacks : sequence of Callback
+        What happens around it, in each `fit`.
+    seed : int or numpy.random.Generator, optional
+        Where the order of shuffled samples comes from.
+
+    Attributes
+    ----------
+    history : History
+        The record of the last fit, as far as it got.
+    epoch, step : int
+        The current epoch, and the batch in it, counted from 1.
+    batch_loss : float
+        The loss of the last batch, before its update.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind, or two metrics share a name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import *
+    >>> x = np.eye(8)
+    >>> model = Sequential([Dense(8, 3, Sigmoid()), Dense(3, 8, Sigmoid())], seed=0)
+    >>> trainer = Trainer(model, HalfSquaredError(), SGD(1.0), metrics=[SquaredDistance()], seed=0)
+    >>> history = trainer.fit(x, x, epochs=200, batch_size=1)
+    >>> history["squared_distance"][-1] < history["squared_distance"][0]
+    True
+    """
+
+    def __init__(
+        self,
+        model: Sequential,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        metrics: Sequence[Metric] = (),
+        callbacks: Sequence[Callback] = (),
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        where = "Trainer.__init__"
+        self.model = check.instance(where, "model", model, Sequential)
+        self.loss = check.instance(where, "loss", loss, Loss)
+        self.optimizer = check.instance(where, "optimizer", optimizer, Optimizer)
+        self.metrics = check.instances(where, "metrics", metrics, Metric)
+        self.callbacks = check.instances(where, "callbacks", callbacks, Callback)
+        names = ["loss", *(metric.name for metric in self.metrics)]
+        for name in names:
+            if names.count(name) > 1:
+                check.fail(where, "metrics", "of different names, none of them 'loss'", name)
+        self._names = names
+        self.rng = check.generator(where, "seed", seed)
+        self.history = History([])
+        self.epoch = self.step = 0
+        self.batch_loss = math.nan
+        self._stopped = False
+        self._updates = Updates(model, optimizer)
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        epochs: int,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        validation_data: tuple[Any, Any] | None = None,
+        steps_per_epoch: int | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> History:
+        """Train for some epochs.
+
+        An epoch's loss is the mean over its samples, each taken before its update.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_samples, *input_shape), or an iterator
+            The inputs; or an iterator of batches ``(x, y)``, with ``steps_per_epoch``.
+        y : array_like of shape (n_samples, ...)
+            The targets, in the form that the loss takes.
+        epochs : int
+            How often to go through the data; 0 does nothing.
+        batch_size : int
+            Samples an update: 1 is online training. The last batch of an epoch may be smaller.
+        shuffle : bool
+            Whether each epoch draws a new order of the samples.
+        validation_data : tuple of array_like, optional
+            ``(x, y)`` that are evaluated after each epoch.
+        steps_per_epoch : int, optional
+            With an iterator: how many batches make an epoch.
+        callbacks : sequence of Callback
+            Further callbacks, for this fit alone.
+
+        Returns
+        -------
+        History
+            The loss and each metric by epoch.
+
+        Raises
+        ------
+        ArgumentError
+            If the data, or an argument, can't be used; the model has not changed then.
+        NonFiniteError
+            If a NaN or an infinity turns up; the parameters stay at their last finite values.
+        """
+        where = "Trainer.fit"
+        epochs = check.integer(where, "epochs", epochs, minimum=0)
+        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
+        shuffle = check.boolean(where, "shuffle", shuffle)
+        active = [*self.callbacks, *check.instances(where, "callbacks", callbacks, Callback)]
+        data: ArrayBatches | StreamBatches
+        if hasattr(x, "__next__"):
+            if y is not None:
+                remedy = "The stream gives the targets too."
+                check.fail(where, "y", "None with a stream of batches", y, remedy)
+            steps = check.integer(where, "steps_per_epoch", steps_per_epoch, minimum=1)
+            data = StreamBatches(x, steps, lambda x, y: self._batch(where, x, y), where)
+        else:
+            if steps_per_epoch is not None:
+                expectation = "None with arrays, whose epochs have an end"
+                check.fail(where, "steps_per_epoch", expectation, steps_per_epoch)
+            data = self._batches(where, x, y, batch_size)
+        validation = None
+        if validation_data is not None:
+            if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+                check.fail(where, "validation_data", "a pair (x, y)", validation_data)
+            validation = self._batches(f"{where}, validation_data", *validation_data, 1024)
+        prefixes = ["", "val_"] if validation else [""]
+        self.history = History([prefix + name for prefix in prefixes for name in self._names])
+        if epochs:
+            self._run(data, epochs, self.rng if shuffle else None, validation, _Hooks(self, active))
+        return self.history
+
+    def train_step(self, x: Any, y: Any) -> float:
+        """Make one update on one batch, for a training loop of one's own.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch_size, *input_shape)
+            The inputs.
+        y : array_like of shape (batch_size, ...)
+            The targets.
+
+        Returns
+        -------
+        float
+            The batch's loss, before the update.
+
+        Raises
+        ------
+        ArgumentError
+            If the batch can't be used.
+        NonFiniteError
+            If a NaN or an infinity turns up; the parameters stay at their last finite values.
+        """
+        where = "Trainer.train_step"
+        x, y = self._batch(where, x, y)
+        self._updates.prepare()
+        with np.errstate(all="ignore"):
+            return self._step(x, y, None, lambda: f"{where}: the loss")
+
+    def evaluate(self, x: Any, y: Any, *, batch_size: int = 1024) -> dict[str, float]:
+        """Compute the loss and the metrics, and change nothing.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_samples, *input_shape)
+            The inputs.
+        y : array_like of shape (n_samples, ...)
+            The targets.
+        batch_size : int
+            How many samples to take at a time, to save memory.
+
+        Returns
+        -------
+        dict of str to float
+            ``"loss"`` and each metric by name, over all samples.
+
+        Raises
+        ------
+        ArgumentError
+            If the data can't be used.
+        """
+        where = "Trainer.evaluate"
+        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
+        return self._evaluate(self._batches(where, x, y, batch_size))
+
+    def stop(self) -> None:
+        """End training after the current epoch; for callbacks."""
+        self._stopped = True
+
+    def _run(
+        self,
+        data: ArrayBatches | StreamBatches,
+        epochs: int,
+        rng: np.random.Generator | None,
+        validation: ArrayBatches | None,
+        hooks: "_Hooks",
+    ) -> None:
+        """Go through the epochs of a fit."""
+        self._stopped = False
+        self.epoch = self.step = 0
+        # The guard before each update names what overflows better than NumPy's warnings do.
+        with np.errstate(all="ignore"), self._updates:
+            try:
+                hooks.call("on_train_begin")
+                for self.epoch in range(1, epochs + 1):
+                    hooks.call("on_epoch_begin")
+                    figures = self._epoch(data, rng, hooks)
+                    if validation:
+                        evaluated = self._evaluate(validation)
+                        figures |= {f"val_{name}": number for name, number in evaluated.items()}
+                    self.history.append(figures)
+                    hooks.call("on_epoch_end")
+                    if self._stopped:
+                        break
+            finally:
+                self.model.forget_workspace()
+                hooks.call("on_train_end")
+
+    def _epoch(
+        self,
+        data: ArrayBatches | StreamBatches,
+        rng: np.random.Generator | None,
+        hooks: "_Hooks",
+    ) -> dict[str, float]:
+        """Go through the batches of an epoch, and give its figures."""
+        before, after = hooks.overridden["on_batch_begin"], hooks.overridden["on_batch_end"]
+        totals: list[Any] = [0.0] * len(self.metrics)
+        loss_total, n_samples = 0.0, 0
+        self._updates.prepare()
+
+        def place() -> str:
+            where = f"epoch {self.epoch}, step {self.step}, {data.describe(self.step)}"
+            return f"Trainer.fit: the loss in {where},"
+
+        for self.step, (x, y) in enumerate(data.epoch(rng), 1):
+            if before:
+                hooks.call("on_batch_begin")
+            size = len(x)
+            self.batch_loss = self._step(x, y, totals, place)
+            loss_total += self.batch_loss * size
+            n_samples += size
+            if after:
+                hooks.call("on_batch_end")
+        return self._figures(loss_total, totals, n_samples)
+
+    def _step(
+        self, x: Array, y: Array, totals: list[Any] | None, place: Callable[[], str]
+    ) -> float:
+        """Make one update on a batch that is checked, and give its loss."""
+        y_pred, cache = self.model.compute_forward(x, training=True)
+        loss, dy = self.loss.value_and_gradient(y_pred, y)
+        if totals is not None:
+            for index, metric in enumerate(self.metrics):
+                totals[index] += metric.total(y_pred, y)
+        self.model.compute_backward(dy, cache, need_dx=False)
+        self._updates.apply(loss, x, place)
+        return loss
+
+    def _evaluate(self, data: ArrayBatches) -> dict[str, float]:
+        """Compute the figures of samples that are checked."""
+        totals: list[Any] = [0.0] * len(self.metrics)
+        loss_total, n_samples = 0.0, 0
+        for x, y in data.epoch(None):
+            y_pred, _ = self.model.compute_forward(x, training=False)
+            loss_total += self.loss.value(y_pred, y) * len(x)
+            n_samples += len(x)
+            for index, metric in enumerate(self.metrics):
+                totals[index] += metric.total(y_pred, y)
+        return self._figures(loss_total, totals, n_samples)
+
+    def _figures(self, loss_total: float, totals: list[Any], n_samples: int) -> dict[str, float]:
+        results = [
+            metric.result(total, n_samples)
+            for metric, total in zip(self.metrics, totals, strict=True)
+        ]
+        return dict(zip(self._names, [loss_total / n_samples, *results], strict=True))
+
+    def _batches(self, where: str, x: Any, y: Any, batch_size: int) -> ArrayBatches:
+        """Check a data set, once for all the batches that it will be cut into."""
+        x, y = self._arrays(where, x, y)
+        if len(x) == 0:
+            check.fail(where, "x", "at least one sample", check.Said("none"))
+        check.finite(where, "x", x)
+        self.model.check_layers(x[:batch_size].astype(self.model.dtype))
+        dtype = self.model.dtype
+        return ArrayBatches(x, y, batch_size, dtype, self.loss.target_dtype(dtype))
+
+    def _batch(self, where: str, x: Any, y: Any) -> tuple[Array, Array]:
+        """Check one batch, and cast it."""
+        x, y = self._arrays(where, x, y)
+        if len(x) == 0:
+            check.fail(where, "x", "at least one sample", check.Said("none"))
+        check.finite(where, "x", x)
+        dtype = self.model.dtype
+        return x.astype(dtype, copy=False), y.astype(self.loss.target_dtype(dtype), copy=False)
+
+    def _arrays(self, where: str, x: Any, y: Any) -> tuple[Array, Array]:
+        """Check inputs and targets, without a copy of what are arrays already."""
+        x = check.numeric_array(where, "x", x, None)
+        if y is None:
+            check.fail(where, "y", "given: the targets", y)
+        y = check.numeric_array(where, "y", y, None)
+        check.batch_shape(where, "x", x.shape, self.model.input_shape)
+        if y.ndim == 0 or len(x) != len(y):
+            got = check.Said(f"{len(x)} samples in x and shape {y.shape} in y")
+            check.fail(where, "y", "as long as x", got, error=ShapeError)
+        self.loss.check_targets(where, y, self.model.output_shape)
+        for metric in self.metrics:
+            metric.check_targets(where, y.shape, self.model.output_shape)
+        return x, y
+
+
+class _Hooks:
+    """The hooks that the callbacks override, and how to call them."""
+
+    def __init__(self, trainer: Trainer, callbacks: Sequence[Callback]) -> None:
+        self.trainer = trainer
+        self.settings = np.geterr()
+        self.overridden = {
+            hook: [callback for callback in callbacks if _overrides(callback, hook)]
+            for hook in vars(Callback)
+            if hook.startswith("on_")
+        }
+
+    def call(self, hook: str) -> None:
+        """Call a hook of each callback, under the caller's own NumPy error settings."""
+        for callback in self.overridden[hook]:
+            try:
+                with np.errstate(**self.settings):
+                    getattr(callback, hook)(self.trainer)
+            except Exception as error:
+                error.add_note(f"in {hook} of {callback!r}")
+                raise
+
+
+def _overrides(callback: Callback, hook: str) -> bool:
+    return getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
