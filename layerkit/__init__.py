@@ -52,14 +52,15 @@ from layerkit.trainer import Trainer
 __version__ = "0.1.0"
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "SGD",
     "Accuracy",
     "Activation",
     "ArgumentError",
     "Callback",
     "Constant",
     "Dense",
-    "ELU",
-    "GELU",
     "GlorotNormal",
     "GlorotUniform",
     "HalfSquaredError",
@@ -82,7 +83,6 @@ __all__ = [
     "Orthogonal",
     "Parameter",
     "ReLU",
-    "SGD",
     "Sequential",
     "ShapeError",
     "SiLU",

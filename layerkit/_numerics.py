@@ -36,5 +36,3 @@ def sigmoid(z: Array, out: Array | None = None) -> Array:
     np.exp(y, y)
     np.add(y, constants.one, y)
     return np.reciprocal(y, y)
-
-

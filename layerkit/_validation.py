@@ -5,6 +5,7 @@ message always names the call and the argument, and returns the value in the typ
 caller works with.
 """
 
+import contextlib
 import math
 import operator
 from collections.abc import Iterator
@@ -71,6 +72,14 @@ def integer(where: str, argument: str, value: object, *, minimum: int, remedy: s
     fail(where, argument, f"a whole number of at least {minimum}", value, remedy)
 
 
+def index(where: str, argument: str, value: object, length: int) -> int:
+    """Take a place in a list, counted from the end where it is negative."""
+    place = integer(where, argument, value, minimum=-length)
+    if place >= length:
+        fail(where, argument, f"below {length}", value)
+    return place
+
+
 def number(
     where: str,
     argument: str,
@@ -89,7 +98,9 @@ def number(
     bounds = [f"above {above:g}"] if above != -math.inf else []
     bounds += [f"of at least {minimum:g}"] if minimum != -math.inf else []
     bounds += [f"below {below:g}"] if below != math.inf else []
-    fail(where, argument, " ".join(["a finite number", " and ".join(bounds)]).strip(), value, remedy)
+    fail(
+        where, argument, " ".join(["a finite number", " and ".join(bounds)]).strip(), value, remedy
+    )
 
 
 def boolean(where: str, argument: str, value: object) -> bool:
@@ -154,14 +165,13 @@ def generator(where: str, argument: str, seed: object) -> np.random.Generator:
 
 def floating_dtype(where: str, argument: str, value: Any) -> np.dtype[Any]:
     """Take float32 or float64, by any of the names that NumPy has for them."""
-    try:
+    dtype: np.dtype[Any] | None = None
+    with contextlib.suppress(TypeError, ValueError):
         dtype = np.dtype(value)
-    except TypeError:
-        dtype = None
     # np.dtype(None) is float64: a missing dtype must not pass for a chosen one.
     if value is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         fail(where, argument, "numpy.float32 or numpy.float64", value)
-    return np.dtype(dtype)
+    return dtype
 
 
 def numeric_array(where: str, argument: str, value: Any, dtype: np.dtype[Any] | None) -> Array:
@@ -198,7 +208,7 @@ def sample_shape(where: str, argument: str, value: object) -> Shape:
 
 
 def batch(where: str, argument: str, value: Any, shape: Shape, dtype: np.dtype[Any]) -> Array:
-    """Take a batch: an array of ``dtype`` and shape (batch_size, \\*shape)."""
+    """Take an array of ``dtype``: a batch of samples of this shape."""
     array = numeric_array(where, argument, value, dtype)
     batch_shape(where, argument, array.shape, shape)
     return array

@@ -7,7 +7,6 @@ A message reads ``<Class>.<method>: <argument> must be <expectation>; got <value
 __all__ = [
     "ArgumentError",
     "LayerkitError",
-    "MissingExtraError",
     "NonFiniteError",
     "ShapeError",
     "StateError",
@@ -32,7 +31,3 @@ class StateError(LayerkitError, RuntimeError):
 
 class NonFiniteError(LayerkitError, ArithmeticError):
     """Training met a NaN or an infinity, and stopped before it reached the parameters."""
-
-
-class MissingExtraError(LayerkitError, ImportError):
-    """An optional dependency is not installed; the message names the extra that brings it."""

@@ -57,6 +57,10 @@ class Optimizer(ConstructorRepr, ABC):
     def learning_rate(self, learning_rate: float) -> None:
         where = f"{type(self).__name__}.__init__"
         self._learning_rate = check.number(where, "learning_rate", learning_rate, above=0)
+        # As 0-d arrays, which NumPy multiplies with twice as fast as with Python's floats.
+        self._rates = {
+            np.dtype(dtype): np.array(learning_rate, dtype) for dtype in (np.float32, np.float64)
+        }
 
     @property
     def state(self) -> dict[str, Array]:
@@ -167,15 +171,15 @@ class SGD(Optimizer):
     array([0.5])
     """
 
-    def __init__(
-        self, learning_rate: float, momentum: float = 0.0, nesterov: bool = False
-    ) -> None:
+    def __init__(self, learning_rate: float, momentum: float = 0.0, nesterov: bool = False) -> None:
         self.learning_rate = learning_rate
         where = "SGD.__init__"
         self.momentum = check.number(where, "momentum", momentum, minimum=0, below=1)
         self.nesterov = check.boolean(where, "nesterov", nesterov)
         if nesterov and not momentum:
             check.fail(where, "momentum", "above 0 for Nesterov's form", momentum)
+
+    _scratch: Array | None = None
 
     def init_state(self, values: Array) -> dict[str, Array]:
         """Start with the velocity at rest, if there is momentum."""
@@ -191,4 +195,7 @@ class SGD(Optimizer):
             if self.nesterov:
                 direction = self.momentum * velocity
                 direction += grads
-        values -= self.learning_rate * direction
+        if self._scratch is None or self._scratch.shape != values.shape:
+            self._scratch = np.empty_like(values)
+        np.multiply(direction, self._rates[values.dtype], self._scratch)
+        np.subtract(values, self._scratch, values)

@@ -381,19 +381,19 @@ class Sequential(Layer):
         Examples
         --------
         >>> from layerkit import Dense, Sequential, Sigmoid
-        >>> model = Sequential([Dense(8, 3, Sigmoid()), Dense(3, 8, name="decoder")])
+        >>> model = Sequential([Dense(8, 3, Sigmoid()), Dense(3, 8, name="out")])
         >>> print(model.summary())
-        layer    kind                    output shape  parameters  trainable
-        -------  ----------------------  ------------  ----------  ---------
-        dense_0  Dense(8, 3, Sigmoid())  (n, 3)                27         27
-        decoder  Dense(3, 8)             (n, 8)                32         32
-        -------  ----------------------  ------------  ----------  ---------
-        total    float64                 (n, 8)                59         59
+        layer    kind                     output shape  parameters  trainable
+        -------  -----------------------  ------------  ----------  ---------
+        dense_0  Dense(8, 3, Sigmoid())   (n, 3)                27         27
+        out      Dense(3, 8, name='out')  (n, 8)                32         32
+        -------  -----------------------  ------------  ----------  ---------
+        total    float64                  (n, 8)                59         59
         """
         return text_table(self._table())
 
     def _table(self) -> list[tuple[str, ...]]:
-        rows = [("layer", "kind", "output shape", "parameters", "trainable")]
+        rows: list[tuple[str, ...]] = [("layer", "kind", "output shape", "parameters", "trainable")]
         for name, layer in [*zip(self.layer_names, self._children, strict=True), ("total", self)]:
             parameters = layer.parameters
             n_trainable = sum(p.size for p in parameters if p.trainable)
@@ -428,4 +428,4 @@ class Sequential(Layer):
         if len(one_line) <= 88:
             return one_line
         listed = "".join(textwrap.indent(layer, "    ") + ",\n" for layer in layers)
-        return "Sequential([\n" + listed + ', '.join(["]", *rest]) + ")"
+        return "Sequential([\n" + listed + ", ".join(["]", *rest]) + ")"

