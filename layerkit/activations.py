@@ -409,10 +409,10 @@ class Softmax(Activation):
 
     def forward(self, z: Array, out: Array | None = None) -> Array:
         """Compute the shares, shifted by each sample's largest z so that exp can't overflow."""
-        y = np.subtract(z, z.max(axis=-1, keepdims=True), out)
+        y: Array = np.subtract(z, z.max(axis=-1, keepdims=True), out)
         np.exp(y, y)
-        total: Array = y.sum(axis=-1, keepdims=True)
-        return np.divide(y, total, y)
+        y /= y.sum(axis=-1, keepdims=True)
+        return y
 
     def backward(self, dy: Array, z: Array, y: Array, out: Array | None = None) -> Array:
         """Compute y · (dy − Σ dy · y); see `Activation.backward`."""

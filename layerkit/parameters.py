@@ -103,7 +103,7 @@ class Parameter:
 
     @value.setter
     def value(self, value: Any) -> None:
-        self._assign(self.value, value, "value")
+        copy_into(self.value, value, "Parameter.value", self.name)
 
     @property
     def grad(self) -> Array:
@@ -115,15 +115,7 @@ class Parameter:
 
     @grad.setter
     def grad(self, grad: Any) -> None:
-        self._assign(self.grad, grad, "grad")
-
-    def _assign(self, view: Array, value: Any, attribute: str) -> None:
-        if value is view:  # what `p.value += a` assigns: done already
-            return
-        where = f"Parameter.{attribute}"
-        array = check.numeric_array(where, self.name, value, None)
-        check.exact_shape(where, self.name, array, self.shape)
-        np.copyto(view, array, casting="same_kind")
+        copy_into(self.grad, grad, "Parameter.grad", self.name)
 
     def _refuse_unpacked(self) -> NoReturn:
         check.fail(
@@ -166,6 +158,15 @@ class Parameter:
         self._values, self._grads, self._start = values, grads, start
         self._value = values[start:stop].reshape(self.shape)
         self._grad = grads[start:stop].reshape(self.shape)
+
+
+def copy_into(view: Array, value: Any, where: str, argument: str) -> None:
+    """Assign to a view, of which neither the place in memory nor the shape may change."""
+    if value is view:  # what `p.value += a` assigns: done already
+        return
+    array = check.numeric_array(where, argument, value, None)
+    check.exact_shape(where, argument, array, view.shape)
+    np.copyto(view, array, casting="same_kind")
 
 
 def draw(parameter: Parameter, where: str, rng: np.random.Generator) -> Array:

@@ -189,13 +189,21 @@ class Sequential(Layer):
 
     @property
     def values(self) -> Array:
-        """All parameters in one vector, of which each ``parameter.value`` is a view."""
+        """All parameters in one vector; assigning copies into it, as ``parameter.value`` does."""
         return self.vectors[0]
+
+    @values.setter
+    def values(self, values: Any) -> None:
+        flat.copy_into(self.values, values, "Sequential.values", "values")
 
     @property
     def grads(self) -> Array:
-        """All gradients in one vector, of which each ``parameter.grad`` is a view."""
+        """All gradients in one vector; assigning copies into it, as ``parameter.grad`` does."""
         return self.vectors[1]
+
+    @grads.setter
+    def grads(self, grads: Any) -> None:
+        flat.copy_into(self.grads, grads, "Sequential.grads", "grads")
 
     def check_layers(self, x: Array) -> None:
         """Send a batch through, and refuse a layer whose output breaks its own promise.

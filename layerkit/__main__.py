@@ -1,0 +1,21 @@
+"""The command line: ``python -m layerkit <command>``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from layerkit.cli import autoencoder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, and give its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m layerkit", description="layerkit's commands.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    autoencoder.add_parser(commands)
+    options = parser.parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The commands of ``python -m layerkit``, a file each."""

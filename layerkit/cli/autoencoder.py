@@ -1,0 +1,129 @@
+"""``python -m layerkit autoencoder``: squeeze 8 one-hot inputs through 3 hidden units."""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from layerkit.activations import Sigmoid
+from layerkit.callbacks import Callback, StopAt
+from layerkit.errors import NonFiniteError
+from layerkit.initializers import Uniform
+from layerkit.layers.dense import Dense
+from layerkit.losses import HalfSquaredError
+from layerkit.metrics import SquaredDistance
+from layerkit.optimizers import SGD
+from layerkit.sequential import Sequential
+from layerkit.trainer import Trainer
+
+
+class PrintDistance(Callback):
+    """Print the distance as it falls: at each halving, and on a terminal all the time."""
+
+    def __init__(self, live: bool) -> None:
+        self.live = live
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Start above any distance."""
+        self.next = math.inf
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Print what there is to print."""
+        distance = trainer.history["squared_distance"][-1]
+        line = f"epoch {trainer.epoch:>7,}  distance= {distance:f}"
+        if distance <= self.next:
+            self.next = distance / 2
+            print(f"\r{line}" if self.live else line, flush=True)
+        elif self.live and trainer.epoch % 500 == 0:
+            print(f"\r{line}", end="", flush=True)
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Leave the live line."""
+        if self.live:
+            print("\r", end="")
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command and its options."""
+    parser = commands.add_parser(
+        "autoencoder",
+        help="learn to squeeze 8 one-hot inputs through 3 hidden units, and back",
+        description="Train an 8-3-8 network of sigmoids to give back its one-hot inputs, until "
+        "the squared distance over an epoch is at most a target; then show its codes.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    whole, above_zero = _number(int, 0, "at least 0"), _number(float, None, "above 0")
+    positive = _number(int, 1, "at least 1")
+    add = parser.add_argument
+    add("--seed", type=whole, default=0, help="where the first weights and the order come from")
+    add("--batch-size", type=positive, default=1, help="samples an update; 1 is online training")
+    add("--target", type=above_zero, default=0.002, help="the distance to reach")
+    add("--learning-rate", type=above_zero, default=1.0, help="the factor of each update")
+    add("--max-epochs", type=positive, default=1_000_000, help="when to give up")
+    parser.set_defaults(run=run)
+
+
+def _number(kind: type, minimum: int | None, expectation: str) -> Callable[[str], Any]:
+    """Make a reader of an option's number, with an error that says what is wanted."""
+
+    def read(text: str) -> Any:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = math.nan
+        fits = number > 0 if minimum is None else number >= minimum
+        if not (fits and math.isfinite(number)):
+            noun = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"must be {noun} {expectation}; got {text!r}")
+        return number
+
+    return read
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, print, and give the exit status: 0 if the target was reached, else 1."""
+    x = np.eye(8)
+    start = {"kernel_initializer": Uniform(0, 1), "bias_initializer": Uniform(0, 1)}
+    model = Sequential(
+        [Dense(8, 3, Sigmoid(), **start), Dense(3, 8, Sigmoid(), **start)],  # type: ignore[arg-type]
+        seed=options.seed,
+    )
+    stop = StopAt("squared_distance", options.target)
+    trainer = Trainer(
+        model,
+        HalfSquaredError(),
+        SGD(options.learning_rate),
+        metrics=[SquaredDistance()],
+        callbacks=[PrintDistance(live=sys.stdout.isatty()), stop],
+        seed=options.seed,
+    )
+    try:
+        trainer.fit(
+            x, x, epochs=options.max_epochs, batch_size=options.batch_size, shuffle=False
+        )
+    except NonFiniteError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"interrupted after {trainer.history.n_epochs:,} epochs", file=sys.stderr)
+        return 1
+    distance = trainer.history["squared_distance"][-1]
+    print(f"epoch {trainer.history.n_epochs:>7,}  distance= {distance:f}")
+    hidden = model[:1].predict(x)
+    codes = hidden.round().astype(int)
+    for one_hot, level, code in zip(x.astype(int), hidden, codes, strict=True):
+        digits = " ".join(f"{unit:.2f}" for unit in level)
+        print(f"input = {one_hot.tolist()}  hidden level = [{digits}]  code = {code.tolist()}")
+    n_codes = len(np.unique(codes, axis=0))
+    print(f"{n_codes} distinct codes for 8 inputs")
+    if not stop.reached:
+        print(
+            f"the target of {options.target:g} was not reached in {options.max_epochs:,} epochs; "
+            "try more of them (--max-epochs), or another --learning-rate or --seed",
+            file=sys.stderr,
+        )
+        return 1
+    return 0

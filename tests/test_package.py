@@ -1,0 +1,142 @@
+"""The package as a whole: what importing it costs, its order, its names, its documentation."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import layerkit
+import numpydoc.validate
+import pytest
+
+PACKAGE = Path(layerkit.__file__).parent
+
+# A file imports only from those before it.
+ORDER = [
+    "errors",
+    "_validation",
+    "_repr",
+    "_summary",
+    "_numerics",
+    "initializers",
+    "parameters",
+    "activations",
+    "losses",
+    "metrics",
+    "optimizers",
+    "layers",
+    "layers.base",
+    "layers.dense",
+    "sequential",
+    "data",
+    "callbacks",
+    "_updates",
+    "trainer",
+    "testing",
+    "testing.gradients",
+    "cli",
+    "cli.autoencoder",
+    "__init__",
+    "__main__",
+]
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports_at_run_time(tree):
+    """Each import of the tree, but for those that only a type checker sees."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        yield from imports_at_run_time(node)
+
+
+def imported_modules(tree):
+    for node in imports_at_run_time(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        else:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield node.module
+
+
+def test_every_file_has_its_place_in_the_order():
+    assert sorted(SOURCES) == sorted(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_file_imports_only_from_those_before_it(name):
+    tree = ast.parse(SOURCES[name].read_text())
+    used = {
+        module.removeprefix("layerkit.")
+        for module in imported_modules(tree)
+        if module.startswith("layerkit")
+    }
+    allowed = ORDER[: ORDER.index(name)]
+    assert used & set(ORDER) <= set(allowed)
+
+
+@pytest.mark.parametrize("name", ["activations", "losses", "optimizers"])
+def test_functions_do_not_import_one_another(name):
+    used = set(imported_modules(ast.parse(SOURCES[name].read_text())))
+    for other in {"activations", "losses", "optimizers"} - {name}:
+        assert f"layerkit.{other}" not in used
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_no_import_inside_a_function(name):
+    tree = ast.parse(SOURCES[name].read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            assert not [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+
+
+def loaded_by(statement):
+    code = f"import sys; {statement}; print('\\n'.join(m.split('.')[0] for m in sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def test_importing_layerkit_loads_numpy_and_the_standard_library_alone():
+    extra = loaded_by("import layerkit") - loaded_by("import numpy.random")
+    assert extra - set(sys.stdlib_module_names) == {"layerkit"}
+
+
+def test_all_is_sorted_and_complete():
+    assert len(set(layerkit.__all__)) == len(layerkit.__all__)
+    public = {
+        name
+        for name, value in vars(layerkit).items()
+        if not name.startswith("_") and isinstance(value, type)
+    }
+    assert public == set(layerkit.__all__)
+
+
+@pytest.mark.parametrize("name", layerkit.__all__)
+def test_public_docstrings_are_valid_numpydoc(name):
+    # Left out: matters of taste (where the text begins, See Also, an extended summary), and the
+    # capital of a summary that is an equation.
+    leave_out = {"ES01", "GL01", "PR08", "SA01", "SS02"}
+    if issubclass(getattr(layerkit, name), layerkit.LayerkitError):
+        leave_out |= {"EX01"}  # raised by others, whose docstrings say when
+    result = numpydoc.validate.validate(f"layerkit.{name}")
+    errors = [error for error in result["errors"] if error[0] not in leave_out]
+    assert not errors
+
+
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"__init__", "__main__", "layers", "cli"}))
+def test_each_source_file_has_its_test_file(name):
+    if name in {"errors", "_validation"}:
+        name = "bad_input"  # reached through the public calls that use them
+    *folder, last = name.replace("_updates", "updates").split(".")
+    last = last.removeprefix("_")
+    tests = Path(__file__).parent.joinpath(*folder)
+    assert (tests / f"test_{last}.py").is_file()
