@@ -29,7 +29,7 @@ def describe(value: object) -> str:
     """Say what a value is, in a few words: an array by its shape, a long repr cut short."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
-    text = repr(value)
+    text = " ".join(repr(value).split())
     if len(text) > 80:
         text = text[:77] + "..."
     return text
@@ -121,13 +121,20 @@ def instance(where: str, argument: str, value: object, kind: type[T], remedy: st
     """Take an instance of ``kind``; for the class or its name, say which instance to write."""
     if isinstance(value, kind):
         return value
-    spelled = value.__name__ if isinstance(value, type) else value
-    if isinstance(spelled, str):
-        squeezed = spelled.replace("_", "").lower()
-        for subclass in kind.__subclasses__():
+    if isinstance(value, type) and issubclass(value, kind):
+        remedy = f"Write an instance: {value.__name__}()."
+    elif isinstance(value, str):
+        squeezed = value.replace("_", "").lower()
+        for subclass in _subclasses(kind):
             if subclass.__name__.lower() == squeezed:
                 remedy = f"Write an instance: {subclass.__name__}()."
     fail(where, argument, f"an instance of {kind.__name__}", value, remedy)
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
 
 
 def instances(where: str, argument: str, values: object, kind: type[T]) -> list[T]:
@@ -168,8 +175,8 @@ def floating_dtype(where: str, argument: str, value: Any) -> np.dtype[Any]:
     dtype: np.dtype[Any] | None = None
     with contextlib.suppress(TypeError, ValueError):
         dtype = np.dtype(value)
-    # np.dtype(None) is float64: a missing dtype must not pass for a chosen one.
-    if value is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+    # NumPy takes None for float64: neither a missing nor an unreadable dtype may pass for it.
+    if value is None or dtype is None or dtype not in (np.float32, np.float64):
         fail(where, argument, "numpy.float32 or numpy.float64", value)
     return dtype
 

@@ -38,8 +38,9 @@ class History(Mapping[str, list[float]]):
 
     def append(self, figures: Mapping[str, float]) -> None:
         """Record an epoch: one number for each name."""
-        for name, numbers in self._figures.items():
-            numbers.append(figures[name])
+        epoch = [figures[name] for name in self._figures]
+        for numbers, figure in zip(self._figures.values(), epoch, strict=True):
+            numbers.append(figure)
         self.n_epochs += 1
 
     def __getitem__(self, name: str) -> list[float]:
@@ -111,7 +112,7 @@ class StopAt(Callback):
     Parameters
     ----------
     metric : str
-        A name in `History`: ``"loss"``, ``"val_accuracy"``, …
+        A name in `History`, such as ``"loss"`` or ``"val_accuracy"``.
     value : float
         The value to reach.
 

@@ -58,9 +58,11 @@ class Optimizer(ConstructorRepr, ABC):
         where = f"{type(self).__name__}.__init__"
         self._learning_rate = check.number(where, "learning_rate", learning_rate, above=0)
         # As 0-d arrays, which NumPy multiplies with twice as fast as with Python's floats.
-        self._rates = {
-            np.dtype(dtype): np.array(learning_rate, dtype) for dtype in (np.float32, np.float64)
-        }
+        with np.errstate(over="ignore", under="ignore"):
+            self._rates = {
+                np.dtype(dtype): np.array(learning_rate, dtype)
+                for dtype in (np.float32, np.float64)
+            }
 
     @property
     def state(self) -> dict[str, Array]:

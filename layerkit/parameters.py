@@ -171,7 +171,7 @@ def copy_into(view: Array, value: Any, where: str, argument: str) -> None:
 
 def draw(parameter: Parameter, where: str, rng: np.random.Generator) -> Array:
     """Draw a parameter's first value, and refuse one that can't be trained from."""
-    argument = f"what {parameter.initializer!r} gives for {parameter.name!r}"
+    argument = f"what {check.describe(parameter.initializer)} gives for {parameter.name!r}"
     drawn = parameter.initializer(parameter.shape, rng)
     array = check.numeric_array(where, argument, drawn, None)
     check.exact_shape(where, argument, array, parameter.shape)

@@ -239,7 +239,7 @@ class Trainer:
         # The guard before each update names what overflows better than NumPy's warnings do.
         with np.errstate(all="ignore"), self._updates:
             try:
-                hooks.call("on_train_begin")
+                hooks.begin()
                 for self.epoch in range(1, epochs + 1):
                     hooks.call("on_epoch_begin")
                     figures = self._epoch(data, rng, hooks)
@@ -252,7 +252,7 @@ class Trainer:
                         break
             finally:
                 self.model.forget_workspace()
-                hooks.call("on_train_end")
+                hooks.end()
 
     def _epoch(
         self,
@@ -349,26 +349,47 @@ class Trainer:
 
 
 class _Hooks:
-    """The hooks that the callbacks override, and how to call them."""
+    """The callbacks' hooks, called under the caller's own NumPy error settings."""
 
     def __init__(self, trainer: Trainer, callbacks: Sequence[Callback]) -> None:
-        self.trainer = trainer
+        self.trainer, self.callbacks = trainer, callbacks
         self.settings = np.geterr()
+        self.begun: list[Callback] = []
         self.overridden = {
             hook: [callback for callback in callbacks if _overrides(callback, hook)]
             for hook in vars(Callback)
             if hook.startswith("on_")
         }
 
-    def call(self, hook: str) -> None:
-        """Call a hook of each callback, under the caller's own NumPy error settings."""
-        for callback in self.overridden[hook]:
+    def begin(self) -> None:
+        """Begin training for each callback."""
+        for callback in self.callbacks:
+            self._call_one(callback, "on_train_begin")
+            self.begun.append(callback)
+
+    def end(self) -> None:
+        """End it for each that began, even if another fails to end."""
+        failed: BaseException | None = None
+        for callback in self.begun:
             try:
-                with np.errstate(**self.settings):
-                    getattr(callback, hook)(self.trainer)
-            except Exception as error:
-                error.add_note(f"in {hook} of {callback!r}")
-                raise
+                self._call_one(callback, "on_train_end")
+            except BaseException as error:
+                failed = failed or error
+        if failed:
+            raise failed
+
+    def call(self, hook: str) -> None:
+        """Call a hook of each callback that overrides it."""
+        for callback in self.overridden[hook]:
+            self._call_one(callback, hook)
+
+    def _call_one(self, callback: Callback, hook: str) -> None:
+        try:
+            with np.errstate(**self.settings):
+                getattr(callback, hook)(self.trainer)
+        except Exception as error:
+            error.add_note(f"in {hook} of {callback!r}")
+            raise
 
 
 def _overrides(callback: Callback, hook: str) -> bool:

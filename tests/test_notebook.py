@@ -131,9 +131,7 @@ def test_exercise_1_an_activation_for_each_layer(names):
 
     weights = [(start[0].copy(), start[1].copy()), (start[2].copy(), start[3].copy())]
     functions = [known[name][1:] for name in names]
-    expected = [
-        sum(notebook_update(weights, functions, x, x) for x in ONE_HOT) for _ in range(20)
-    ]
+    expected = [sum(notebook_update(weights, functions, x, x) for x in ONE_HOT) for _ in range(20)]
     # Two orders of addition, over 160 updates.
     np.testing.assert_allclose(history["squared_distance"], expected, rtol=1e-9)
 

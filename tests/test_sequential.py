@@ -25,6 +25,7 @@ from layerkit import (
 )
 from numpy.testing import assert_allclose, assert_array_equal
 
+
 def assert_in_place(model):
     """Each parameter is a view of the model's vectors, one behind the other."""
     start = 0

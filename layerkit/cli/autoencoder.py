@@ -10,7 +10,6 @@ import numpy as np
 
 from layerkit.activations import Sigmoid
 from layerkit.callbacks import Callback, StopAt
-from layerkit.errors import NonFiniteError
 from layerkit.initializers import Uniform
 from layerkit.layers.dense import Dense
 from layerkit.losses import HalfSquaredError
@@ -55,8 +54,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "the squared distance over an epoch is at most a target; then show its codes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    whole, above_zero = _number(int, 0, "at least 0"), _number(float, None, "above 0")
-    positive = _number(int, 1, "at least 1")
+    whole, above_zero = _number(int, 0, "of at least 0"), _number(float, None, "above 0")
+    positive = _number(int, 1, "of at least 1")
     add = parser.add_argument
     add("--seed", type=whole, default=0, help="where the first weights and the order come from")
     add("--batch-size", type=positive, default=1, help="samples an update; 1 is online training")
@@ -104,9 +103,6 @@ def run(options: argparse.Namespace) -> int:
         trainer.fit(
             x, x, epochs=options.max_epochs, batch_size=options.batch_size, shuffle=False
         )
-    except NonFiniteError as error:
-        print(error, file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print(f"interrupted after {trainer.history.n_epochs:,} epochs", file=sys.stderr)
         return 1

@@ -124,7 +124,9 @@ def test_a_failed_backward_leaves_the_cache(scale):
     assert_array_equal(scale.backward(np.ones((2, 3))), np.full((2, 3), 2.0))
 
 
-@pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize(
+    "make_copy", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
 def test_a_copy_has_parameters_of_its_own_and_no_cache(make_copy, scale):
     scale.forward(np.ones((1, 3)), training=True)
     copied = make_copy(scale)

@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+from layerkit import (
+    SGD,
+    Accuracy,
+    Callback,
+    Dense,
+    HalfSquaredError,
+    History,
+    MeanAbsoluteError,
+    Sequential,
+    StopAt,
+    Trainer,
+)
+
+HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
+
+
+@pytest.fixture
+def trainer():
+    model = Sequential([Dense(2, 1)], seed=0)
+    return Trainer(model, HalfSquaredError(), SGD(0.01), metrics=[MeanAbsoluteError()])
+
+
+X, Y = np.random.default_rng(0).normal(size=(5, 2)), np.ones((5, 1))
+
+
+def recorder(calls, label=""):
+    def hook(name):
+        return lambda self, trainer: calls.append((label + name, trainer.epoch, trainer.step))
+
+    return type("Recorder", (Callback,), {name: hook(name) for name in HOOKS})()
+
+
+def test_hooks_come_in_order_and_see_the_trainer(trainer):
+    calls = []
+    trainer.fit(X, Y, epochs=2, batch_size=3, callbacks=[recorder(calls)])
+    epoch = [
+        ("on_epoch_begin", None),
+        ("on_batch_begin", 1),
+        ("on_batch_end", 1),
+        ("on_batch_begin", 2),
+        ("on_batch_end", 2),
+        ("on_epoch_end", 2),
+    ]
+    assert calls[0] == ("on_train_begin", 0, 0)
+    assert calls[-1] == ("on_train_end", 2, 2)
+    for number in (1, 2):
+        part = [(name, step) for name, n, step in calls[1:-1] if n == number]
+        assert [(name, step if name.startswith("on_batch") else None) for name, step in part] == [
+            (name, step if name.startswith("on_batch") else None) for name, step in epoch
+        ]
+
+
+def test_callbacks_of_the_trainer_come_before_those_of_the_fit(trainer):
+    calls = []
+    trainer.callbacks = [recorder(calls, "first ")]
+    trainer.fit(X, Y, epochs=1, batch_size=5, callbacks=[recorder(calls, "second ")])
+    names = [name for name, *_ in calls]
+    assert names[::2] == [f"first {name.split()[1]}" for name in names[1::2]]
+    assert len(names) == 2 * len(HOOKS)
+
+
+def test_hooks_may_read_figures_and_use_the_model(trainer):
+    seen = []
+
+    class Look(Callback):
+        def on_batch_end(self, trainer):
+            seen.append(trainer.batch_loss)
+            trainer.model.forward(X, training=True)
+            trainer.model.predict(X)
+            trainer.evaluate(X, Y)
+
+        def on_epoch_end(self, trainer):
+            seen.append(trainer.history["loss"][-1])
+
+    history = trainer.fit(X, Y, epochs=2, batch_size=5, callbacks=[Look()])
+    assert seen[0] == seen[1] == history["loss"][0]
+    alone = Trainer(Sequential([Dense(2, 1)], seed=0), HalfSquaredError(), SGD(0.01))
+    assert alone.fit(X, Y, epochs=2, batch_size=5)["loss"] == pytest.approx(history["loss"])
+
+
+def test_an_error_names_hook_and_callback(trainer):
+    class Broken(Callback):
+        def on_epoch_end(self, trainer):
+            raise ValueError("oh")
+
+    with pytest.raises(ValueError, match="oh") as caught:
+        trainer.fit(X, Y, epochs=1, callbacks=[Broken()])
+    assert caught.value.__notes__ == ["in on_epoch_end of Broken()"]
+
+
+def test_only_callbacks_that_began_are_ended(trainer):
+    calls = []
+
+    class Broken(Callback):
+        def on_train_begin(self, trainer):
+            raise ValueError("oh")
+
+        def on_train_end(self, trainer):
+            calls.append("broken ended")
+
+    callbacks = [recorder(calls, "first "), Broken(), recorder(calls, "second ")]
+    with pytest.raises(ValueError, match="oh"):
+        trainer.fit(X, Y, epochs=1, callbacks=callbacks)
+    assert [call[0] for call in calls] == ["first on_train_begin", "first on_train_end"]
+
+
+def test_one_callback_that_fails_to_end_does_not_keep_others_from_it(trainer):
+    calls = []
+
+    class Broken(Callback):
+        def on_train_end(self, trainer):
+            raise ValueError("oh")
+
+    with pytest.raises(ValueError, match="oh"):
+        trainer.fit(X, Y, epochs=1, callbacks=[Broken(), recorder(calls)])
+    assert calls[-1][0] == "on_train_end"
+
+
+def test_stop_ends_after_the_epoch(trainer):
+    class Stop(Callback):
+        def on_batch_end(self, trainer):
+            if trainer.epoch == 2:
+                trainer.stop()
+
+    assert trainer.fit(X, Y, epochs=9, batch_size=1, callbacks=[Stop()]).n_epochs == 2
+    # A later fit starts anew.
+    assert trainer.fit(X, Y, epochs=3).n_epochs == 3
+
+
+def test_stop_at_a_small_loss(trainer):
+    trainer.optimizer.learning_rate = 0.1
+    stop = StopAt("loss", 0.05)
+    losses = trainer.fit(X, Y, epochs=1000, batch_size=1, callbacks=[stop])["loss"]
+    assert stop.reached
+    assert losses[-1] <= 0.05 < min(losses[:-1])
+
+
+def test_stop_at_tells_when_it_was_not_reached(trainer):
+    stop = StopAt("mean_absolute_error", 0.0)
+    assert trainer.fit(X, Y, epochs=3, callbacks=[stop]).n_epochs == 3
+    assert not stop.reached
+
+
+def test_stop_at_takes_equal_as_reached(trainer):
+    first = trainer.evaluate(X, Y)["loss"]
+    stop = StopAt("loss", trainer.fit(X, Y, epochs=1, batch_size=5)["loss"][0])
+    assert stop.value == pytest.approx(first)
+    again = Trainer(Sequential([Dense(2, 1)], seed=0), HalfSquaredError(), SGD(0.01))
+    assert again.fit(X, Y, epochs=5, batch_size=5, shuffle=False, callbacks=[stop]).n_epochs <= 2
+
+
+@pytest.mark.parametrize("name", ["accuracy", "val_accuracy"])
+def test_stop_at_a_large_accuracy(name):
+    x = np.linspace(-1, 1, 40)[:, None]
+    y = (x > 0).astype(float)
+    model = Sequential([Dense(1, 1)], seed=0)
+    model.set_weights([[[-1.0]], [0.5]])
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.05), metrics=[Accuracy()], seed=0)
+    history = trainer.fit(
+        x, y, epochs=500, batch_size=4, validation_data=(x, y), callbacks=[StopAt(name, 0.9)]
+    )
+    assert history[name][-1] >= 0.9 > max(history[name][:-1])
+
+
+def test_history_is_a_mapping_of_lists():
+    history = History(["loss", "accuracy"])
+    assert repr(history) == "<History of 0 epochs>"
+    history.append({"loss": 0.5, "accuracy": 0.25})
+    history.append({"loss": 0.25, "accuracy": 0.75})
+    assert dict(history) == {"loss": [0.5, 0.25], "accuracy": [0.25, 0.75]}
+    assert len(history) == 2
+    assert history.n_epochs == 2
+    assert repr(history) == "<History of 2 epochs, loss=0.25, accuracy=0.75>"
+    with pytest.raises(KeyError):
+        history["other"]
+
+
+def test_history_refuses_an_epoch_with_a_figure_missing():
+    history = History(["loss", "accuracy"])
+    with pytest.raises(KeyError):
+        history.append({"loss": 1.0})
+    assert dict(history) == {"loss": [], "accuracy": []}
