@@ -6,9 +6,10 @@ import re
 import traceback
 from pathlib import Path
 
-import layerkit
 import numpy as np
 import pytest
+
+import layerkit
 from layerkit import (
     SGD,
     Accuracy,
@@ -45,7 +46,7 @@ from layerkit import (
 PACKAGE = Path(layerkit.__file__).parent
 X, Y = np.ones((4, 3)), np.ones((4, 2))
 NAN = np.where(np.arange(12).reshape(4, 3) == 7, np.nan, 1.0)
-RANDOM_STATE = np.random.RandomState(0)  # noqa: NPY002 - the kind that is refused
+RANDOM_STATE = np.random.RandomState(0)
 RAGGED = [[1.0, 2.0, 3.0], [4.0]]
 
 

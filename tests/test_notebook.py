@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from layerkit import (
     SGD,
     Dense,
@@ -28,7 +29,7 @@ ONE_HOT = np.eye(8)
 def notebook_weights(seed):
     # The notebook draws from NumPy's global state; its generator, with a state of its own,
     # gives the same numbers.
-    draw = np.random.RandomState(seed).rand  # noqa: NPY002
+    draw = np.random.RandomState(seed).rand
     return [draw(8, 3), draw(3), draw(3, 8), draw(8)]
 
 

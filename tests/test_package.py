@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import layerkit
 import numpydoc.validate
 import pytest
+
+import layerkit
 
 PACKAGE = Path(layerkit.__file__).parent
 

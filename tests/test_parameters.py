@@ -3,8 +3,9 @@ import pickle
 
 import numpy as np
 import pytest
-from layerkit import Dense, Parameter, Sequential, ShapeError, StateError, Zeros
 from numpy.testing import assert_array_equal
+
+from layerkit import Dense, Parameter, Sequential, ShapeError, StateError, Zeros
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from numpy.testing import assert_allclose, assert_array_equal
+
 from layerkit import (
     SGD,
     ArgumentError,
@@ -23,7 +25,6 @@ from layerkit import (
     Tanh,
     Trainer,
 )
-from numpy.testing import assert_allclose, assert_array_equal
 
 
 def assert_in_place(model):

@@ -5,6 +5,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
 from layerkit import (
     SGD,
     Accuracy,
@@ -23,7 +25,6 @@ from layerkit import (
     Tanh,
     Trainer,
 )
-from numpy.testing import assert_allclose, assert_array_equal
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_shuffled_epochs_differ_and_hold_each_sample_once(data):
 
     model = Sequential([Watch()], input_shape=(1,))
     Trainer(model, HalfSquaredError(), SGD(0.1), seed=0).fit(x, x, epochs=2, batch_size=4)
-    first, second = sum(seen[:3], []), sum(seen[3:], [])
+    first, second = np.concatenate(seen[:3]).tolist(), np.concatenate(seen[3:]).tolist()
     assert sorted(first) == sorted(second) == x.ravel().tolist()
     assert first != second
     assert [len(batch) for batch in seen] == [4, 4, 2] * 2

@@ -100,9 +100,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     try:
-        trainer.fit(
-            x, x, epochs=options.max_epochs, batch_size=options.batch_size, shuffle=False
-        )
+        trainer.fit(x, x, epochs=options.max_epochs, batch_size=options.batch_size, shuffle=False)
     except KeyboardInterrupt:
         print(f"interrupted after {trainer.history.n_epochs:,} epochs", file=sys.stderr)
         return 1

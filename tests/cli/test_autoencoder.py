@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+
 from layerkit.__main__ import main
 
 QUICK = ["--target", "0.5"]

@@ -3,8 +3,9 @@ import pickle
 
 import numpy as np
 import pytest
-from layerkit import Constant, Dense, Layer, Sequential, Sigmoid, StateError, Tanh
 from numpy.testing import assert_array_equal
+
+from layerkit import Constant, Dense, Layer, Sequential, Sigmoid, StateError, Tanh
 
 
 class Scale(Layer):

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
 from layerkit import (
     Activation,
     Constant,
@@ -14,7 +16,6 @@ from layerkit import (
     Tanh,
     Zeros,
 )
-from numpy.testing import assert_allclose, assert_array_equal
 
 
 def test_forward_is_the_formula():
