@@ -33,8 +33,8 @@ class RMSprop(Optimizer):
 def main():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(500, 3)) * [10, 1, 0.01]
-    y_true = np.sin(x @ [[0.1], [1], [100]])
-    for optimizer in (SGD(0.01), RMSprop(0.01)):
+    y_true = x @ [[0.1], [1], [100]]
+    for optimizer in (SGD(0.003), RMSprop(0.003)):
         model = Sequential([Dense(3, 16, Tanh()), Dense(16, 1)], seed=0)
         trainer = Trainer(model, MeanSquaredError(), optimizer, seed=0)
         losses = trainer.fit(x, y_true, epochs=100, batch_size=20)["loss"]

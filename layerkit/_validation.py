@@ -131,7 +131,8 @@ def instance(where: str, argument: str, value: object, kind: type[T], remedy: st
     fail(where, argument, f"an instance of {kind.__name__}", value, remedy)
 
 
-def _subclasses(kind: type) -> Iterator[type]:
+def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
+    subclass: type[Any]
     for subclass in kind.__subclasses__():
         yield subclass
         yield from _subclasses(subclass)

@@ -240,8 +240,8 @@ class Sequential(Layer):
 
     def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array:
         """Send a gradient through the layers, last to first."""
-        first, *others = self._children
-        for layer in reversed(others):
+        first = self._children[0]
+        for layer in self._children[:0:-1]:
             dy = layer.compute_backward(dy, cache.pop())
         if need_dx or not first.takes_need_dx:
             return first.compute_backward(dy, cache.pop())

@@ -86,7 +86,7 @@ def numeric_gradient(
     scale = float(np.sqrt(np.mean(array**2))) or 1.0
     value, error = np.zeros(array.shape), np.full(array.shape, np.inf)
     for index in np.ndindex(array.shape):
-        before = array[index]
+        before = float(array[index])
 
         def at(offset: float, index: tuple[int, ...] = index, before: float = before) -> float:
             array[index] = before + offset

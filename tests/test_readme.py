@@ -1,0 +1,40 @@
+"""The README: its code runs, and it prints what stands below it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```(?:\n\n((?:    [^\n]*\n)+))?", README, re.DOTALL)
+
+
+def test_the_code_runs_and_prints_what_is_shown(capsys):
+    assert len(BLOCKS) >= 6
+    names = {}
+    for code, shown in BLOCKS:
+        exec(code, names)
+        printed = capsys.readouterr().out
+        if shown:
+            assert printed == re.sub("(?m)^    ", "", shown)
+
+
+def test_the_main_job_prints_what_is_shown():
+    # The last digits of a distance, and the epoch count with them, depend on the processor's
+    # exponential; what the run looks like does not.
+    command, shown = re.search(
+        r"\n    (python -m layerkit autoencoder)\n.*?\n\n((?:    [^\n]*\n)+)", README, re.DOTALL
+    ).groups()
+    finished = subprocess.run(
+        [sys.executable, *command.split()[1:]], capture_output=True, text=True, check=True
+    )
+    shape = re.compile(r"[\d,.]+")
+    lines, expected = finished.stdout.splitlines(), re.sub("(?m)^    ", "", shown).splitlines()
+    assert [shape.sub("#", line) for line in lines] == [shape.sub("#", line) for line in expected]
+
+
+def test_ci_does_what_the_readme_says():
+    script = (Path(__file__).parent.parent / ".ci" / "run").read_text()
+    for command in ("python3 -m venv", "'.[dev]'", "\npytest\n"):
+        assert command in script
+        assert command.strip() in README
