@@ -16,6 +16,10 @@ from layerkit.errors import ShapeError, StateError
 
 __all__ = ["SGD", "Optimizer"]
 
+# A long vector is stepped through in blocks, so that what a step takes besides is no vector as
+# long as the model's, and stays in the processor's cache.
+_BLOCK = 1 << 15
+
 
 class Optimizer(ConstructorRepr, ABC):
     """Base of the optimizers: a subclass writes `update`, and `init_state` if it remembers.
@@ -189,15 +193,29 @@ class SGD(Optimizer):
 
     def update(self, values: Array, grads: Array, state: dict[str, Array]) -> None:
         """Make a step; see `Optimizer.update`."""
-        direction = grads
-        if self.momentum:
-            velocity = direction = state["velocity"]
+        velocity = state.get("velocity")
+        if len(values) <= _BLOCK:
+            self._descend(values, grads, velocity)
+            return
+        for start in range(0, len(values), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            moving = None if velocity is None else velocity[part]
+            self._descend(values[part], grads[part], moving)
+
+    def _descend(self, values: Array, grads: Array, velocity: Array | None) -> None:
+        step = self._scratch
+        if step is None or step.shape != values.shape or step.dtype != values.dtype:
+            step = self._scratch = np.empty_like(values)
+        rate = self._rates[values.dtype]
+        if velocity is None:
+            np.multiply(grads, rate, step)
+        else:
             velocity *= self.momentum
             velocity += grads
             if self.nesterov:
-                direction = self.momentum * velocity
-                direction += grads
-        if self._scratch is None or self._scratch.shape != values.shape:
-            self._scratch = np.empty_like(values)
-        np.multiply(direction, self._rates[values.dtype], self._scratch)
-        np.subtract(values, self._scratch, values)
+                np.multiply(velocity, self.momentum, step)
+                step += grads
+                step *= rate
+            else:
+                np.multiply(velocity, rate, step)
+        np.subtract(values, step, values)

@@ -581,6 +581,21 @@ CASES = {
         A,
         "y_true must be between 0 and 1; got -0.5 in sample 0",
     ),
+    "binary targets of another shape": (
+        fit(X, np.ones((4, 1)), loss=SigmoidCrossEntropy()),
+        S,
+        r"y_true must be of shape \(4, 2\); got \(4, 1\)",
+    ),
+    "binary targets nan": (
+        fit(X, Y * np.nan, loss=SigmoidCrossEntropy()),
+        A,
+        "y_true must be finite; got nan in sample 0",
+    ),
+    "probabilities of other classes": (
+        fit(X, np.eye(3)[[0, 1, 2, 0]], loss=SoftmaxCrossEntropy("probabilities")),
+        S,
+        r"y_true must be of shape \(4, 2\); got \(4, 3\)",
+    ),
     # metrics
     "metric of other shapes": (
         lambda: MeanAbsoluteError()(np.ones((4, 1)), np.ones(4)),

@@ -126,6 +126,24 @@ def test_a_subclass_that_overrides_one_half_is_honoured():
     assert_array_equal(Turned().value_and_gradient(Y_PRED, y_true)[1], -gradient)
 
 
+def test_work_shared_by_both_halves_is_kept_where_it_still_holds():
+    class Renamed(HalfSquaredError):
+        pass
+
+    class Fused(Loss):
+        def value(self, y_pred, y_true):
+            raise AssertionError("the shortcut is there")
+
+        gradient = value
+
+        def value_and_gradient(self, y_pred, y_true):
+            return 7.0, y_pred
+
+    assert Renamed.value_and_gradient is HalfSquaredError.value_and_gradient
+    assert HalfSquaredError.value_and_gradient is not Loss.value_and_gradient
+    assert Fused().value_and_gradient(Y_PRED, Y_PRED)[0] == 7
+
+
 def test_a_loss_of_ones_own_takes_targets_of_the_outputs_shape():
     class Linear(Loss):
         def value(self, y_pred, y_true):

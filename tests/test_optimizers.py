@@ -1,5 +1,6 @@
 import copy
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -38,6 +39,35 @@ def test_dtype_and_gradients_are_kept(optimizer, dtype):
     for vector in optimizer.state.values():
         assert vector.shape == values.shape
         assert vector.dtype == dtype
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, True)], ids=repr)
+def test_a_long_vector_is_stepped_in_blocks_of_the_same_bytes(optimizer):
+    size = 3 * (1 << 15) + 77
+    whole, parts = copy.deepcopy(optimizer), [copy.deepcopy(optimizer) for _ in range(7)]
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=size)
+    expected = values.copy()
+    pieces = np.array_split(expected, 7)  # each short enough to be one block
+    for _ in range(3):
+        grads = rng.normal(size=size)
+        whole.step(values, grads)
+        for part, piece, grad in zip(parts, pieces, np.array_split(grads, 7), strict=True):
+            part.step(piece, grad)
+    assert_array_equal(values, expected)
+
+
+def test_a_step_makes_no_vector_as_long_as_the_models():
+    values, grads = np.ones(1 << 20), np.ones(1 << 20)
+    optimizer = SGD(0.1, momentum=0.9, nesterov=True)
+    optimizer.step(values, grads)
+    tracemalloc.start()
+    try:
+        optimizer.step(values, grads)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < values.nbytes / 8
 
 
 def test_state_is_named():

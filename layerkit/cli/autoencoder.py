@@ -33,11 +33,13 @@ class PrintDistance(Callback):
         """Print what there is to print."""
         distance = trainer.history["squared_distance"][-1]
         line = f"epoch {trainer.epoch:>7,}  distance= {distance:f}"
+        if self.live:  # over what the line showed before
+            line = f"\r{line:<40}"
         if distance <= self.next:
             self.next = distance / 2
-            print(f"\r{line}" if self.live else line, flush=True)
+            print(line, flush=True)
         elif self.live and trainer.epoch % 500 == 0:
-            print(f"\r{line}", end="", flush=True)
+            print(line, end="", flush=True)
 
     def on_train_end(self, trainer: Trainer) -> None:
         """Leave the live line."""
