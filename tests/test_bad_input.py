@@ -693,6 +693,20 @@ def test_a_nan_is_found_wherever_it_is():
         Trainer(model(Dense(400, 1)), HalfSquaredError(), SGD(1)).fit(x, x[:, :1], epochs=1)
 
 
+@pytest.mark.parametrize("first", [0, 1, 599_999])
+def test_the_first_bad_target_is_named_wherever_it_is(first):
+    n = 600_000  # more than one block of a scan, for each of the targets below
+    labels, shares, answers = np.zeros(n, int), np.tile([0.5, 0.5], (n, 1)), np.zeros((n, 2))
+    labels[first:], answers[first:, 1], shares[first:, 1] = 2, 1.5, 0.25
+    for loss, y_true, got in [
+        (SoftmaxCrossEntropy(), labels, "2"),
+        (SoftmaxCrossEntropy("probabilities"), shares, "a total of 0.75"),
+        (SigmoidCrossEntropy(), answers, "1.5"),
+    ]:
+        with pytest.raises(ArgumentError, match=f"got {got} in sample {first}\\."):
+            loss.check_targets("here", y_true, (2,))
+
+
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, int])
 def test_whole_numbers_of_any_kind_are_fine(kind):
     assert Dense(kind(3), kind(2)).n_out == 2

@@ -43,7 +43,8 @@ def test_values_are_the_formulas():
 
 
 def test_gradients_are_the_formulas():
-    half, indices = TARGETS[0][1], TARGETS[3][1]
+    half, mean, indices = TARGETS[0][1], TARGETS[1][1], TARGETS[3][1]
+    assert_allclose(MeanSquaredError().gradient(Y_PRED, mean), 2 * (Y_PRED - mean) / 15)
     assert_allclose(HalfSquaredError().gradient(Y_PRED, half), (Y_PRED - half) / 5)
     expected = (softmax(Y_PRED) - np.eye(3)[indices]) / 5
     assert_allclose(SoftmaxCrossEntropy().gradient(Y_PRED, indices), expected, rtol=1e-12)
@@ -55,11 +56,33 @@ def test_one_sample_of_half_squared_error_has_the_plain_error_as_gradient():
 
 
 @each
-def test_the_loss_is_the_mean_over_the_samples(loss, y_true):
-    singles = [loss.value(Y_PRED[i : i + 1], y_true[i : i + 1]) for i in range(5)]
-    assert loss.value(Y_PRED, y_true) == pytest.approx(np.mean(singles), rel=1e-14)
-    gradients = [loss.gradient(Y_PRED[i : i + 1], y_true[i : i + 1]) for i in range(5)]
-    assert_allclose(loss.gradient(Y_PRED, y_true), np.concatenate(gradients) / 5, rtol=1e-13)
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_the_loss_is_the_mean_over_the_samples(loss, y_true, n):
+    y_pred, y_true = Y_PRED[:n], y_true[:n]
+    singles = [loss.value(y_pred[i : i + 1], y_true[i : i + 1]) for i in range(n)]
+    assert loss.value(y_pred, y_true) == pytest.approx(np.mean(singles), rel=1e-14)
+    gradients = [loss.gradient(y_pred[i : i + 1], y_true[i : i + 1]) for i in range(n)]
+    assert_allclose(loss.gradient(y_pred, y_true), np.concatenate(gradients) / n, rtol=1e-13)
+
+
+def test_certain_targets_are_probabilities_too():
+    y_true = np.array([[0.0, 1.0], [1, 0]])
+    for loss in (SigmoidCrossEntropy(), SoftmaxCrossEntropy("probabilities")):
+        assert loss.value(np.zeros((2, 2)), y_true) == pytest.approx(np.log(2))
+
+
+def test_totals_off_by_rounding_are_taken():
+    shares = np.full((2, 3), np.float32(1 / 3)) * np.float32(1.0005)
+    loss, y_pred = SoftmaxCrossEntropy("probabilities"), Y_PRED[:2]
+    loss.check_targets("here", shares, (3,))
+    # And the gradient is that of the value even then.
+    gradient, step = loss.gradient(y_pred, shares), 1e-6
+    for index in np.ndindex(2, 3):
+        moved = np.zeros((2, 3))
+        moved[index] = step
+        ahead, behind = loss.value(y_pred + moved, shares), loss.value(y_pred - moved, shares)
+        # 1e-8: a central difference with this step, in float64.
+        assert gradient[index] == pytest.approx((ahead - behind) / (2 * step), abs=1e-8)
 
 
 @each
