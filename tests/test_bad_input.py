@@ -607,6 +607,11 @@ CASES = {
         S,
         "at least one sample",
     ),
+    "accuracy of other classes": (
+        lambda: Accuracy()(np.ones((4, 2)), np.ones((4, 3))),
+        S,
+        r"y_true must be of shape \(4, 2\); got \(4, 3\), which Accuracy can't take",
+    ),
     "threshold": (lambda: Accuracy(None), A, "Accuracy.__init__: threshold must be a finite"),
     # optimizers
     "learning_rate 0": (lambda: SGD(0), A, "learning_rate must be .* above 0; got 0"),
