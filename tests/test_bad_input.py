@@ -469,6 +469,11 @@ CASES = {
         A,
         r"x must be a stream of pairs \(x, y\); got .* See step 1",
     ),
+    "stream of triples": (
+        stream((X, Y, Y), steps_per_epoch=1),
+        A,
+        r"x must be a stream of pairs \(x, y\)",
+    ),
     "stream of nan": (stream((NAN, Y), steps_per_epoch=1), A, "x must be finite"),
     "stream of nothing": (
         stream((X[:0], Y[:0]), steps_per_epoch=1),

@@ -23,12 +23,13 @@ def test_in_order(size):
     assert_array_equal(np.concatenate([y for _, y in pairs]), X)
 
 
-@pytest.mark.parametrize("size", [1, 3, 10])
+@pytest.mark.parametrize("size", [1, 2, 3, 10])
 def test_shuffled_sample_by_sample(size):
     rng = np.random.default_rng(0)
     data = batches(size, y=X[:, :1])
     epochs = [list(data.epoch(rng)) for _ in range(2)]
     for pairs in epochs:
+        assert [len(x) for x, _ in pairs] == [min(size, 10 - s) for s in range(0, 10, size)]
         x = np.concatenate([x for x, _ in pairs])
         assert_array_equal(np.sort(x[:, 0]), X[:, 0])
         assert_array_equal(np.concatenate([y for _, y in pairs]), x[:, :1])  # still pairs
