@@ -35,7 +35,8 @@ class Updates:
         self._busy = self._interrupted = self._installed = False
 
     def prepare(self) -> None:
-        """See which parameters are frozen; before the first update of an epoch."""
+        """Take up the optimizer and what is frozen; before the first update of an epoch."""
+        self.optimizer.bind(*self.model.vectors)
         self._frozen = [p for p in self.model.parameters if not p.trainable]
 
     def apply(self, loss: float, x: Array, place: Callable[[], str]) -> None:

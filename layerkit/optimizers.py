@@ -102,11 +102,17 @@ class Optimizer(ConstructorRepr, ABC):
         StateError
             If the optimizer has been used on another model.
         """
-        if values is not self._values:
-            self._bind(values, grads)
-        self.update(values, grads, self._state)  # type: ignore[arg-type]
+        self.bind(values, grads)
+        self.update(values, grads, self.state)
 
-    def _bind(self, values: Array, grads: Array) -> None:
+    def bind(self, values: Array, grads: Array) -> None:
+        """Become the optimizer of these parameters, and refuse others from then on.
+
+        `step` does so by itself; called before, it refuses in time. Arguments and errors are
+        those of `step`.
+        """
+        if values is self._values:
+            return
         where = f"{type(self).__name__}.step"
         if values.ndim != 1 or values.shape != grads.shape:
             got = check.Said(f"{values.shape} and {grads.shape}")

@@ -100,4 +100,5 @@ def test_repr():
     parameter = Parameter("factor", (2,), Zeros(), trainable=False)
     assert repr(parameter) == "Parameter('factor', (2,), trainable=False)"
     assert parameter.size == 2
+    assert Parameter("factor", (2,), Zeros()).trainable
     assert Parameter("scalar", (), Zeros()).size == 1

@@ -22,6 +22,7 @@ from layerkit import (
     Sigmoid,
     SoftmaxCrossEntropy,
     SquaredDistance,
+    StateError,
     Tanh,
     Trainer,
 )
@@ -412,6 +413,22 @@ def test_sigint_between_updates_comes_through_at_once(data):
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(*data, epochs=1, batch_size=1, shuffle=False, callbacks=[Interrupt()])
     assert_interrupted_after(trainer, data, 2)
+
+
+def test_an_optimizer_in_use_is_refused_before_anything_changes(data):
+    trainer = make_trainer()
+    trainer.fit(*data, epochs=1)
+    other = Sequential([Dense(3, 4, Tanh()), Dense(4, 2)], seed=1)
+    before = other.values.tobytes(), other.grads.tobytes()
+    velocity = trainer.optimizer.state
+    for run in (
+        lambda: Trainer(other, HalfSquaredError(), trainer.optimizer).fit(*data, epochs=1),
+        lambda: Trainer(other, HalfSquaredError(), trainer.optimizer).train_step(*data),
+    ):
+        with pytest.raises(StateError, match="Make another SGD"):
+            run()
+    assert (other.values.tobytes(), other.grads.tobytes()) == before
+    assert trainer.optimizer.state == velocity
 
 
 def test_metrics_must_fit_the_targets():
