@@ -187,15 +187,13 @@ class Layer(ConstructorRepr, ABC):
             check.fail(where, "layer", "part of a model", got, remedy, error=StateError)
         batch = check.batch(where, "x", x, self.input_shape, self.dtype)
         if training:
-            # The cache must not change when the caller's arrays do, nor with a later step.
-            batch = batch.copy()
-            self.forget_workspace()
+            batch = batch.copy()  # the cache must not change when the caller's array does
         y, cache = self.compute_forward(batch, training=training)
         computed = f"{type(self).__name__}.compute_forward"
         check.computed(computed, "y", y, (len(batch), *self.output_shape), self.dtype)
         if training:
             self._cache = (cache, y.shape)
-            self.forget_workspace()
+            self.forget_workspace()  # nor when a later step would reuse what is in it
         return y.copy() if training or np.may_share_memory(y, batch) else y
 
     def backward(self, dy: Any) -> Array:

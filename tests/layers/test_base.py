@@ -118,6 +118,37 @@ def test_results_survive_later_calls():
     assert_array_equal(dx, kept[1])
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_steps_of_training_in_between_leave_a_forward_pass_alone(nested):
+    layers = [Dense(3, 4, Sigmoid()), Dense(4, 2, Tanh())]
+    model = Sequential([Sequential(layers)] if nested else layers, seed=0)
+    rng = np.random.default_rng(0)
+    x, other, dy = rng.normal(size=(2, 3)), rng.normal(size=(2, 3)), rng.normal(size=(2, 2))
+    model.forward(x, training=True)
+    expected, grads = model.backward(dy), model.grads.copy()
+    for _ in range(2):
+        model.forward(x, training=True)
+        model.compute_backward(dy, model.compute_forward(other, training=True)[1])
+        assert_array_equal(model.backward(dy), expected)
+        assert_array_equal(model.grads, grads)
+
+
+def test_dx_in_a_workspace_is_the_callers_all_the_same():
+    class Buffered(PassOn):
+        def compute_backward(self, dy, cache):
+            dx = self.workspace(len(dy), lambda n: np.empty((n, 3)))
+            dx[:] = dy
+            return dx
+
+    layer = Buffered()
+    Sequential([layer], input_shape=(3,))
+    results = []
+    for number in (1.0, 2.0):
+        layer.forward(np.ones((1, 3)), training=True)
+        results.append(layer.backward(np.full((1, 3), number)))
+    assert_array_equal(results[0], [[1, 1, 1]])
+
+
 def test_a_failed_backward_leaves_the_cache(scale):
     scale.forward(np.ones((2, 3)), training=True)
     with pytest.raises(ValueError, match=r"dy must be of shape \(2, 3\)"):
@@ -183,6 +214,9 @@ def test_workspace_is_kept_for_a_batch_size_and_forgotten_by_forward(scale):
     scale.forward(np.ones((3, 3)), training=True)
     scale.workspace(3, allocate)
     assert made == [4, 3, 3]
+    scale.forget_workspace()
+    scale.workspace(3, allocate)
+    assert made == [4, 3, 3, 3]
 
 
 def test_need_dx_is_read_from_the_signature():
