@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -144,12 +146,25 @@ def test_stop_at_tells_when_it_was_not_reached(trainer):
     assert not stop.reached
 
 
-def test_stop_at_takes_equal_as_reached(trainer):
-    first = trainer.evaluate(X, Y)["loss"]
-    stop = StopAt("loss", trainer.fit(X, Y, epochs=1, batch_size=5)["loss"][0])
-    assert stop.value == pytest.approx(first)
-    again = Trainer(Sequential([Dense(2, 1)], seed=0), HalfSquaredError(), SGD(0.01))
-    assert again.fit(X, Y, epochs=5, batch_size=5, shuffle=False, callbacks=[stop]).n_epochs <= 2
+@pytest.mark.parametrize(
+    ("metric", "figures", "n_epochs"),
+    [("loss", [0.75, 0.5, 0.25], 2), ("accuracy", [0.25, 0.5, 0.75], 2), ("loss", [9, 8], 0)],
+)
+def test_stop_at_takes_equal_as_reached(metric, figures, n_epochs):
+    stopped = []
+    trainer = SimpleNamespace(
+        history={metric: []}, metrics=[Accuracy()], stop=lambda: stopped.append(True)
+    )
+    stop = StopAt(metric, 0.5)
+    assert not stop.reached
+    for _ in range(2):  # a later fit starts anew
+        stop.on_train_begin(trainer)
+        assert not stop.reached
+        for n, figure in enumerate(figures, 1):
+            trainer.history[metric].append(figure)
+            stopped.clear()
+            stop.on_epoch_end(trainer)
+            assert bool(stopped) == stop.reached == (0 < n_epochs <= n)
 
 
 @pytest.mark.parametrize("name", ["accuracy", "val_accuracy"])
@@ -169,11 +184,12 @@ def test_history_is_a_mapping_of_lists():
     history = History(["loss", "accuracy"])
     assert repr(history) == "<History of 0 epochs>"
     history.append({"loss": 0.5, "accuracy": 0.25})
+    history.append({"loss": 0.375, "accuracy": 0.5})
     history.append({"loss": 0.25, "accuracy": 0.75})
-    assert dict(history) == {"loss": [0.5, 0.25], "accuracy": [0.25, 0.75]}
+    assert dict(history) == {"loss": [0.5, 0.375, 0.25], "accuracy": [0.25, 0.5, 0.75]}
     assert len(history) == 2
-    assert history.n_epochs == 2
-    assert repr(history) == "<History of 2 epochs, loss=0.25, accuracy=0.75>"
+    assert history.n_epochs == 3
+    assert repr(history) == "<History of 3 epochs, loss=0.25, accuracy=0.75>"
     with pytest.raises(KeyError):
         history["other"]
 
