@@ -75,7 +75,7 @@ class Sequential(Layer):
         where = "Sequential.__init__"
         chain = check.instances(where, "layers", layers, Layer)
         self.dtype = check.floating_dtype(where, "dtype", dtype)
-        self._seed = seed
+        self.seed = seed
         self.name = check.name(where, name)
         rng = check.generator(where, "seed", seed)
         self._check_layers(where, chain)
@@ -358,7 +358,7 @@ class Sequential(Layer):
         """Make a model of some of the layers, whose parameters stay where they are."""
         part = object.__new__(Sequential)
         part.dtype, part.name = self.dtype, None
-        part._seed = None
+        part.seed = None
         part._known_vectors = None
         part._children = chain
         part._is_owned = True
@@ -427,8 +427,8 @@ class Sequential(Layer):
             rest.append(f"input_shape={self.input_shape}")
         if self.dtype != np.float64:
             rest.append(f"dtype='{self.dtype}'")
-        if self._seed is not None:
-            rest.append(f"seed={self._seed!r}")
+        if self.seed is not None:
+            rest.append(f"seed={self.seed!r}")
         if self.name is not None:
             rest.append(f"name={self.name!r}")
         layers = [repr(layer) for layer in self._children]

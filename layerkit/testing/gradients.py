@@ -1,6 +1,6 @@
 """Gradients by finite differences, each with a measured bound on its own error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +8,16 @@ import numpy as np
 from layerkit import _validation as check
 from layerkit._validation import Array
 
-__all__ = ["NumericGradient", "numeric_gradient"]
+__all__ = ["NumericGradient", "Slopes", "measured_noise", "numeric_gradient", "slopes"]
 
 # Relative to the array's size. Large steps suffer from curvature, small ones from rounding;
 # which of them sees a coordinate best is measured for each.
-_STEPS = (1e-2, 1e-3, 1e-4, 1e-5)
-_EPSILON = float(np.finfo(np.float64).eps)
+STEPS = (1e-2, 1e-3, 1e-4, 1e-5)
+EPSILON = float(np.finfo(np.float64).eps)
+# Where the function is looked at, in halves of a step.
+_OFFSETS = (1, 2, 4, -1, -2, -4)
+# How many numbers of outputs to hold at once.
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,28 @@ class NumericGradient:
 
     value: Array
     error: Array
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """The slopes of a weighted sum of outputs in several directions, all at one step.
+
+    Attributes
+    ----------
+    step : float
+        The step.
+    value, error, noise : ndarray of shape (n_moves,)
+        The slopes; how far each may be off, infinite at a kink; how much of that is rounding.
+    left, right : ndarray of shape (n_moves,)
+        The one-sided slopes.
+    """
+
+    step: float
+    value: Array
+    error: Array
+    noise: Array
+    left: Array
+    right: Array
 
 
 def numeric_gradient(
@@ -81,42 +107,128 @@ def numeric_gradient(
     where = "numeric_gradient.function"
     if not isinstance(array, np.ndarray) or array.dtype != np.float64 or not array.flags.writeable:
         check.fail(where, "array", "a writeable array of float64", array)
-    centre = function()
-    rounding = 8 * _EPSILON * (abs(centre) if magnitude is None else magnitude)
-    scale = float(np.sqrt(np.mean(array**2))) or 1.0
-    value, error = np.zeros(array.shape), np.full(array.shape, np.inf)
-    for index in np.ndindex(array.shape):
-        before = float(array[index])
 
-        def at(offset: float, index: tuple[int, ...] = index, before: float = before) -> float:
-            array[index] = before + offset
-            return function()
+    def evaluate() -> Array:
+        return np.array([function()])
 
-        try:
-            for step in _STEPS:
-                slope, bound = _slope(at, centre, step * scale, rounding)
-                if bound < error[index]:
-                    value[index], error[index] = slope, bound
-                if bound <= 1e-9 * abs(slope):
-                    break
-        finally:
-            array[index] = before
-    return NumericGradient(value, error)
+    centre = evaluate()
+    level = 8 * EPSILON * (abs(centre) if magnitude is None else np.array([magnitude]))
+    value, error = np.zeros(array.size), np.full(array.size, np.inf)
+    pending = np.arange(array.size)
+    for step in STEPS:
+        found = slopes(evaluate, array, list(pending), np.ones(1), centre, level, step * rms(array))
+        better = found.error < error[pending]
+        value[pending[better]] = found.value[better]
+        error[pending[better]] = found.error[better]
+        pending = pending[error[pending] > 1e-9 * abs(value[pending])]
+        if not len(pending):
+            break
+    return NumericGradient(value.reshape(array.shape), error.reshape(array.shape))
 
 
-def _slope(
-    at: Callable[[float], float], centre: float, step: float, rounding: float
-) -> tuple[float, float]:
-    """Give the slope at a step, and a bound on its error; infinity at a kink."""
+def rms(array: Array) -> float:
+    """Give the size that an array's elements have; 1 for nothing but zeros."""
+    return float(np.sqrt(np.mean(array**2))) or 1.0 if array.size else 1.0
+
+
+def slopes(
+    evaluate: Callable[[], Array],
+    array: Array,
+    moves: Sequence[int | Array],
+    weights: Array,
+    centre: Array,
+    level: Array,
+    step: float,
+) -> Slopes:
+    """Differentiate Σ weights · outputs in several directions of one array, at one step.
+
+    ``evaluate`` gives the outputs as a vector; ``centre`` is what it gives now. A move is a
+    coordinate of the flattened array, or a direction of the array's shape. ``level`` is how far
+    rounding may put each output off.
+    """
+    rows = max(1, _CHUNK // (6 * max(1, len(centre))))
+    parts = [
+        _slopes(evaluate, array, moves[start : start + rows], weights, centre, level, step)
+        for start in range(0, len(moves), rows)
+    ]
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return Slopes(step, *columns)
+
+
+def _slopes(
+    evaluate: Callable[[], Array],
+    array: Array,
+    moves: Sequence[int | Array],
+    weights: Array,
+    centre: Array,
+    level: Array,
+    step: float,
+) -> tuple[Array, ...]:
     half = step / 2
-    plus, minus = [at(k * half) for k in (1, 2, 4)], [at(-k * half) for k in (1, 2, 4)]
-    noise = rounding / half
-    wide = (8 * (plus[1] - minus[1]) - (plus[2] - minus[2])) / (12 * step)
-    narrow = (8 * (plus[0] - minus[0]) - (plus[1] - minus[1])) / (12 * half)
-    gap_wide = abs((plus[1] - centre) - (centre - minus[1])) / step
-    gap_narrow = abs((plus[0] - centre) - (centre - minus[0])) / half
-    if gap_narrow > 0.75 * gap_wide + 4 * noise:
-        return narrow, np.inf
+    outputs = np.empty((6, len(moves), len(centre)))
+    for row, move in enumerate(moves):
+        direction = isinstance(move, np.ndarray)
+        place: tuple[int | np.intp, ...] | type[Ellipsis] = (
+            ... if direction else np.unravel_index(move, array.shape)  # type: ignore[arg-type, assignment]
+        )
+        before = np.array(array[place])
+        try:
+            for column, offset in enumerate(_OFFSETS):
+                array[place] = before + offset * half * (move if direction else 1.0)
+                outputs[column, row] = evaluate()
+        finally:
+            array[place] = before
+    plus, minus = outputs[:3], outputs[3:]
+    spread = plus - minus
+    narrow = (8 * spread[0] - spread[1]) / (12 * half)
+    wide = (8 * spread[1] - spread[2]) / (12 * step)
+    bend = abs(plus[:2] + minus[:2] - 2 * centre)
+    noise = level / half
+    # A smooth function's one-sided slopes close as the step halves; at a kink they don't.
+    kink = bend[0] / half > 0.75 * bend[1] / step + 4 * noise
     # For a smooth function a fifteenth of the difference would do. Where the second derivative
     # jumps, as ELU's at 0, the error only halves with the step: it is all of the difference.
-    return narrow, 2 * abs(narrow - wide) + noise
+    error = np.where(kink, np.inf, 2 * abs(narrow - wide) + noise)
+    error[np.isnan(error)] = np.inf
+    sizes = abs(weights)
+    # An output of weight 0 has no say, at a kink either.
+    error = np.where(sizes > 0, error, 0.0)
+    return (
+        narrow @ weights,
+        error @ sizes,
+        np.full(len(moves), noise @ sizes),
+        ((centre - minus[0]) / half) @ weights,
+        ((plus[0] - centre) / half) @ weights,
+    )
+
+
+def measured_noise(
+    evaluate: Callable[[], Array], array: Array, rng: np.random.Generator
+) -> Array:
+    """Measure how far rounding puts each output off.
+
+    At steps far too small for the function to bend, high differences of its values hold nothing
+    but noise.
+
+    References
+    ----------
+    Moré & Wild (2011), "Estimating computational noise", section 3.
+    """
+    before = array.copy()
+    direction = rng.choice([-1.0, 1.0], size=array.shape) * (1e-7 * rms(array))
+    differences = []
+    try:
+        for k in range(7):
+            array[...] = before + k * direction
+            differences.append(evaluate().copy())
+    finally:
+        array[...] = before
+    table = np.array(differences)
+    largest = np.zeros(table.shape[1])
+    # The root of the sum of squared binomial coefficients: what independent noise grows by.
+    growth = {3: 20.0, 4: 70.0, 5: 252.0, 6: 924.0}
+    for order in range(1, 7):
+        table = np.diff(table, axis=0)
+        if order in growth:
+            np.maximum(largest, abs(table).max(axis=0) / np.sqrt(growth[order]), out=largest)
+    return largest
