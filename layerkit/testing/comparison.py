@@ -1,0 +1,200 @@
+"""The comparison of computed gradients with finite differences, at one point.
+
+A coordinate is right if some step resolves it and agrees; wrong if two steps in a row agree with
+each other and not with it; and inconclusive otherwise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from layerkit._validation import Array
+from layerkit.testing.gradients import EPSILON, STEPS, Slopes, measured_noise, rms, slopes
+from layerkit.testing.problems import Problem
+from layerkit.testing.report import Mismatch
+
+__all__ = ["Comparison", "compare", "cotangent"]
+
+# What the computed gradient may be off by beside the numeric one's own error: relative to the
+# coordinate, and to the largest of its array. Rounding in a backward pass stays far below.
+RTOL, ATOL = 1e-6, 1e-9
+# All coordinates of an array up to this size, as many of a larger one, and some directions.
+MOST, N_DIRECTIONS = 256, 4
+
+
+@dataclass
+class Comparison:
+    """One array's gradients at one point.
+
+    Attributes
+    ----------
+    name : str
+        The array's.
+    moves : list
+        The coordinates and directions that were compared.
+    analytic, numeric : ndarray of shape (n_moves,)
+        The gradients; the numeric one is NaN where no step gave an answer.
+    wrong, inconclusive : ndarray of bool of shape (n_moves,)
+        The verdicts.
+    noise : float
+        The noise of the outputs that was measured, over their size.
+    gradient : ndarray
+        The whole gradient that was computed.
+    """
+
+    name: str
+    moves: list[int | Array]
+    analytic: Array
+    numeric: Array
+    wrong: Array
+    inconclusive: Array
+    noise: float
+    gradient: Array
+    found: list[tuple[Array, Slopes]]
+    _given_up: int = 0
+
+    @property
+    def numeric_gradient(self) -> Array:
+        """The numeric gradient in the array's shape, NaN where it was not looked at."""
+        whole = np.full(self.gradient.size, np.nan)
+        for move, value in zip(self.moves, self.numeric, strict=True):
+            if not isinstance(move, np.ndarray):
+                whole[move] = value
+        return whole.reshape(self.gradient.shape)
+
+    @property
+    def n_checked(self) -> int:
+        """How many coordinates have a verdict, or none after all."""
+        return len(self.moves) - self._given_up
+
+    def give_up(self) -> None:
+        """Leave what is inconclusive here to another point."""
+        self.numeric[self.inconclusive] = np.nan
+        self._given_up += int(self.inconclusive.sum())
+        self.inconclusive[:] = False
+
+    def worst(self) -> Mismatch | None:
+        """Describe the coordinate that is furthest off."""
+        failing = np.flatnonzero(self.wrong if self.wrong.any() else self.inconclusive)
+        if not len(failing):
+            return None
+        with np.errstate(all="ignore"):
+            larger = np.maximum(abs(self.analytic), abs(self.numeric))
+            relative = abs(self.analytic - self.numeric) / np.where(larger > 0, larger, 1)
+            off = abs(self.analytic - self.numeric)
+        off = np.where(np.isnan(off), np.inf, off)
+        index = int(failing[np.argmax(off[failing])])
+        move = self.moves[index]
+        if isinstance(move, np.ndarray):
+            place = "along a random direction"
+        else:
+            place = str([int(i) for i in np.unravel_index(move, self.gradient.shape)])
+        at = [(s, int(np.flatnonzero(rows == index)[0])) for rows, s in self.found if index in rows]
+        best, row = min(at, key=lambda pair: float(pair[0].error[pair[1]]))
+        return Mismatch(
+            f"{self.name}{' ' if place.startswith('along') else ''}{place}",
+            float(self.analytic[index]),
+            float(self.numeric[index]) if np.isfinite(self.numeric[index]) else float(best.value[row]),
+            float(relative[index]),
+            best.step,
+            float(best.noise[row]),
+            float(best.left[row]),
+            float(best.right[row]),
+        )
+
+
+def cotangent(rng: np.random.Generator, size: int) -> Array:
+    """Draw dy, random in sign and size: sums of equal weights hide errors."""
+    return rng.choice([-1.0, 1.0], size=size) * rng.uniform(0.5, 1.5, size=size)
+
+
+def choose_moves(array: Array, rng: np.random.Generator) -> list[int | Array]:
+    """Choose what to look at: every coordinate, or some of many and directions through all."""
+    if array.size <= MOST:
+        return list(range(array.size))
+    sample: list[int | Array] = sorted(int(i) for i in rng.choice(array.size, MOST, replace=False))
+    for _ in range(N_DIRECTIONS):
+        sample.append(rng.choice([-1.0, 1.0], size=array.shape) / np.sqrt(array.size))
+    return sample
+
+
+def compare(
+    problem: Problem,
+    rng: np.random.Generator,
+    *,
+    dy: Array,
+    computed: dict[str, Array],
+    only: dict[str, Sequence[int | Array]] | None = None,
+) -> list[Comparison]:
+    """Compare all gradients at the present point, or those of the moves ``only``."""
+    comparisons = []
+    for name, array in problem.arrays.items():
+        moves = choose_moves(array, rng) if only is None else list(only.get(name, ()))
+        if moves:
+            comparisons.append(_compare(problem, name, computed[name], dy, moves, rng))
+    return comparisons
+
+
+def _compare(
+    problem: Problem,
+    name: str,
+    gradient: Array,
+    dy: Array,
+    moves: list[int | Array],
+    rng: np.random.Generator,
+) -> Comparison:
+    array = problem.arrays[name]
+    centre = problem.evaluate().copy()
+    measured = measured_noise(problem.evaluate, array, rng)
+    # Digits that cancel on the way (1 + tanh far below 0) leave more noise than the output's
+    # size suggests: that of the input's.
+    inputs = next(iter(problem.arrays.values()))
+    size = np.maximum(abs(centre), _largest(inputs))
+    level = 4 * EPSILON * size + 6 * measured
+    flat = gradient.reshape(-1)
+    analytic = np.array(
+        [float((gradient * m).sum()) if isinstance(m, np.ndarray) else flat[m] for m in moves]
+    )
+    unit = rms(array)
+    largest = _largest(gradient)
+    natural = max(largest, float(abs(dy) @ abs(centre)) / unit)
+    count = len(moves)
+    numeric, best = np.full(count, np.nan), np.full(count, np.inf)
+    right, wrong = np.zeros(count, bool), ~np.isfinite(analytic)
+    previous: tuple[Array, Array, Array] | None = None
+    found: list[tuple[Array, Slopes]] = []
+    pending = np.arange(count)
+    for step in STEPS:
+        at = slopes(
+            problem.evaluate, array, [moves[i] for i in pending], dy, centre, level, step * unit
+        )
+        found.append((pending, at))
+        off = abs(at.value - analytic[pending])
+        allowed = RTOL * abs(at.value) + ATOL * min(largest, natural)
+        resolved = at.error <= np.maximum(1e-5 * abs(at.value), 1e-9 * natural)
+        right[pending] = resolved & (off <= allowed + at.error)
+        apart = np.isfinite(at.error) & (off > allowed + 3 * at.error)
+        better = at.error < best[pending]
+        numeric[pending[better]], best[pending[better]] = at.value[better], at.error[better]
+        if previous is not None:
+            value, error, was_apart = (column[pending] for column in previous)
+            agree = abs(at.value - value) <= at.error + error + RTOL * abs(at.value)
+            wrong[pending] |= apart & (was_apart > 0) & agree
+        whole = np.zeros((3, count))
+        whole[:, pending] = at.value, at.error, apart
+        previous = (whole[0], whole[1], whole[2])
+        pending = pending[~right[pending]]
+        if not len(pending):
+            break
+    wrong &= ~right | ~np.isfinite(analytic)
+    with np.errstate(all="ignore"):
+        noise = float(np.max(measured / np.maximum(abs(centre), 1e-3 * _largest(centre)), initial=0))
+    return Comparison(
+        name, moves, analytic, numeric, wrong, ~(right | wrong), noise, gradient, found
+    )
+
+
+def _largest(array: Array) -> float:
+    finite = abs(array[np.isfinite(array)]) if array.size else array
+    return float(finite.max()) if finite.size else 0.0

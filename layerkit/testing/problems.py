@@ -1,0 +1,245 @@
+"""Problems: what can be differentiated, a model, an activation or a loss, in one form.
+
+A problem has arrays that can be moved, outputs that follow, and gradients of its own to compare.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from layerkit._validation import Array
+from layerkit.activations import Activation
+from layerkit.layers.base import Layer
+from layerkit.losses import Loss
+from layerkit.parameters import Parameter
+from layerkit.sequential import Sequential
+from layerkit.testing.gradients import rms
+
+__all__ = ["ActivationProblem", "LossProblem", "ModelProblem", "Problem", "named_parameters"]
+
+
+class Problem(ABC):
+    """Something to differentiate.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        What the outputs depend on; changed in place.
+    before : dict of str to ndarray
+        What the gradients held before the backward pass; empty where they are not kept.
+    """
+
+    arrays: dict[str, Array]
+    before: dict[str, Array]
+
+    @abstractmethod
+    def evaluate(self) -> Array:
+        """Give the outputs at the present point, flat; the array may be used again."""
+
+    @abstractmethod
+    def gradients(self, dy: Array) -> dict[str, Array]:
+        """Give the gradients of Σ dy · outputs, as the code in question computes them."""
+
+    @abstractmethod
+    def move(self, rng: np.random.Generator, scale: float, spread: float, n_samples: int) -> None:
+        """Go to a random point: inputs of the size ``scale``, parameters ``spread`` times theirs."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Keep the present point."""
+        return {"arrays": {name: array.copy() for name, array in self.arrays.items()}}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a point that was kept."""
+        self.arrays = {name: array.copy() for name, array in state["arrays"].items()}
+
+    def fresh(self) -> "Problem | None":
+        """Give the same point on a copy that has never been used, where there is such a thing."""
+        return None
+
+
+def random_batch(
+    rng: np.random.Generator, shape: tuple[int, ...], scale: float
+) -> Array:
+    """Draw inputs, none of them next to zero or to another, where kinks are."""
+    return rng.normal(size=shape) * scale
+
+
+def named_parameters(layer: Layer) -> Iterator[tuple[str, Parameter]]:
+    """Go through the parameters with the expressions that lead to them: layers[1].kernel."""
+    yield from ((name, parameter) for name, parameter in layer._own_parameters.items())
+    for index, child in enumerate(layer._children):
+        places = [name for name, value in vars(layer).items() if value is child]
+        place = f"layers[{index}]" if isinstance(layer, Sequential) or not places else places[0]
+        for name, parameter in named_parameters(child):
+            yield f"{place}.{name}", parameter
+
+
+def generators(thing: Any, depth: int = 4) -> Iterator[np.random.Generator]:
+    """Find the random generators that a layer, or a layer inside it, keeps."""
+    if isinstance(thing, np.random.Generator):
+        yield thing
+    elif depth:
+        inner: Sequence[Any] = ()
+        if isinstance(thing, Layer | Activation):
+            inner = list(vars(thing).values())
+        elif isinstance(thing, list | tuple):
+            inner = thing
+        elif isinstance(thing, dict):
+            inner = list(thing.values())
+        for value in inner:
+            yield from generators(value, depth - 1)
+
+
+class ModelProblem(Problem):
+    """A model's outputs, or its loss, in training mode, with the same random draws each time."""
+
+    def __init__(
+        self,
+        model: Sequential,
+        x: Array,
+        loss: Loss | None = None,
+        y_true: Array | None = None,
+        name: Callable[[str], str] = str,
+    ) -> None:
+        self.model, self.loss = model, loss
+        self._pristine = copy.deepcopy(model)
+        self._home = {p: p.value.copy() for p in model.parameters}
+        self._x, self._y_true = x, y_true
+        self._name = name
+        self._set(x.copy(), y_true)
+        self.rewind()
+
+    def _set(self, x: Array, y_true: Array | None) -> None:
+        self.y_true = y_true
+        self._parameters = {
+            self._name(name): parameter
+            for name, parameter in named_parameters(self.model)
+            if parameter.trainable
+        }
+        self.arrays = {"x": x} | {name: p.value for name, p in self._parameters.items()}
+        self._generators = [(g, g.bit_generator.state) for g in generators(self.model)]
+
+    def rewind(self) -> None:
+        """Set the generators in the model back, so that each pass draws the same numbers."""
+        for generator, state in self._generators:
+            generator.bit_generator.state = state
+
+    def snapshot(self) -> dict[str, Any]:
+        """Keep the present point; see `Problem.snapshot`."""
+        return {**super().snapshot(), "y_true": self.y_true}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a point that was kept; see `Problem.restore`."""
+        self.rewind()
+        self._set(state["arrays"]["x"].copy(), state["y_true"])
+        for name, parameter in self._parameters.items():
+            parameter.value = state["arrays"][name]
+
+    def outputs(self) -> Array:
+        """Compute the model's outputs."""
+        self.rewind()
+        y, _ = self.model.compute_forward(self.arrays["x"], training=True)
+        return y
+
+    def evaluate(self) -> Array:
+        """Give the outputs, or the loss; see `Problem.evaluate`."""
+        y = self.outputs()
+        if self.loss is None:
+            return y.reshape(-1)
+        return np.array([self.loss.value(y, self.y_true)])  # type: ignore[arg-type]
+
+    def gradients(self, dy: Array) -> dict[str, Array]:
+        """Go forward and back through the public methods; see `Problem.gradients`."""
+        self.before = {}
+        # What was there before has to be gone afterwards, and shows where it isn't.
+        rng = np.random.default_rng(0)
+        for name, parameter in self._parameters.items():
+            self.before[name] = parameter.grad = rng.uniform(1, 2, size=parameter.shape)
+        self.rewind()
+        y = self.model.forward(self.arrays["x"], training=True)
+        upstream = dy.reshape(y.shape) if self.loss is None else self._loss_gradient(y, dy)
+        dx = self.model.backward(upstream)
+        return {"x": dx} | {name: p.grad.copy() for name, p in self._parameters.items()}
+
+    def _loss_gradient(self, y: Array, dy: Array) -> Array:
+        return dy[0] * self.loss.gradient(y, self.y_true)  # type: ignore[no-any-return, union-attr, arg-type]
+
+    def move(self, rng: np.random.Generator, scale: float, spread: float, n_samples: int) -> None:
+        """Go to a random point; see `Problem.move`."""
+        rows = np.arange(len(self._x))
+        if n_samples != len(rows):
+            rows = rng.integers(len(self._x), size=n_samples) if len(rows) else rows
+        y_true = None if self._y_true is None else self._y_true[rows]
+        self._set(random_batch(rng, (len(rows), *self._x.shape[1:]), scale * rms(self._x)), y_true)
+        for parameter, home in self._home.items():
+            if parameter.trainable:
+                # Off the initial values: a scale that starts at 1 or a bias at 0 hides errors.
+                size = max(rms(home) if home.any() else 0.0, 0.3)
+                parameter.value = spread * (home + rng.normal(size=home.shape) * size)
+
+    def fresh(self) -> "ModelProblem":
+        """Give the same point on a copy from before the first pass; see `Problem.fresh`."""
+        problem = copy.copy(self)
+        problem.model = copy.deepcopy(self._pristine)
+        problem.model.values = self.model.values
+        problem._set(self.arrays["x"].copy(), self.y_true)
+        return problem
+
+
+class ActivationProblem(Problem):
+    """An activation's outputs, as a function of z."""
+
+    def __init__(self, activation: Activation, z: Array) -> None:
+        self.activation, self._z = activation, z
+        self.arrays, self.before = {"z": z.copy()}, {}
+
+    def evaluate(self) -> Array:
+        """Give y, flat; see `Problem.evaluate`."""
+        return self.activation.forward(self.arrays["z"]).reshape(-1)
+
+    def gradients(self, dy: Array) -> dict[str, Array]:
+        """Compute dz; see `Problem.gradients`."""
+        z = self.arrays["z"]
+        y = self.activation.forward(z)
+        return {"z": self.activation.backward(dy.reshape(y.shape), z, y)}
+
+    def move(self, rng: np.random.Generator, scale: float, spread: float, n_samples: int) -> None:
+        """Go to a random point; see `Problem.move`."""
+        self.arrays = {"z": random_batch(rng, (n_samples, *self._z.shape[1:]), scale)}
+
+
+class LossProblem(Problem):
+    """A loss, as a function of the predictions."""
+
+    def __init__(
+        self, loss: Loss, y_pred: Array, targets: Callable[[np.random.Generator, int], Array]
+    ) -> None:
+        self.loss, self._y_pred, self._targets = loss, y_pred, targets
+        self.arrays, self.before = {"y_pred": y_pred.copy()}, {}
+        self.y_true = targets(np.random.default_rng(0), len(y_pred))
+
+    def evaluate(self) -> Array:
+        """Give the loss; see `Problem.evaluate`."""
+        return np.array([self.loss.value(self.arrays["y_pred"], self.y_true)])
+
+    def gradients(self, dy: Array) -> dict[str, Array]:
+        """Compute the gradient; see `Problem.gradients`."""
+        return {"y_pred": dy[0] * self.loss.gradient(self.arrays["y_pred"], self.y_true)}
+
+    def snapshot(self) -> dict[str, Any]:
+        """Keep the present point; see `Problem.snapshot`."""
+        return {**super().snapshot(), "y_true": self.y_true}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a point that was kept; see `Problem.restore`."""
+        super().restore(state)
+        self.y_true = state["y_true"]
+
+    def move(self, rng: np.random.Generator, scale: float, spread: float, n_samples: int) -> None:
+        """Go to a random point; see `Problem.move`."""
+        shape = (n_samples, *self._y_pred.shape[1:])
+        self.arrays = {"y_pred": random_batch(rng, shape, scale)}
+        self.y_true = self._targets(rng, n_samples)
