@@ -38,6 +38,9 @@ class Layer(ConstructorRepr, ABC):
         in ``__init__``; otherwise both are known once it is part of a model.
     dtype : numpy.dtype
         The model's: float64 or float32.
+    mixes_samples, is_random : bool
+        Tags that a class sets to True for `layerkit.testing`: a sample's output depends on the
+        others in its batch; training draws random numbers, from a Generator kept in an attribute.
 
     Examples
     --------
@@ -62,6 +65,8 @@ class Layer(ConstructorRepr, ABC):
     output_shape: Shape | None = None
     dtype: np.dtype[Any] = np.dtype(np.float64)
     takes_need_dx: bool = False
+    mixes_samples: bool = False
+    is_random: bool = False
     _own_parameters: Mapping[str, Parameter] = MappingProxyType({})
     _children: tuple["Layer", ...] = ()
     _is_owned: bool = False
