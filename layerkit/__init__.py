@@ -17,6 +17,7 @@ from layerkit.callbacks import Callback, History, StopAt
 from layerkit.errors import (
     ArgumentError,
     LayerkitError,
+    MissingExtraError,
     NonFiniteError,
     ShapeError,
     StateError,
@@ -77,6 +78,7 @@ __all__ = [
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Metric",
+    "MissingExtraError",
     "NonFiniteError",
     "Normal",
     "Optimizer",

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from layerkit.errors import ArgumentError, LayerkitError, ShapeError
+from layerkit.errors import ArgumentError, LayerkitError, MissingExtraError, ShapeError
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -51,6 +51,13 @@ def fail(
     said = got if isinstance(got, Said) else describe(got)
     message = f"{where}: {argument} must be {expectation}; got {said}."
     raise error(f"{message} {remedy}" if remedy else message)
+
+
+def missing_extra(where: str, package: str, extra: str) -> NoReturn:
+    """Raise the error of an optional part whose package is not there."""
+    raise MissingExtraError(
+        f"{where}: {package} must be installed. Write pip install 'layerkit[{extra}]'."
+    )
 
 
 class Said(str):

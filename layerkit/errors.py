@@ -7,6 +7,7 @@ A message reads ``<Class>.<method>: <argument> must be <expectation>; got <value
 __all__ = [
     "ArgumentError",
     "LayerkitError",
+    "MissingExtraError",
     "NonFiniteError",
     "ShapeError",
     "StateError",
@@ -27,6 +28,10 @@ class ShapeError(ArgumentError):
 
 class StateError(LayerkitError, RuntimeError):
     """A method was called before, or after, it makes sense."""
+
+
+class MissingExtraError(LayerkitError, ImportError):
+    """A package is missing that an optional part of layerkit needs; the message names the extra."""
 
 
 class NonFiniteError(LayerkitError, ArithmeticError):

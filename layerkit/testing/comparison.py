@@ -68,6 +68,11 @@ class Comparison:
         """How many coordinates have a verdict, or none after all."""
         return len(self.moves) - self._given_up
 
+    def doubt(self) -> None:
+        """Call inconclusive what is wrong."""
+        self.inconclusive |= self.wrong
+        self.wrong[:] = False
+
     def give_up(self) -> None:
         """Leave what is inconclusive here to another point."""
         self.numeric[self.inconclusive] = np.nan
@@ -158,7 +163,7 @@ def _compare(
     )
     unit = rms(array)
     largest = _largest(gradient)
-    natural = max(largest, float(abs(dy) @ abs(centre)) / unit)
+    natural = max(largest, float(abs(dy) @ size) / unit)
     count = len(moves)
     numeric, best = np.full(count, np.nan), np.full(count, np.inf)
     right, wrong = np.zeros(count, bool), ~np.isfinite(analytic)

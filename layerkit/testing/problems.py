@@ -47,6 +47,11 @@ class Problem(ABC):
     def move(self, rng: np.random.Generator, scale: float, spread: float, n_samples: int) -> None:
         """Go to a random point: inputs of the size ``scale``, parameters ``spread`` times theirs."""
 
+    def jitter(self, rng: np.random.Generator) -> None:
+        """Go a little beside the present point, off whatever kinks are there."""
+        for array in self.arrays.values():
+            array += rng.normal(0, 1e-3 * rms(array), size=array.shape)
+
     def snapshot(self) -> dict[str, Any]:
         """Keep the present point."""
         return {"arrays": {name: array.copy() for name, array in self.arrays.items()}}
