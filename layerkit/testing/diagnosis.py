@@ -140,7 +140,9 @@ def _stale(evidence: list[Evidence]) -> str:
         if fresh is None:
             return ""
         gradient = fresh.gradients(item.dy)[item.comparison.name]
-        stale += _same(gradient, item.comparison.numeric_gradient)
+        computed = item.comparison.gradient
+        right = _same(gradient, item.comparison.numeric_gradient)
+        stale += right and not np.allclose(gradient, computed, rtol=1e-9, atol=0)
     if stale == len(evidence):
         return (
             "stale: right on a fresh copy, wrong after another batch; something of an earlier "
@@ -153,8 +155,8 @@ def _ratios(evidence: list[Evidence]) -> list[Array]:
     ratios = []
     for item in evidence:
         c = item.comparison
-        size = np.nanmax(abs(c.numeric), initial=0)
-        told = c.wrong & (abs(c.numeric) > 1e-6 * size)
+        size = np.nanmax(abs(c.numeric[c.wrong]), initial=0)
+        told = c.wrong & (abs(c.numeric) > 1e-3 * size)
         ratios.append(c.analytic[told] / c.numeric[told])
     return [r for r in ratios if len(r)]
 
@@ -183,7 +185,7 @@ def _factor(evidence: list[Evidence]) -> str:
                 "the loss divides by the number of samples already"
             )
     factor = float(factors[0])
-    if not np.allclose(factors, factor, rtol=_SAME):
+    if not factor or not np.allclose(factors, factor, rtol=_SAME):
         return ""
     if abs(factor + 1) < _SAME:
         return f"the sign is flipped{where}"
@@ -410,6 +412,15 @@ def _other_places(evidence: list[Evidence]) -> str:
     return ""
 
 
+def _moved(evidence: list[Evidence]) -> str:
+    def holds(item: Evidence, analytic: Array, numeric: Array) -> bool:
+        return analytic.size > 1 and _same(np.sort(analytic, axis=None), np.sort(numeric, axis=None))
+
+    if _every(evidence, holds):
+        return "the right numbers in the wrong places: an index or an order is mixed up"
+    return ""
+
+
 def _summed_over_samples(evidence: list[Evidence]) -> str:
     """See whether a sample's gradient is that of another, or of all."""
 
@@ -501,6 +512,7 @@ _PATTERNS = (
     _jacobian_pattern,
     _summed_over_samples,
     _other_places,
+    _moved,
     _few,
     _close,
     _batch_of_one,

@@ -178,21 +178,22 @@ def check_no_aliasing(subject: Subject) -> None:
     model.values = model.values + 1.0
     equal(earlier, kept, "an output changes later: it shares memory with a buffer or a parameter")
     expected = subject.passes(subject.model(), x, dy)
-    model = subject.model()
-    given = x.copy()
-    y = model.forward(given, training=True)
-    y[...] = np.nan
-    given[...] = np.nan
-    upstream = dy.copy()
-    dx = model.backward(upstream)
-    message = "backward goes wrong when the caller changes x or y after forward: it keeps them"
-    equal(dx, expected[1], message)
-    equal(model.grads, expected[2], message)
-    grads = model.grads.copy()
-    upstream[...] = np.nan
-    equal(dx, expected[1], "dx shares memory with dy")
-    dx[...] = np.nan
-    equal(model.grads, grads, "a parameter's gradient shares memory with dx or dy")
+    for place in (lambda model: model, lambda model: model[0]):
+        model = subject.model()
+        callee = place(model)  # a layer's own public methods are called by users too
+        given, upstream = x.copy(), dy.copy()
+        y = callee.forward(given, training=True)
+        y[...] = np.nan
+        given[...] = np.nan
+        dx = callee.backward(upstream)
+        message = "backward goes wrong when the caller changes x or y after forward: it keeps them"
+        equal(dx, expected[1], message)
+        equal(model.grads, expected[2], message)
+        upstream[...] = np.nan
+        equal(dx, expected[1], "dx shares memory with dy")
+        dx[...] = np.nan
+        message = "a parameter's gradient shares memory with dx or dy"
+        equal(model.grads, expected[2], message)
     first = subject.passes(model, x, dy)
     y, dx = model.forward(x, training=True), model.backward(dy)
     kept_y, kept_dx = y.copy(), dx.copy()

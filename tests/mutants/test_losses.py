@@ -1,0 +1,168 @@
+"""Losses that are deliberately wrong: `check_loss` finds each, and says what it is."""
+
+import numpy as np
+import pytest
+
+from layerkit import Loss, SoftmaxCrossEntropy
+from layerkit.testing import CheckError, check_loss
+
+MUTANTS = []
+PURE = set()
+
+
+def mutant(named, *, pure=False):
+    def register(kind):
+        MUTANTS.append((kind, named))
+        if pure:
+            PURE.add(kind)
+        return kind
+
+    return register
+
+
+class Squared(Loss):
+    """½ Σ (y_pred − y_true)², written plainly and right."""
+
+    def value(self, y_pred, y_true):
+        return float(((y_pred - y_true) ** 2).sum() / 2 / len(y_pred))
+
+    def gradient(self, y_pred, y_true):
+        return (y_pred - y_true) / len(y_pred)
+
+
+def test_the_plain_loss_is_right():
+    check_loss(Squared)
+
+
+@mutant("mean over the samples is missing", pure=True)
+class MeanMissing(Squared):
+    def gradient(self, y_pred, y_true):
+        return y_pred - y_true
+
+
+@mutant("mean over the batch was taken twice", pure=True)
+class MeanTwice(Squared):
+    def gradient(self, y_pred, y_true):
+        return (y_pred - y_true) / len(y_pred) ** 2
+
+
+@mutant("twice the true one", pure=True)
+class HalfMissing(Squared):
+    def gradient(self, y_pred, y_true):
+        return 2 * (y_pred - y_true) / len(y_pred)
+
+
+@mutant("sign is flipped", pure=True)
+class Sign(Squared):
+    def gradient(self, y_pred, y_true):
+        return (y_true - y_pred) / len(y_pred)
+
+
+@mutant("not the mean of the samples' losses")
+class SumOverSamples(Squared):
+    def value(self, y_pred, y_true):
+        return super().value(y_pred, y_true) * len(y_pred)
+
+    def gradient(self, y_pred, y_true):
+        return y_pred - y_true
+
+
+@mutant("zero everywhere", pure=True)
+class NoGradient(Squared):
+    def gradient(self, y_pred, y_true):
+        return np.zeros_like(y_pred)
+
+
+@mutant("overflow|not finite")
+class NaiveSoftmax(SoftmaxCrossEntropy):
+    def value(self, y_pred, y_true):
+        p = np.exp(y_pred)
+        p /= p.sum(axis=1, keepdims=True)
+        return float(-np.log(p[np.arange(len(p)), y_true]).mean())
+
+
+@mutant("y_pred: wrong", pure=True)
+class SoftmaxWithoutItsTarget(SoftmaxCrossEntropy):
+    def gradient(self, y_pred, y_true):
+        p = np.exp(y_pred - y_pred.max(axis=1, keepdims=True))
+        return p / p.sum(axis=1, keepdims=True) / len(p)
+
+
+@mutant("changes y_pred in place")
+class PredictionsInPlace(Squared):
+    def value(self, y_pred, y_true):
+        y_pred -= y_true
+        return float((y_pred**2).sum() / 2 / len(y_pred))
+
+
+@mutant("changes y_true in place")
+class TargetsInPlace(Squared):
+    def gradient(self, y_pred, y_true):
+        y_true -= y_pred
+        y_true /= -len(y_true)
+        return y_true.copy()
+
+
+@mutant("must give a finite float")
+class LossPerSample(Squared):
+    def value(self, y_pred, y_true):
+        return ((y_pred - y_true) ** 2).sum(axis=1)[:1] / 2 / len(y_pred)
+
+
+@mutant("takes targets of another shape")
+class Broadcasts(Squared):
+    def check_targets(self, where, y_true, output_shape):
+        pass
+
+
+@mutant("value_and_gradient gives another value")
+class ShortcutForgetsTheMean(Squared):
+    def value_and_gradient(self, y_pred, y_true):
+        return self.value(y_pred, y_true) * len(y_pred), self.gradient(y_pred, y_true)
+
+
+@mutant("buffer is used again|earlier call")
+class ReusesItsGradient(Squared):
+    _buffer = None
+
+    def gradient(self, y_pred, y_true):
+        if self._buffer is None or len(self._buffer) < len(y_pred):
+            self._buffer = np.empty_like(y_pred)
+        np.subtract(y_pred, y_true, self._buffer[: len(y_pred)])
+        self._buffer[: len(y_pred)] /= len(y_pred)
+        return self._buffer[: len(y_pred)]
+
+
+@mutant("is float64")
+class WideGradient(Squared):
+    def gradient(self, y_pred, y_true):
+        return super().gradient(y_pred, y_true).astype(np.float64)
+
+
+@mutant("wrong only where the input is larger|y_pred: wrong", pure=True)
+class HuberWithoutItsTail(Squared):
+    """Beyond 1 the value is linear, but the gradient isn't."""
+
+    def value(self, y_pred, y_true):
+        error = abs(y_pred - y_true)
+        return float(np.where(error < 1, error**2 / 2, error - 0.5).sum() / len(y_pred))
+
+
+@mutant("earlier call")
+class RemembersItsError(Squared):
+    def value(self, y_pred, y_true):
+        self._error = (y_pred - y_true) / len(y_pred)
+        return super().value(y_pred, y_true)
+
+    def gradient(self, y_pred, y_true):
+        self.__dict__.setdefault("_error", (y_pred - y_true) / len(y_pred))
+        kept = self._error
+        return kept if kept.shape == y_pred.shape else np.zeros_like(y_pred)
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [pytest.param(k, n, id=k.__name__) for k, n in MUTANTS]
+)
+def test_mutant_is_killed(kind, named):
+    with pytest.raises(CheckError, match=named):
+        check_loss(kind)

@@ -1,0 +1,203 @@
+"""Optimizers that are deliberately wrong: `check_optimizer` finds each, and says what it is."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from layerkit import SGD, Optimizer
+from layerkit.testing import CheckError, check_optimizer
+
+MUTANTS = []
+
+
+def mutant(named):
+    def register(kind):
+        MUTANTS.append((kind, named))
+        return kind
+
+    return register
+
+
+def momentum(values, grads):
+    velocity = np.zeros_like(values)
+    for gradient in grads:
+        velocity = 0.9 * velocity + gradient
+        values = values - 0.1 * velocity
+    return values
+
+
+class Plain(Optimizer):
+    """SGD with momentum, written plainly and right."""
+
+    def __init__(self, learning_rate=0.1):
+        self.learning_rate = learning_rate
+
+    def init_state(self, values):
+        return {"velocity": np.zeros_like(values)}
+
+    def update(self, values, grads, state):
+        velocity = state["velocity"]
+        velocity *= 0.9
+        velocity += grads
+        values -= self.learning_rate * velocity
+
+
+@pytest.mark.parametrize("make", [Plain, lambda: SGD(0.1, momentum=0.9)])
+def test_what_is_right_passes(make):
+    check_optimizer(make, reference=momentum)
+
+
+@mutant("not the reference's")
+class MomentumTwice(Plain):
+    def update(self, values, grads, state):
+        state["velocity"] *= 0.9
+        super().update(values, grads, state)
+
+
+@mutant("not the reference's")
+class MomentumForgotten(Plain):
+    def update(self, values, grads, state):
+        state["velocity"][...] = grads
+        values -= self.learning_rate * grads
+
+
+@mutant("they moved 2 times as far")
+class TwiceAsFar(Plain):
+    def update(self, values, grads, state):
+        super().update(values, 2 * grads, state)
+
+
+@mutant("they moved 0.1 times as far")
+class RateTwice(Plain):
+    def update(self, values, grads, state):
+        super().update(values, self.learning_rate * grads, state)
+
+
+@mutant("sign is wrong")
+class Ascent(Plain):
+    def update(self, values, grads, state):
+        super().update(values, -grads, state)
+
+
+@mutant("changes the gradients in place")
+class GradientsInPlace(Plain):
+    def update(self, values, grads, state):
+        grads *= self.learning_rate
+        values -= grads
+
+
+@mutant("they must change in place")
+class NotInPlace(Plain):
+    def update(self, values, grads, state):
+        values = values - self.learning_rate * grads
+
+
+@mutant("another optimizer of the same class")
+class ClassLevelVelocity(Plain):
+    kept = {}  # noqa: RUF012 - the defect
+
+    def init_state(self, values):
+        return {}
+
+    def update(self, values, grads, state):
+        velocity = self.kept.setdefault(values.shape, np.zeros(values.shape))
+        velocity *= 0.9
+        velocity += grads
+        values -= (self.learning_rate * velocity).astype(values.dtype)
+
+
+@mutant("goes on differently|changes the original")
+class ForgetsWhenCopied(Plain):
+    def __getstate__(self):
+        return {k: v for k, v in super().__getstate__().items() if k != "_state"}
+
+
+@mutant("goes on differently")
+class SharesItsState(Plain):
+    def __deepcopy__(self, memo):
+        twin = object.__new__(type(self))
+        vars(twin).update(self.__getstate__())
+        return twin
+
+
+@mutant("must be of shape")
+class StateOfAnotherShape(Plain):
+    def init_state(self, values):
+        return {"velocity": np.zeros_like(values), "count": np.zeros(1)}
+
+
+@mutant("a change of learning_rate between steps doesn't count")
+class RateKept(Plain):
+    def update(self, values, grads, state):
+        self._first = vars(self).get("_first", self.learning_rate)
+        state["velocity"] *= 0.9
+        state["velocity"] += grads
+        values -= self._first * state["velocity"]
+
+
+@mutant("does not follow learning_rate")
+class RateIgnored(Plain):
+    def update(self, values, grads, state):
+        values -= 0.1 * grads
+
+
+@mutant("depend on the others")
+class BlocksMissTheirEdge(Plain):
+    def update(self, values, grads, state):
+        super().update(values, grads, state)
+        if len(values) > 65536:
+            values[65536:] += self.learning_rate * grads[65536:]
+
+
+@mutant("depend on the others")
+class ScaledByTheNorm(Plain):
+    def update(self, values, grads, state):
+        super().update(values, grads / (1 + np.linalg.norm(grads)), state)
+
+
+@mutant("is float64|dtype float32")
+class WideState(Plain):
+    def init_state(self, values):
+        return {"velocity": np.zeros(len(values))}
+
+    def update(self, values, grads, state):
+        state["velocity"] *= 0.9
+        state["velocity"] += grads
+        values -= (self.learning_rate * state["velocity"]).astype(values.dtype)
+
+
+@mutant("shares memory with the values or the gradients")
+class StateIsTheGradient(Plain):
+    def update(self, values, grads, state):
+        values -= self.learning_rate * (0.9 * state["velocity"] + grads)
+        state["velocity"] = grads
+
+
+@mutant("belongs to the first")
+class AnyModel(Plain):
+    def step(self, values, grads):
+        self._state = self._state or {}
+        kept = self._state.get("velocity")
+        if kept is None or len(kept) != len(values):
+            self._state = self.init_state(values)
+        self.update(values, grads, self._state)
+
+
+@mutant("the argument 'decay'")
+class ForgetsItsArgument(Plain):
+    def __init__(self, learning_rate=0.1, decay=0.9):
+        self.learning_rate = learning_rate
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [pytest.param(k, n, id=k.__name__) for k, n in MUTANTS]
+)
+def test_mutant_is_killed(kind, named):
+    with pytest.raises(CheckError, match=named):
+        check_optimizer(kind, reference=momentum)
+
+
+def test_without_a_reference_the_length_of_a_step_is_the_optimizers_own_affair():
+    check_optimizer(TwiceAsFar)
+    assert copy.deepcopy(TwiceAsFar()).learning_rate == 0.1
