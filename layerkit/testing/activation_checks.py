@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,11 @@ def check_memory_layouts(subject: Subject) -> None:
     z, dy = subject.z(), subject.dy()
     y = activation.forward(z)
     dz = activation.backward(dy, z, y).copy()
-    for laid in (np.asfortranarray, lambda a: a[::-1].copy()[::-1], lambda a: a.repeat(2, 1)[:, ::2]):
+    for laid in (
+        np.asfortranarray,
+        lambda a: a[::-1].copy()[::-1],
+        lambda a: a.repeat(2, 1)[:, ::2],
+    ):
         equal(activation.forward(laid(z)), y, "y depends on z's layout", rtol=_ROUNDING)
         got = activation.backward(laid(dy), laid(z), laid(y))
         equal(got, dz, "dz depends on the layout of dy, z or y", rtol=_ROUNDING)
@@ -202,8 +207,8 @@ def check_finite(subject: Subject) -> None:
     """Z up to 1e5 in size gives finite results, without a warning, in both dtypes."""
     activation = subject.activation()
     for dtype in (np.float64, np.float32):
-        sizes = np.array([0, 1, 20, 90, 400, 720, 1e3, 1e4, 1e5], dtype)
-        z = np.concatenate([sizes, -sizes])[None]
+        sizes = [0, 1, 20, 90, 400, 720, 1e3, 1e4, 1e5]
+        z = np.array([sizes + [-size for size in sizes]], dtype)
         try:
             with np.errstate(all="raise", under="ignore"):
                 y = activation.forward(z)
@@ -269,7 +274,7 @@ def activation_checks(make: Callable[[], Activation], *, seed: int = 0) -> list[
     seed = validation.integer("activation_checks", "seed", seed, minimum=0)
     subject = Subject(make, seed)
     own = [
-        Check(check.__name__.removeprefix("check_"), subject.name, lambda c=check: c(subject))
+        Check(check.__name__.removeprefix("check_"), subject.name, partial(check, subject))
         for check in _CHECKS
     ]
     of_layer = layer_checks(lambda: Dense(3, 4, subject.activation()), seed=seed)

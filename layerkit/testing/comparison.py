@@ -100,7 +100,9 @@ class Comparison:
         return Mismatch(
             f"{self.name}{' ' if place.startswith('along') else ''}{place}",
             float(self.analytic[index]),
-            float(self.numeric[index]) if np.isfinite(self.numeric[index]) else float(best.value[row]),
+            float(self.numeric[index])
+            if np.isfinite(self.numeric[index])
+            else float(best.value[row]),
             float(relative[index]),
             best.step,
             float(best.noise[row]),
@@ -152,10 +154,9 @@ def _compare(
     array = problem.arrays[name]
     centre = problem.evaluate().copy()
     measured = measured_noise(problem.evaluate, array, rng)
-    # Digits that cancel on the way (1 + tanh far below 0) leave more noise than the output's
-    # size suggests: that of the input's.
-    inputs = next(iter(problem.arrays.values()))
-    size = np.maximum(abs(centre), _largest(inputs))
+    # Digits that cancel on the way (1 + tanh far below 0, a loss of almost 0) leave more noise
+    # than the outputs' size suggests: as much as that of what went in.
+    size = np.maximum(abs(centre), max(map(_largest, problem.arrays.values())))
     level = 4 * EPSILON * size + 6 * measured
     flat = gradient.reshape(-1)
     analytic = np.array(
@@ -194,7 +195,9 @@ def _compare(
             break
     wrong &= ~right | ~np.isfinite(analytic)
     with np.errstate(all="ignore"):
-        noise = float(np.max(measured / np.maximum(abs(centre), 1e-3 * _largest(centre)), initial=0))
+        noise = float(
+            np.max(measured / np.maximum(abs(centre), 1e-3 * _largest(centre)), initial=0)
+        )
     return Comparison(
         name, moves, analytic, numeric, wrong, ~(right | wrong), noise, gradient, found
     )

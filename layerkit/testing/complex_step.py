@@ -113,5 +113,3 @@ def _derivatives(
                 array[...] = before
             values.append(float(outputs.imag @ dy) / _STEP)
     return np.array(values)
-
-

@@ -15,7 +15,7 @@ from layerkit.activations import Activation
 from layerkit.testing.comparison import Comparison
 from layerkit.testing.problems import ActivationProblem, LossProblem, ModelProblem, Problem
 
-__all__ = ["Evidence", "diagnose"]
+__all__ = ["UNKNOWN", "Evidence", "diagnose"]
 
 # How close two numbers are that are "the same": far above what differences leave, far below
 # what tells one cause from another.
@@ -51,15 +51,25 @@ class Evidence:
         return self.before_all.get(self.comparison.name)
 
 
-def diagnose(evidence: list[Evidence]) -> str:
-    """Name the cause of the errors in one array's gradient."""
-    # A point after another, and each with a batch size of its own.
+UNKNOWN = "no pattern that is known: neither a factor, a sign, a transpose nor a stale cache"
+
+
+def diagnose(evidence: list[Evidence], right_for_one: bool) -> str:
+    """Name the cause of the errors in one array's gradient.
+
+    ``right_for_one`` tells that batches of a single sample came out right.
+    """
     with np.errstate(all="ignore"):
         for pattern in _PATTERNS:
             words = pattern(evidence)
             if words:
                 return words
-    return "no pattern that is known: neither a factor, a sign, a transpose nor a stale cache"
+    if right_for_one:
+        return (
+            "wrong for batches, right for a single sample: a sum over the batch or an axis is "
+            "mixed up"
+        )
+    return UNKNOWN
 
 
 def _same(first: Array, second: Array) -> bool:
@@ -79,9 +89,7 @@ def _pairs(evidence: list[Evidence]) -> Iterator[tuple[Evidence, Array, Array]]:
         yield item, item.comparison.gradient, item.comparison.numeric_gradient
 
 
-def _every(
-    evidence: list[Evidence], holds: Callable[[Evidence, Array, Array], bool]
-) -> bool:
+def _every(evidence: list[Evidence], holds: Callable[[Evidence, Array, Array], bool]) -> bool:
     return all(holds(*item) for item in _pairs(evidence))
 
 
@@ -168,9 +176,7 @@ def _factor(evidence: list[Evidence]) -> str:
     for ratio in ratios:
         if abs(ratio - ratio[0]).max() > _SAME * abs(ratio[0]):
             return ""
-    sizes = np.array(
-        [e.batch_size for e in evidence if len(_ratios([e]))], dtype=float
-    )
+    sizes = np.array([e.batch_size for e in evidence if len(_ratios([e]))], dtype=float)
     factors = np.array([np.median(r) for r in ratios])
     where = _where(evidence)
     is_loss = isinstance(evidence[0].problem, LossProblem)
@@ -192,7 +198,7 @@ def _factor(evidence: list[Evidence]) -> str:
     named = {2.0: "twice", 0.5: "half (½)", 3.0: "three times", -2.0: "minus twice"}
     for number, word in named.items():
         if abs(factor - number) < _SAME * abs(number):
-            return f"{word} the true one{where}: a factor {number:g} too much"
+            return f"{word} the true one{where}: a factor of {number:g}"
     return f"a constant factor {factor:.6g} off{where}"
 
 
@@ -200,18 +206,10 @@ def _where(evidence: list[Evidence]) -> str:
     """Say which coordinates are wrong, if it is not all of them."""
     if all(e.comparison.wrong.mean() > 0.999 for e in evidence):
         return ""
-    for words, test in (
-        ("where the input is below 0", lambda x: x < 0),
-        ("where the input is above 0", lambda x: x > 0),
-    ):
-        fits = True
-        for item in evidence:
-            wrong = _whole(item.comparison.wrong, item)
-            inputs = item.state["arrays"][item.comparison.name]
-            fits &= wrong is not None and bool((test(inputs) | ~wrong).all())
-            fits &= wrong is not None and bool(wrong.any())
-        if fits and evidence[0].comparison.name in ("x", "z", "y_pred"):
-            return f", only {words}"
+    if evidence[0].comparison.name in ("x", "z", "y_pred"):
+        for words, sign in (("below", -1), ("above", 1)):
+            if all(_only_on_side(item, sign) for item in evidence):
+                return f", only where the input is {words} 0"
     places = [_whole(e.comparison.wrong, e) for e in evidence]
     first = places[0]
     if first is not None and evidence[0].comparison.name not in ("x", "z", "y_pred"):
@@ -221,6 +219,12 @@ def _where(evidence: list[Evidence]) -> str:
             more = " and others" if union.sum() > 4 else ""
             return f", only at {', '.join(indices)}{more}"
     return ""
+
+
+def _only_on_side(item: Evidence, sign: int) -> bool:
+    wrong = _whole(item.comparison.wrong, item)
+    inputs = item.state["arrays"][item.comparison.name]
+    return wrong is not None and bool(wrong.any()) and bool((sign * inputs[wrong] > 0).all())
 
 
 def _whole(flags: Array, item: Evidence) -> Array | None:
@@ -400,9 +404,7 @@ def _other_places(evidence: list[Evidence]) -> str:
         known = np.isfinite(numeric)
         if not (one & known).any() or not (both & known).any():
             return False
-        return bool(
-            np.allclose(analytic[both & known], numeric[both & known], rtol=_SAME)
-        )
+        return bool(np.allclose(analytic[both & known], numeric[both & known], rtol=_SAME))
 
     if _every(evidence, holds):
         return (
@@ -414,7 +416,9 @@ def _other_places(evidence: list[Evidence]) -> str:
 
 def _moved(evidence: list[Evidence]) -> str:
     def holds(item: Evidence, analytic: Array, numeric: Array) -> bool:
-        return analytic.size > 1 and _same(np.sort(analytic, axis=None), np.sort(numeric, axis=None))
+        return analytic.size > 1 and _same(
+            np.sort(analytic, axis=None), np.sort(numeric, axis=None)
+        )
 
     if _every(evidence, holds):
         return "the right numbers in the wrong places: an index or an order is mixed up"
@@ -443,16 +447,6 @@ def _summed_over_samples(evidence: list[Evidence]) -> str:
     return ""
 
 
-def _batch_of_one(evidence: list[Evidence]) -> str:
-    names = {e.batch_size for e in evidence}
-    if 1 not in names and len(names) > 1 and min(names) > 1:
-        return (
-            "wrong for batches, right for a single sample: a sum over the batch or an axis is "
-            "mixed up"
-        )
-    return ""
-
-
 def _few(evidence: list[Evidence]) -> str:
     where = _where(evidence)
     if where.startswith(", only at"):
@@ -464,23 +458,62 @@ def _few(evidence: list[Evidence]) -> str:
 
 def _large_only(evidence: list[Evidence]) -> str:
     """Recognise what shows at large inputs alone: a clip that one of the passes ignores."""
-    items = [e for e in evidence if e.comparison.name in ("x", "z", "y_pred")]
-    if len(items) < len(evidence):
-        return ""
-    smallest_wrong, largest_right = np.inf, 0.0
-    for item in items:
+    words = ("the input", "a clip or a limit in one of the two passes that the other ignores")
+    smallest_wrong, largest_right, n_wrong, n_right = np.inf, 0.0, 0, 0
+    for item in evidence:
         wrong = _whole(item.comparison.wrong, item)
-        if wrong is None:
+        if item.comparison.name not in ("x", "z", "y_pred") or wrong is None:
             return ""
         inputs = abs(item.state["arrays"][item.comparison.name])
+        if isinstance(item.problem, LossProblem) and item.state["y_true"].shape == inputs.shape:
+            inputs = abs(item.state["arrays"]["y_pred"] - item.state["y_true"])
+            words = ("the error y_pred − y_true", "one of value and gradient has a case of its own")
         smallest_wrong = min(smallest_wrong, float(inputs[wrong].min(initial=np.inf)))
         largest_right = max(largest_right, float(inputs[~wrong].max(initial=0)))
-    if smallest_wrong > 2 and largest_right <= smallest_wrong * 1.5 and largest_right > 1:
-        return (
-            f"wrong only where the input is larger than {smallest_wrong:.2g} in size: a clip or a "
-            "limit in one of the two passes that the other ignores"
-        )
+        n_wrong, n_right = n_wrong + int(wrong.sum()), n_right + int((~wrong).sum())
+    # That so many lie apart by chance is out of the question.
+    if largest_right < smallest_wrong and min(n_wrong, n_right) >= 3:
+        return f"wrong only where {words[0]} is larger than {largest_right:.2g} in size: {words[1]}"
     return ""
+
+
+def _left_out(evidence: list[Evidence]) -> str:
+    """Recognise a term that is missing by what the difference is proportional to."""
+    if evidence[0].comparison.name not in ("x", "z", "y_pred"):
+        return ""
+    differences = [a - n for _, a, n in _pairs(evidence)]
+    if any(d.ndim != 2 or d.shape[1] < 3 or not np.isfinite(d).all() for d in differences):
+        return ""
+    terms: dict[str, list[Array]] = {
+        "off by one number in each sample: a term with the sample's mean or sum is missing": [
+            np.ones_like(d) for d in differences
+        ]
+    }
+    outputs = [item.problem.evaluate().copy() for item in evidence]
+    if all(y.size == d.size for y, d in zip(outputs, differences, strict=True)):
+        words = (
+            "off by a multiple of the output in each sample: the term of what it is divided by "
+            "(a norm, a deviation, a sum) is wrong"
+        )
+        terms[words] = [y.reshape(d.shape) for y, d in zip(outputs, differences, strict=True)]
+    if isinstance(evidence[0].problem, LossProblem):
+        targets = [item.state["y_true"] for item in evidence]
+        if all(t.ndim == 1 for t in targets):
+            width = differences[0].shape[1]
+            targets = [np.eye(width)[t.astype(int)] for t in targets]
+        if all(t.shape == d.shape for t, d in zip(targets, differences, strict=True)):
+            terms["off by the target in each sample: its own term is wrong"] = targets
+    for words, sources in terms.items():
+        if all(_along(d, s) for d, s in zip(differences, sources, strict=True)):
+            return words
+    return ""
+
+
+def _along(difference: Array, source: Array) -> bool:
+    """Tell whether each row of the one is a multiple of the other's."""
+    squares = (source**2).sum(axis=1, keepdims=True)
+    factor = (difference * source).sum(axis=1, keepdims=True) / np.where(squares > 0, squares, 1)
+    return _same(difference, factor * source)
 
 
 def _close(evidence: list[Evidence]) -> str:
@@ -514,6 +547,6 @@ _PATTERNS = (
     _other_places,
     _moved,
     _few,
+    _left_out,
     _close,
-    _batch_of_one,
 )

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,17 @@ from layerkit.losses import Loss
 from layerkit.sequential import Sequential
 from layerkit.testing.comparison import compare, cotangent
 from layerkit.testing.complex_step import ComplexModelProblem, compare_complex
-from layerkit.testing.diagnosis import Evidence, diagnose
+from layerkit.testing.diagnosis import UNKNOWN, Evidence, diagnose
 from layerkit.testing.problems import ModelProblem, Problem
 from layerkit.testing.report import ArrayReport, CheckError, GradientReport, InconclusiveError
 
-__all__ = ["POINTS", "EXTREMES", "check_gradients", "gradient_report", "verdict"]
+__all__ = ["EXTREMES", "POINTS", "check_gradients", "gradient_report", "verdict"]
 
 # How large the inputs and the parameters are, times their own size, and how many samples: up to
 # saturation, and with batch sizes that differ, so that a factor of the batch size shows as such.
 Point = tuple[float, float, int]
 POINTS: tuple[Point, ...] = ((1, 1, 5), (2.5, 2.5, 3), (1, 1, 1))
-EXTREMES: tuple[Point, ...] = ((8, 1, 3), (30, 1, 2), (1, 8, 2), (1, 30, 1))
+EXTREMES: tuple[Point, ...] = ((8, 1, 4), (30, 1, 6), (1, 8, 4), (1, 30, 1))
 # How often a point is drawn again for the coordinates that have a kink beside them.
 _REDRAWS = 12
 
@@ -103,9 +104,7 @@ def check_gradients(
         notes.append(f"a float64 copy was checked; the {model.dtype} one has the same code")
     whole = isinstance(model, Sequential)
     kind = ComplexModelProblem if complex_step else ModelProblem
-    problem = kind(
-        subject, x, loss, y_true, str if whole else lambda name: name.partition(".")[2]
-    )
+    problem = kind(subject, x, loss, y_true, str if whole else lambda name: name.partition(".")[2])
     names = "model, loss, x, y_true" if loss is not None else "model, x" if whole else "layer, x"
     replay = f"check_gradients({names}, seed={seed}{', complex_step=True' * complex_step})"
     report = gradient_report(
@@ -162,6 +161,7 @@ def gradient_report(
     rng = np.random.default_rng(seed)
     evidence: dict[str, list[Evidence]] = {name: [] for name in problem.arrays}
     checked = dict.fromkeys(problem.arrays, 0)
+    right_for_one = dict.fromkeys(problem.arrays, False)
     left_out = []
     with np.errstate(all="ignore"):
         for point in points:
@@ -173,7 +173,19 @@ def gradient_report(
                 checked[name] += item.comparison.n_checked
                 if item.comparison.wrong.any() or item.comparison.inconclusive.any():
                     evidence[name].append(item)
-        reports = tuple(_array_report(name, checked[name], evidence[name]) for name in checked)
+                else:
+                    right_for_one[name] |= item.batch_size == 1
+        reports = [
+            _array_report(name, checked[name], evidence[name], right_for_one[name])
+            for name in checked
+        ]
+        # An error upstream shows in every array; the one whose pattern is plain speaks for all.
+        telling = [r.name for r in reports if r.diagnosis not in ("", UNKNOWN)]
+        if telling:
+            reports = [
+                replace(r, diagnosis=f"see {telling[0]}") if r.diagnosis == UNKNOWN else r
+                for r in reports
+            ]
     told = tuple(report for report in reports if report.n_checked)
     if left_out:
         scales = ", ".join(f"{scale:g} and {spread:g}" for scale, spread, _ in left_out)
@@ -219,7 +231,9 @@ def _at_point(
     return found or None
 
 
-def _array_report(name: str, n_checked: int, evidence: list[Evidence]) -> ArrayReport:
+def _array_report(
+    name: str, n_checked: int, evidence: list[Evidence], right_for_one: bool
+) -> ArrayReport:
     if not evidence:
         return ArrayReport(name, n_checked, 0, 0)
     n_wrong = sum(int(e.comparison.wrong.sum()) for e in evidence)
@@ -227,4 +241,6 @@ def _array_report(name: str, n_checked: int, evidence: list[Evidence]) -> ArrayR
     telling = [e for e in evidence if e.comparison.wrong.any()] or evidence
     worst = [w for w in (e.comparison.worst() for e in telling) if w is not None]
     largest = max(worst, key=lambda w: w.relative_error if np.isfinite(w.relative_error) else 9e9)
-    return ArrayReport(name, n_checked, n_wrong, n_inconclusive, largest, diagnose(telling))
+    return ArrayReport(
+        name, n_checked, n_wrong, n_inconclusive, largest, diagnose(telling, right_for_one)
+    )

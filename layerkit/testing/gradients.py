@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -166,18 +167,19 @@ def _slopes(
 ) -> tuple[Array, ...]:
     half = step / 2
     outputs = np.empty((6, len(moves), len(centre)))
+    flat: Any = array.flat if not array.flags.c_contiguous else array.reshape(-1)
     for row, move in enumerate(moves):
-        direction = isinstance(move, np.ndarray)
-        place: tuple[int | np.intp, ...] | type[Ellipsis] = (
-            ... if direction else np.unravel_index(move, array.shape)  # type: ignore[arg-type, assignment]
-        )
-        before = np.array(array[place])
+        if isinstance(move, np.ndarray):
+            place, direction = slice(None), move
+        else:
+            place, direction = slice(move, move + 1), np.ones(1)
+        before = flat[place].copy()
         try:
             for column, offset in enumerate(_OFFSETS):
-                array[place] = before + offset * half * (move if direction else 1.0)
+                flat[place] = before + offset * half * direction.reshape(-1)
                 outputs[column, row] = evaluate()
         finally:
-            array[place] = before
+            flat[place] = before
     plus, minus = outputs[:3], outputs[3:]
     spread = plus - minus
     narrow = (8 * spread[0] - spread[1]) / (12 * half)
@@ -202,9 +204,7 @@ def _slopes(
     )
 
 
-def measured_noise(
-    evaluate: Callable[[], Array], array: Array, rng: np.random.Generator
-) -> Array:
+def measured_noise(evaluate: Callable[[], Array], array: Array, rng: np.random.Generator) -> Array:
     """Measure how far rounding puts each output off.
 
     At steps far too small for the function to bend, high differences of its values hold nothing

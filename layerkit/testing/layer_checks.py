@@ -9,6 +9,7 @@ import copy
 import pickle
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -178,9 +179,9 @@ def check_no_aliasing(subject: Subject) -> None:
     model.values = model.values + 1.0
     equal(earlier, kept, "an output changes later: it shares memory with a buffer or a parameter")
     expected = subject.passes(subject.model(), x, dy)
-    for place in (lambda model: model, lambda model: model[0]):
+    for of_layer in (False, True):
         model = subject.model()
-        callee = place(model)  # a layer's own public methods are called by users too
+        callee = model[0] if of_layer else model  # users call a layer's own methods too
         given, upstream = x.copy(), dy.copy()
         y = callee.forward(given, training=True)
         y[...] = np.nan
@@ -215,8 +216,8 @@ def check_overwrites_gradients(subject: Subject) -> None:
 def check_new_batch_size(subject: Subject) -> None:
     """A batch of another size gives what a fresh layer gives."""
     model = subject.model()
-    for n_samples in (5, 2, 7, 1, 5):
-        x, dy = subject.x(n_samples, n_samples), subject.dy(n_samples)
+    for salt, n_samples in enumerate((5, 2, 7, 1, 5)):
+        x, dy = subject.x(n_samples, salt), subject.dy(n_samples)
         expected = subject.passes(subject.model(), x, dy)
         got = subject.passes(model, x, dy)
         for what, first, second in zip(("y", "dx", "gradients"), got, expected, strict=True):
@@ -244,11 +245,12 @@ def check_training_steps(subject: Subject) -> None:
 def check_backward_order(subject: Subject) -> None:
     """Backward without forward, after one of evaluation, or twice, is refused."""
     dy = subject.dy()
-    for words, before in (
-        ("without a forward pass", lambda m: None),
-        ("after a forward pass of evaluation alone", lambda m: m.forward(subject.x())),
-        ("twice", lambda m: (m.forward(subject.x(), training=True), m.backward(dy))),
-    ):
+    earlier: dict[str, Callable[[Layer], Any]] = {
+        "without a forward pass": lambda m: None,
+        "after a forward pass of evaluation alone": lambda m: m.forward(subject.x()),
+        "twice": lambda m: (m.forward(subject.x(), training=True), m.backward(dy)),
+    }
+    for words, before in earlier.items():
         for model in (subject.model(), subject.model()[0]):
             before(model)
             try:
@@ -604,7 +606,9 @@ def layer_checks(
     'gradients'
     >>> checks[0]()
     """
-    subject = Subject(make, input_shape, validation.integer("layer_checks", "seed", seed, minimum=0))
+    subject = Subject(
+        make, input_shape, validation.integer("layer_checks", "seed", seed, minimum=0)
+    )
     left_out = set()
     if subject.mixes_samples:
         left_out |= _OF_SAMPLES
@@ -613,7 +617,7 @@ def layer_checks(
     if subject.is_local:
         left_out |= {check_pickle}
     return [
-        Check(check.__name__.removeprefix("check_"), subject.name, lambda c=check: c(subject))
+        Check(check.__name__.removeprefix("check_"), subject.name, partial(check, subject))
         for check in _CHECKS
         if check not in left_out
     ]

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,9 @@ class Subject:
         kinds: list[Targets] = [
             lambda rng, n: rng.normal(size=(n, *self.output_shape)),
             lambda rng, n: rng.uniform(size=(n, *self.output_shape)),
-            lambda rng, n: rng.dirichlet(np.ones(self.output_shape[-1]), (n, *self.output_shape[:-1])),
+            lambda rng, n: rng.dirichlet(
+                np.ones(self.output_shape[-1]), (n, *self.output_shape[:-1])
+            ),
             lambda rng, n: rng.integers(self.output_shape[-1], size=(n, *self.output_shape[:-1])),
         ]
         for kind in kinds:
@@ -172,7 +175,9 @@ def check_targets_are_checked(subject: Subject) -> None:
     _, y_true = subject.batch()
     bad: dict[str, Array] = {"of another shape": y_true[..., None]}
     if y_true.dtype.kind == "f":
-        bad["with a NaN"] = np.where(np.arange(y_true.size).reshape(y_true.shape) == 1, np.nan, y_true)
+        bad["with a NaN"] = np.where(
+            np.arange(y_true.size).reshape(y_true.shape) == 1, np.nan, y_true
+        )
     for words, wrong in bad.items():
         try:
             loss.check_targets("check_loss", wrong, subject.output_shape)
@@ -243,7 +248,7 @@ def loss_checks(
     seed = validation.integer("loss_checks", "seed", seed, minimum=0)
     subject = Subject(make, output_shape, targets, seed)
     return [
-        Check(check.__name__.removeprefix("check_"), subject.name, lambda c=check: c(subject))
+        Check(check.__name__.removeprefix("check_"), subject.name, partial(check, subject))
         for check in _CHECKS
     ]
 

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -128,7 +129,8 @@ def check_state(subject: Subject) -> None:
     subject.run(optimizer, values, grads[:3])
     for name, vector in optimizer.state.items():
         if not isinstance(vector, np.ndarray) or vector.shape != values.shape:
-            fail(f"state[{name!r}] must be of shape {values.shape}; got {validation.describe(vector)}")
+            got = validation.describe(vector)
+            fail(f"state[{name!r}] must be of shape {values.shape}; got {got}")
         if vector.dtype != values.dtype:
             fail(f"state[{name!r}] must be of dtype {values.dtype}; got {vector.dtype}")
         if np.shares_memory(vector, values) or any(np.shares_memory(vector, g) for g in grads):
@@ -138,7 +140,7 @@ def check_state(subject: Subject) -> None:
 def check_resumes(subject: Subject) -> None:
     """A copy made on the way goes on to the same bytes."""
     expected = subject.run(subject.optimizer(), subject.values(), subject.grads())
-    ways = {"copy.deepcopy": copy.deepcopy}
+    ways: dict[str, Callable[[Optimizer], Optimizer]] = {"copy.deepcopy": copy.deepcopy}
     if not subject.is_local:
         ways["pickle"] = lambda thing: pickle.loads(pickle.dumps(thing))
     for how, make_copy in ways.items():
@@ -255,7 +257,7 @@ def optimizer_checks(
     seed = validation.integer("optimizer_checks", "seed", seed, minimum=0)
     subject = Subject(make, reference, seed)
     return [
-        Check(check.__name__.removeprefix("check_"), subject.name, lambda c=check: c(subject))
+        Check(check.__name__.removeprefix("check_"), subject.name, partial(check, subject))
         for check in _CHECKS
         if reference is not None or check is not check_follows_reference
     ]

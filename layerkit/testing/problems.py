@@ -45,7 +45,7 @@ class Problem(ABC):
 
     @abstractmethod
     def move(self, rng: np.random.Generator, scale: float, spread: float, n_samples: int) -> None:
-        """Go to a random point: inputs of the size ``scale``, parameters ``spread`` times theirs."""
+        """Go to a random point: inputs of size ``scale``, parameters ``spread`` times as large."""
 
     def jitter(self, rng: np.random.Generator) -> None:
         """Go a little beside the present point, off whatever kinks are there."""
@@ -65,9 +65,7 @@ class Problem(ABC):
         return None
 
 
-def random_batch(
-    rng: np.random.Generator, shape: tuple[int, ...], scale: float
-) -> Array:
+def random_batch(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> Array:
     """Draw inputs, none of them next to zero or to another, where kinks are."""
     return rng.normal(size=shape) * scale
 
@@ -165,7 +163,7 @@ class ModelProblem(Problem):
             self.before[name] = parameter.grad = rng.uniform(1, 2, size=parameter.shape)
         self.rewind()
         y = self.model.forward(self.arrays["x"], training=True)
-        upstream = dy.reshape(y.shape) if self.loss is None else self._loss_gradient(y, dy)
+        upstream = dy.reshape(y.shape).copy() if self.loss is None else self._loss_gradient(y, dy)
         dx = self.model.backward(upstream)
         return {"x": dx} | {name: p.grad.copy() for name, p in self._parameters.items()}
 
@@ -209,7 +207,7 @@ class ActivationProblem(Problem):
         """Compute dz; see `Problem.gradients`."""
         z = self.arrays["z"]
         y = self.activation.forward(z)
-        return {"z": self.activation.backward(dy.reshape(y.shape), z, y)}
+        return {"z": self.activation.backward(dy.reshape(y.shape).copy(), z, y)}
 
     def move(self, rng: np.random.Generator, scale: float, spread: float, n_samples: int) -> None:
         """Go to a random point; see `Problem.move`."""

@@ -1,4 +1,4 @@
-"""``python -m layerkit.testing soak``: do the checks raise a false alarm on what is right?"""
+"""``python -m layerkit.testing soak``: whether the checks raise false alarms on what is right."""
 
 import argparse
 import time

@@ -62,10 +62,11 @@ def batches(
     >>> test_shapes()
     """
     taken = validation.floating_dtype("strategies.batches", "dtype", dtype)
-    width = 8 * taken.itemsize
     # The bounds have to be numbers of the dtype themselves.
     limit = float(taken.type(bound))
-    numbers = st.floats(-limit, limit, width=width, allow_subnormal=False)  # type: ignore[call-overload]
+    numbers = st.floats(
+        -limit, limit, width=32 if taken == np.float32 else 64, allow_subnormal=False
+    )
     shapes = st.just(shape) if shape is not None else st.tuples(st.integers(1, 8))
     return st.tuples(st.integers(min_samples, max_samples), shapes).flatmap(
         lambda drawn: st_numpy.arrays(taken, (drawn[0], *drawn[1]), elements=numbers)

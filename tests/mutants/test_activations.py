@@ -262,9 +262,7 @@ class Staircase(Activation):
         return np.ones_like(z)
 
 
-@pytest.mark.parametrize(
-    ("kind", "named"), [pytest.param(k, n, id=k.__name__) for k, n in MUTANTS]
-)
+@pytest.mark.parametrize(("kind", "named"), [pytest.param(k, n, id=k.__name__) for k, n in MUTANTS])
 def test_mutant_is_killed(kind, named):
     with pytest.raises(CheckError, match=named):
         check_activation(kind)

@@ -380,21 +380,21 @@ def test_the_normalized_layer_is_right():
     check_layer(Normalized, (4,))
 
 
-@mutant("gradients of Normalized", shape=(4,), pure=True)
+@mutant("sample's mean or sum is missing", shape=(4,), pure=True)
 class NormalizedWithoutMean(Normalized):
     def compute_backward(self, dy, cache):
         y, deviation = cache
         return (dy - y * (dy * y).mean(axis=1, keepdims=True)) / deviation
 
 
-@mutant("x: wrong", shape=(4,), pure=True)
+@mutant("off by a multiple of the output", shape=(4,), pure=True)
 class NormalizedAsAConstant(Normalized):
     def compute_backward(self, dy, cache):
         _, deviation = cache
         return (dy - dy.mean(axis=1, keepdims=True)) / deviation
 
 
-@mutant("x: wrong", shape=(4,), pure=True)
+@mutant("off by a multiple of the output", shape=(4,), pure=True)
 class NormalizedWithSampleVariance(Normalized):
     def compute_backward(self, dy, cache):
         y, deviation = cache
@@ -727,9 +727,7 @@ class SharedCounter(Plain):
 
 
 def kinds():
-    return [
-        pytest.param(kind, shape, named, id=kind.__name__) for kind, shape, named in MUTANTS
-    ]
+    return [pytest.param(kind, shape, named, id=kind.__name__) for kind, shape, named in MUTANTS]
 
 
 @pytest.mark.parametrize(("kind", "shape", "named"), kinds())
@@ -745,7 +743,7 @@ def test_a_mutant_of_dense_itself():
             self.bias.grad *= 2
             return dx
 
-    with pytest.raises(CheckError, match="bias: wrong.*\n.*twice the true one"):
+    with pytest.raises(CheckError, match=r"bias: wrong.*\n.*twice the true one"):
         check_layer(lambda: Wrong(3, 2))
     with pytest.raises(CheckError):
         check_layer(lambda: copy.deepcopy(Wrong(3, 2)))

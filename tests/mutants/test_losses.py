@@ -81,7 +81,7 @@ class NaiveSoftmax(SoftmaxCrossEntropy):
         return float(-np.log(p[np.arange(len(p)), y_true]).mean())
 
 
-@mutant("y_pred: wrong", pure=True)
+@mutant("off by the target", pure=True)
 class SoftmaxWithoutItsTarget(SoftmaxCrossEntropy):
     def gradient(self, y_pred, y_true):
         p = np.exp(y_pred - y_pred.max(axis=1, keepdims=True))
@@ -139,7 +139,7 @@ class WideGradient(Squared):
         return super().gradient(y_pred, y_true).astype(np.float64)
 
 
-@mutant("wrong only where the input is larger|y_pred: wrong", pure=True)
+@mutant("wrong only where the error y_pred − y_true is larger than (0.99|1) in size", pure=True)
 class HuberWithoutItsTail(Squared):
     """Beyond 1 the value is linear, but the gradient isn't."""
 
@@ -160,9 +160,7 @@ class RemembersItsError(Squared):
         return kept if kept.shape == y_pred.shape else np.zeros_like(y_pred)
 
 
-@pytest.mark.parametrize(
-    ("kind", "named"), [pytest.param(k, n, id=k.__name__) for k, n in MUTANTS]
-)
+@pytest.mark.parametrize(("kind", "named"), [pytest.param(k, n, id=k.__name__) for k, n in MUTANTS])
 def test_mutant_is_killed(kind, named):
     with pytest.raises(CheckError, match=named):
         check_loss(kind)

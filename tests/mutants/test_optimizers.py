@@ -190,9 +190,7 @@ class ForgetsItsArgument(Plain):
         self.learning_rate = learning_rate
 
 
-@pytest.mark.parametrize(
-    ("kind", "named"), [pytest.param(k, n, id=k.__name__) for k, n in MUTANTS]
-)
+@pytest.mark.parametrize(("kind", "named"), [pytest.param(k, n, id=k.__name__) for k, n in MUTANTS])
 def test_mutant_is_killed(kind, named):
     with pytest.raises(CheckError, match=named):
         check_optimizer(kind, reference=momentum)
