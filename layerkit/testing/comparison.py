@@ -68,6 +68,11 @@ class Comparison:
         """How many coordinates have a verdict, or none after all."""
         return len(self.moves) - self._given_up
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether some coordinates here were left to another point."""
+        return self._given_up > 0
+
     def doubt(self) -> None:
         """Call inconclusive what is wrong."""
         self.inconclusive |= self.wrong

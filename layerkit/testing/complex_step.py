@@ -10,7 +10,7 @@ from layerkit import _validation as check
 from layerkit._validation import Array
 from layerkit.layers.base import Layer
 from layerkit.testing.comparison import Comparison, choose_moves
-from layerkit.testing.gradients import Slopes, rms, slopes
+from layerkit.testing.gradients import EPSILON, Slopes, rms, slopes
 from layerkit.testing.problems import ModelProblem
 
 __all__ = ["ComplexModelProblem", "compare_complex"]
@@ -64,7 +64,7 @@ def compare_complex(
         if not moves:
             continue
         centre = problem.evaluate().copy()
-        level = np.full(len(centre), 0.0)
+        level = 8 * EPSILON * np.maximum(abs(centre), abs(array).max(initial=0))
         near = slopes(problem.evaluate, array, moves, dy, centre, level, _CHECK_STEP * rms(array))
         value = _derivatives(problem, name, moves, dy)
         gradient = computed[name]

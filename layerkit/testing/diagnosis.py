@@ -210,10 +210,8 @@ def _where(evidence: list[Evidence]) -> str:
         for words, sign in (("below", -1), ("above", 1)):
             if all(_only_on_side(item, sign) for item in evidence):
                 return f", only where the input is {words} 0"
-    places = [_whole(e.comparison.wrong, e) for e in evidence]
-    first = places[0]
-    if first is not None and evidence[0].comparison.name not in ("x", "z", "y_pred"):
-        union = np.any([p for p in places if p is not None], axis=0)
+    else:
+        union = np.any([_wrong_and_right(e)[0] for e in evidence], axis=0)
         if union.mean() <= 0.5:
             indices = [str([int(i) for i in index]) for index in np.argwhere(union)[:4]]
             more = " and others" if union.sum() > 4 else ""
@@ -222,16 +220,19 @@ def _where(evidence: list[Evidence]) -> str:
 
 
 def _only_on_side(item: Evidence, sign: int) -> bool:
-    wrong = _whole(item.comparison.wrong, item)
+    wrong, _ = _wrong_and_right(item)
     inputs = item.state["arrays"][item.comparison.name]
-    return wrong is not None and bool(wrong.any()) and bool((sign * inputs[wrong] > 0).all())
+    return bool(wrong.any()) and bool((sign * inputs[wrong] > 0).all())
 
 
-def _whole(flags: Array, item: Evidence) -> Array | None:
-    gradient = item.comparison.gradient
-    if len(flags) != gradient.size:
-        return None
-    return flags.reshape(gradient.shape)
+def _wrong_and_right(item: Evidence) -> tuple[Array, Array]:
+    """Mark which coordinates came out wrong, and which right; not all were looked at."""
+    c = item.comparison
+    wrong, right = np.zeros((2, c.gradient.size), bool)
+    for move, is_wrong, unclear in zip(c.moves, c.wrong, c.inconclusive, strict=True):
+        if not isinstance(move, np.ndarray):
+            wrong[move], right[move] = is_wrong, not (is_wrong or unclear or c.is_given_up)
+    return wrong.reshape(c.gradient.shape), right.reshape(c.gradient.shape)
 
 
 def _transposed(evidence: list[Evidence]) -> str:
@@ -347,8 +348,8 @@ def _slope_pattern(evidence: list[Evidence]) -> str:
 
 
 def _offset(item: Evidence, analytic: Array, numeric: Array) -> float | None:
-    wrong = _whole(item.comparison.wrong, item)
-    if wrong is None or not wrong.any():
+    wrong, _ = _wrong_and_right(item)
+    if not wrong.any():
         return None
     off = (analytic - numeric)[wrong]
     return float(np.median(off)) if abs(off - np.median(off)).max() < _SAME * abs(off[0]) else None
@@ -461,16 +462,16 @@ def _large_only(evidence: list[Evidence]) -> str:
     words = ("the input", "a clip or a limit in one of the two passes that the other ignores")
     smallest_wrong, largest_right, n_wrong, n_right = np.inf, 0.0, 0, 0
     for item in evidence:
-        wrong = _whole(item.comparison.wrong, item)
-        if item.comparison.name not in ("x", "z", "y_pred") or wrong is None:
+        if item.comparison.name not in ("x", "z", "y_pred"):
             return ""
+        wrong, right = _wrong_and_right(item)
         inputs = abs(item.state["arrays"][item.comparison.name])
         if isinstance(item.problem, LossProblem) and item.state["y_true"].shape == inputs.shape:
             inputs = abs(item.state["arrays"]["y_pred"] - item.state["y_true"])
             words = ("the error y_pred − y_true", "one of value and gradient has a case of its own")
         smallest_wrong = min(smallest_wrong, float(inputs[wrong].min(initial=np.inf)))
-        largest_right = max(largest_right, float(inputs[~wrong].max(initial=0)))
-        n_wrong, n_right = n_wrong + int(wrong.sum()), n_right + int((~wrong).sum())
+        largest_right = max(largest_right, float(inputs[right].max(initial=0)))
+        n_wrong, n_right = n_wrong + int(wrong.sum()), n_right + int(right.sum())
     # That so many lie apart by chance is out of the question.
     if largest_right < smallest_wrong and min(n_wrong, n_right) >= 3:
         return f"wrong only where {words[0]} is larger than {largest_right:.2g} in size: {words[1]}"

@@ -175,6 +175,8 @@ def gradient_report(
                     evidence[name].append(item)
                 else:
                     right_for_one[name] |= item.batch_size == 1
+        for name, failing in evidence.items():
+            right_for_one[name] &= all(e.batch_size > 1 for e in failing)
         reports = [
             _array_report(name, checked[name], evidence[name], right_for_one[name])
             for name in checked

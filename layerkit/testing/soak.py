@@ -37,7 +37,7 @@ def soak(examples: int, seed: int) -> int:
         import hypothesis
         from hypothesis import strategies as st
 
-        from layerkit.testing import strategies
+        import layerkit.testing.strategies as strategies
     except ImportError:
         validation.missing_extra("layerkit.testing soak", "hypothesis", "testing")
     alarms: list[str] = []

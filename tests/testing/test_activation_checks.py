@@ -1,0 +1,74 @@
+"""The suite for activations: all of the built-in ones pass."""
+
+import numpy as np
+import pytest
+
+import layerkit
+from layerkit import ELU, Activation, ArgumentError, Dense, LeakyReLU
+from layerkit.testing import activation_checks, check_activation
+
+BUILT_IN = sorted(
+    name
+    for name in layerkit.__all__
+    if issubclass(getattr(layerkit, name), Activation) and name != "Activation"
+)
+
+
+def test_all_are_found():
+    assert len(BUILT_IN) >= 10
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_built_in_activations_pass(name, seed):
+    check_activation(getattr(layerkit, name), seed=seed)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: LeakyReLU(0.3), lambda: LeakyReLU(-1), lambda: ELU(0.5), lambda: ELU(3)]
+)
+def test_with_other_arguments_too(make):
+    check_activation(make)
+
+
+class HardTanh(Activation):
+    """Two kinks; the derivative at each is one of the slopes beside it."""
+
+    def value(self, z):
+        return np.clip(z, -1, 1)
+
+    def derivative(self, z, y):
+        return (abs(z) < 1).astype(z.dtype)
+
+
+class Maxout(Activation):
+    """The larger of each pair, twice: not elementwise, with kinks."""
+
+    def forward(self, z):
+        other = z[:, ::-1]
+        return np.maximum(z, other)
+
+    def backward(self, dy, z, y):
+        mine = z >= z[:, ::-1]
+        return dy * mine + (dy * ~mine)[:, ::-1]
+
+
+@pytest.mark.parametrize("make", [HardTanh, Maxout])
+def test_activations_of_other_kinds_pass(make):
+    for check in activation_checks(make):
+        # Where a pair is equal, Maxout passes the gradient of both to both.
+        if (make, check.name) != (Maxout, "dense_gradients_at_ties"):
+            check()
+
+
+def test_the_checks_of_a_layer_are_among_them():
+    names = [check.name for check in activation_checks(HardTanh)]
+    assert {"kinks", "out", "dense_training_steps"} <= set(names)
+    assert len(set(names)) == len(names)
+
+
+def test_what_is_no_activation_is_refused():
+    with pytest.raises(ArgumentError, match="an instance of Activation; got Dense"):
+        check_activation(lambda: Dense(3, 2))
+    with pytest.raises(ArgumentError, match="seed must be a whole number"):
+        check_activation(HardTanh, seed=-1)

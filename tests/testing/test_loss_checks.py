@@ -1,0 +1,74 @@
+"""The suite for losses: all of the built-in ones pass."""
+
+import numpy as np
+import pytest
+
+import layerkit
+from layerkit import ArgumentError, Dense, Loss, SoftmaxCrossEntropy
+from layerkit.testing import CheckError, check_loss, loss_checks
+
+BUILT_IN = sorted(
+    name
+    for name in layerkit.__all__
+    if issubclass(getattr(layerkit, name), Loss) and name != "Loss"
+)
+
+
+def test_all_are_found():
+    assert len(BUILT_IN) >= 4
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("shape", [(3,), (1,), (7,)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_built_in_losses_pass(name, shape, seed):
+    check_loss(getattr(layerkit, name), shape, seed=seed)
+
+
+def test_with_probabilities():
+    check_loss(lambda: SoftmaxCrossEntropy("probabilities"), (5,))
+
+
+class Hinge(Loss):
+    """A loss of targets that no default finds: −1 or 1."""
+
+    def check_targets(self, where, y_true, output_shape):
+        super().check_targets(where, y_true, output_shape)
+        if not (abs(y_true) == 1).all():
+            raise ArgumentError("targets must be -1 or 1")
+
+    def value(self, y_pred, y_true):
+        return float(np.maximum(0, 1 - y_pred * y_true).sum() / len(y_pred))
+
+    def gradient(self, y_pred, y_true):
+        return np.where(y_pred * y_true < 1, -y_true, 0) / y_pred.dtype.type(len(y_pred))
+
+
+def test_with_targets_of_its_own():
+    check_loss(Hinge, (3,), targets=lambda rng, n: rng.choice([-1.0, 1.0], size=(n, 3)))
+    with pytest.raises(ArgumentError, match="targets must be what the loss takes"):
+        check_loss(Hinge, (3,))
+
+
+def test_targets_of_another_kind_are_tried_in_turn():
+    names = {check.name for check in loss_checks(SoftmaxCrossEntropy, (4,))}
+    assert "mean_over_samples" in names
+
+
+def test_a_failure_is_replayed():
+    class Wrong(Hinge):
+        def check_targets(self, where, y_true, output_shape):
+            Loss.check_targets(self, where, y_true, output_shape)
+
+        def gradient(self, y_pred, y_true):
+            return super().gradient(y_pred, y_true) * 3
+
+    with pytest.raises(CheckError, match=r"again: check_loss\(lambda: Wrong\(\), \(3,\), seed=2\)"):
+        check_loss(Wrong, seed=2)
+
+
+def test_what_is_no_loss_is_refused():
+    with pytest.raises(ArgumentError, match="an instance of Loss; got Dense"):
+        check_loss(lambda: Dense(3, 2))
+    with pytest.raises(ArgumentError, match="output_shape must be a tuple"):
+        check_loss(Hinge, 3)

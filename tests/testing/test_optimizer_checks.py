@@ -1,0 +1,57 @@
+"""The suite for optimizers: all of the built-in ones pass."""
+
+import numpy as np
+import pytest
+
+import layerkit
+from layerkit import SGD, ArgumentError, Dense, Optimizer
+from layerkit.testing import check_optimizer, optimizer_checks
+
+
+def plain(momentum, nesterov):
+    def reference(values, grads):
+        velocity = np.zeros_like(values)
+        for gradient in grads:
+            velocity = momentum * velocity + gradient
+            step = gradient + momentum * velocity if nesterov else velocity
+            values = values - 0.1 * step
+        return values
+
+    return reference
+
+
+MAKERS = {
+    "SGD": [
+        (lambda: SGD(0.1), plain(0, False)),
+        (lambda: SGD(0.1, momentum=0.9), plain(0.9, False)),
+        (lambda: SGD(0.1, momentum=0.9, nesterov=True), plain(0.9, True)),
+    ]
+}
+
+
+def test_every_public_optimizer_is_here():
+    public = {
+        name
+        for name in layerkit.__all__
+        if issubclass(getattr(layerkit, name), Optimizer) and name != "Optimizer"
+    }
+    assert public == set(MAKERS)
+
+
+@pytest.mark.parametrize(
+    ("make", "reference"), [pair for pairs in MAKERS.values() for pair in pairs]
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_built_in_optimizers_pass(make, reference, seed):
+    check_optimizer(make, reference=reference, seed=seed)
+
+
+def test_the_reference_is_a_check_of_its_own():
+    with_one = {check.name for check in optimizer_checks(lambda: SGD(0.1), reference=plain(0, 0))}
+    without = {check.name for check in optimizer_checks(lambda: SGD(0.1))}
+    assert with_one - without == {"follows_reference"}
+
+
+def test_what_is_no_optimizer_is_refused():
+    with pytest.raises(ArgumentError, match="an instance of Optimizer; got Dense"):
+        check_optimizer(lambda: Dense(3, 2))

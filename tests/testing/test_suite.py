@@ -1,0 +1,87 @@
+"""Checks with names, and the tools that they are written with."""
+
+import numpy as np
+import pytest
+
+from layerkit.testing import Check, CheckError, InconclusiveError
+from layerkit.testing.suite import equal, fail, read_only, run_checks, state_of
+
+
+def broken(error):
+    def run():
+        raise error
+
+    return run
+
+
+def test_a_check_says_whose_it_is():
+    check = Check("finite", "Scale()", broken(CheckError("not so")))
+    with pytest.raises(CheckError, match=r"^Scale\(\), finite: not so$"):
+        check()
+    assert str(check) == "finite"
+    with pytest.raises(CheckError, match="finite: raises KeyError: 'kernel'"):
+        Check("finite", "Scale()", broken(KeyError("kernel")))()
+
+
+def test_a_write_into_the_callers_array_is_said_to_be_one():
+    def run():
+        read_only(np.ones(2))[0] = 1
+
+    with pytest.raises(CheckError, match="an array of the caller's is changed in place"):
+        Check("x", "y", run)()
+
+
+def test_all_run_and_all_failures_are_kept():
+    ran = []
+    checks = [
+        Check("a", "s", broken(CheckError("first"))),
+        Check("b", "s", lambda: ran.append("b")),
+        Check("c", "s", broken(InconclusiveError("third"))),
+    ]
+    with pytest.raises(CheckError, match=r"2 failed\ns, a: first\ns, c: third") as caught:
+        run_checks(checks)
+    assert not isinstance(caught.value, InconclusiveError)
+    assert list(caught.value.failures) == ["a", "c"]
+    assert ran == ["b"]
+    run_checks(checks[1:2])
+    with pytest.raises(InconclusiveError):
+        run_checks(checks[2:])
+
+
+def test_equal():
+    a = np.array([1.0, np.nan])
+    equal(a, a.copy(), "")
+    equal(np.array([1.0, 1e6]), np.array([1.0 + 1e-6, 1e6]), "", rtol=1e-11)
+    with pytest.raises(CheckError, match=r"other \(they differ by up to 1, at sizes of 2\)"):
+        equal(np.array([1.0]), np.array([2.0]), "other")
+    with pytest.raises(CheckError, match="they differ by up to 1e-06"):
+        equal(np.array([1.0]), np.array([1.0 + 1e-6]), "", rtol=1e-7)
+    with pytest.raises(CheckError, match=r"shapes \(1,\) and \(2,\)"):
+        equal(np.ones(1), np.ones(2), "")
+    with pytest.raises(CheckError):
+        equal(np.array([1.0, 2.0]), a, "", rtol=1.0)
+    with pytest.raises(CheckError, match=r"^why$"):
+        fail("why")
+
+
+class Holder:
+    pass
+
+
+def test_state_of_sees_changes_at_any_depth():
+    holder = Holder()
+    holder.array = np.zeros(2)
+    holder.rng = np.random.default_rng(0)
+    holder.inner = {"list": [Holder(), 1]}
+    before = state_of(holder)
+    assert state_of(holder) == before
+    for change in (
+        lambda: holder.array.__setitem__(0, 1),
+        lambda: holder.rng.random(),
+        lambda: setattr(holder.inner["list"][0], "new", 3),
+        lambda: holder.inner["list"].append(None),
+    ):
+        change()
+        after = state_of(holder)
+        assert after != before
+        before = after
