@@ -95,6 +95,26 @@ def check_kinks(subject: Subject) -> None:
         )
 
 
+def check_derivative(subject: Subject) -> None:
+    """Where a class has a backward and a derivative, the two agree."""
+    activation = subject.activation()
+    order = [kind for kind in type(activation).__mro__]
+    definer = {
+        method: next(kind for kind in order if method in vars(kind))
+        for method in ("derivative", "backward")
+    }
+    # A derivative that is inherited from further up than the backward belongs to another one.
+    if not issubclass(definer["derivative"], definer["backward"]):
+        return
+    if definer["derivative"] is Activation:
+        return
+    z = np.concatenate([subject.z(), np.zeros((1, 5))])
+    y = activation.forward(z)
+    got = activation.backward(np.ones_like(z), z.copy(), y.copy())
+    message = "backward doesn't multiply dy with what derivative gives"
+    equal(got, activation.derivative(z, y), message, rtol=_ROUNDING)
+
+
 def check_inputs_untouched(subject: Subject) -> None:
     """Z and dy keep their bytes, and may be read-only; so does y in backward."""
     activation = subject.activation()
@@ -237,6 +257,7 @@ _CHECKS = [
     check_gradients,
     check_gradients_at_extremes,
     check_kinks,
+    check_derivative,
     check_inputs_untouched,
     check_out,
     check_stateless,

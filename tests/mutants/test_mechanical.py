@@ -1,0 +1,241 @@
+"""Mechanical mutants of every shipped backward pass: each is killed, or equivalent for a reason.
+
+Each operator, sign, comparison, axis, transpose, number and NumPy function, and each use of z
+and y, in `compute_backward`, `backward` and `derivative` is changed, one at a time.
+"""
+
+import ast
+import copy
+import inspect
+import sys
+import textwrap
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from layerkit import (
+    ELU,
+    Activation,
+    Dense,
+    Layer,
+    LeakyReLU,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Tanh,
+)
+from layerkit.testing import CheckError, activation_checks, layer_checks
+
+OPERATORS = {
+    ast.Add: [ast.Sub],
+    ast.Sub: [ast.Add],
+    ast.Mult: [ast.Div, ast.Add],
+    ast.Div: [ast.Mult],
+    ast.Pow: [ast.Mult],
+}
+COMPARISONS = {ast.GtE: [ast.Gt, ast.Lt], ast.Gt: [ast.GtE, ast.LtE], ast.Lt: [ast.GtE]}
+FUNCTIONS = {
+    "multiply": ["add", "divide"],
+    "subtract": ["add"],
+    "add": ["subtract"],
+    "minimum": ["maximum"],
+    "maximum": ["minimum"],
+    "exp": ["expm1"],
+}
+NAMES = {"z": ["y"], "y": ["z"], "dy": ["y"]}
+
+
+def changes(node):
+    """Each way to change a node, as a word and a function that does it to a copy of the node."""
+    if isinstance(node, ast.BinOp | ast.AugAssign):
+        for kind in OPERATORS.get(type(node.op), []):
+            yield kind.__name__, lambda n, kind=kind: setattr(n, "op", kind())
+    if isinstance(node, ast.Compare):
+        for kind in COMPARISONS.get(type(node.ops[0]), []):
+            yield kind.__name__, lambda n, kind=kind: setattr(n, "ops", [kind()])
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield "no minus", lambda n: setattr(n, "op", ast.UAdd())
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        for value in (node.value + 1, 0 if node.value else -1):
+            yield f"{value}", lambda n, value=value: setattr(n, "value", value)
+    if isinstance(node, ast.Constant) and type(node.value) is bool:
+        yield f"{not node.value}", lambda n: setattr(n, "value", not n.value)
+    if isinstance(node, ast.Attribute):
+        for name in FUNCTIONS.get(node.attr, []):
+            yield name, lambda n, name=name: setattr(n, "attr", name)
+        if node.attr in ("zero", "one"):
+            other = {"zero": "one", "one": "zero"}[node.attr]
+            yield other, lambda n, other=other: setattr(n, "attr", other)
+        if node.attr == "T":
+            yield "no transpose", lambda n: setattr(n, "attr", "real")
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        for name in NAMES.get(node.id, []):
+            yield f"{name} for {node.id}", lambda n, name=name: setattr(n, "id", name)
+    symmetric = ("np.multiply", "np.add", "np.maximum", "np.minimum")
+    if (
+        isinstance(node, ast.Call)
+        and len(node.args) > 1
+        and ast.unparse(node.func) not in symmetric
+    ):
+        yield "swapped arguments", lambda n: n.args.insert(0, n.args.pop(1))
+
+
+def body_of(tree):
+    """The nodes of a function that run when it is called: no arguments, no docstring."""
+    for statement in tree.body[0].body:
+        if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
+            yield from ast.walk(statement)
+
+
+def mutants_of(kind, method):
+    """Each mutant of a method: where and what, and the function."""
+    function = vars(kind)[method]
+    source = textwrap.dedent(inspect.getsource(function))
+    tree = ast.parse(source)
+    for index, node in enumerate(body_of(tree)):
+        for word, _ in changes(node):
+            mutated = copy.deepcopy(tree)
+            twin = list(body_of(mutated))[index]
+            before = ast.unparse(twin)
+            dict(changes(twin))[word](twin)
+            ast.fix_missing_locations(mutated)
+            names = {}
+            exec(
+                compile(mutated, f"<{method}>", "exec"),
+                sys.modules[kind.__module__].__dict__,
+                names,
+            )
+            yield f"{before} -> {ast.unparse(twin)} ({word})", names[method]
+
+
+def concrete(base):
+    for kind in base.__subclasses__():
+        if kind.__module__.startswith("layerkit."):
+            yield kind
+            yield from concrete(kind)
+
+
+def is_stub(kind, method):
+    return "NotImplementedError" in inspect.getsource(vars(kind)[method])
+
+
+SUBJECTS = [
+    (kind, method)
+    for base in (Layer, Activation)
+    for kind in [base, *sorted(concrete(base), key=lambda kind: kind.__name__)]
+    for method in ("compute_backward", "backward", "derivative")
+    # Layer's own `backward` computes nothing: it checks, and calls `compute_backward`.
+    if kind is not Layer and method in vars(kind) and not is_stub(kind, method)
+]
+
+
+class Leaning(Activation):
+    """y = z + tanh(z), with a derivative of both z and y, and a backward that takes no ``out``."""
+
+    def value(self, z):
+        return z + np.tanh(z)
+
+    def derivative(self, z, y):
+        return 2 - np.tanh(z) * (y - z)
+
+
+class LeaningBack(Leaning):
+    def backward(self, dy, z, y):
+        return dy * self.derivative(z, y)
+
+
+def conventions(kind, function):
+    """What the docstrings say and no gradient shows: the function, and its slope at the kink."""
+
+    def check():
+        activation = kind()
+        z = np.array([[-0.5, 0.0, 3.0]])
+        y = activation.forward(z)
+        np.testing.assert_allclose(y, [[function(-0.5), 0, 3]], rtol=1e-12)
+        assert activation.backward(np.ones_like(z), z.copy(), y)[0, 1] == 1
+        assert activation.derivative(z, y)[0, 1] == 1
+
+    return check
+
+
+def checks_for(kind):
+    """Suites that reach the methods of a class."""
+    if kind is Activation:
+        return activation_checks(Leaning)
+    if kind is ELU:
+        return [
+            *activation_checks(lambda: ELU(0.5)),
+            conventions(lambda: ELU(0.5), lambda z: 0.5 * np.expm1(z)),
+        ]
+    if issubclass(kind, Activation):
+        kinks = {ReLU: lambda z: 0.0, LeakyReLU: lambda z: 0.01 * z}
+        own = [conventions(kind, kinks[kind])] if kind in kinks else []
+        return [*activation_checks(kind), *own]
+    if kind is Dense:
+        return [
+            *layer_checks(lambda: Dense(4, 4, Tanh())),
+            *layer_checks(lambda: Dense(3, 2, LeaningBack(), use_bias=False)),
+        ]
+    return layer_checks(
+        lambda: Sequential([Dense(3, 4, Tanh()), Dense(4, 4, Sigmoid()), Dense(4, 2)], seed=0)
+    )
+
+
+# What is left: how many of each, and why they change nothing.
+EQUIVALENT = {
+    "Dense.compute_backward": {
+        "z -> y (y for z)": (1, "the buffer for dz is y's, which is not read any more either"),
+    },
+    "Sequential.compute_backward": {
+        "False -> True (True)": (1, "dx of the first layer is computed, and not read"),
+    },
+    "ELU.derivative": {
+        "z -> y (y for z)": (3, "z.dtype is y's, twice; z >= 0 where y is"),
+    },
+    "LeakyReLU.derivative": {
+        "z -> y (y for z)": (3, "z.dtype is y's, twice; z >= 0 where y is"),
+    },
+    "ReLU.derivative": {
+        "z -> y (y for z)": (1, "z.dtype is y's"),
+    },
+    "Sigmoid.backward": {
+        "y -> z (z for y)": (1, "y.dtype is z's"),
+    },
+    "Softmax.backward": {
+        "-1 -> +1 (no minus)": (1, "axis 1 is the last of (batch_size, units)"),
+    },
+    "Tanh.backward": {
+        "y -> z (z for y)": (1, "y.dtype is z's"),
+    },
+}
+
+
+def survives(kind, method, mutant, monkeypatch):
+    checks = checks_for(kind)
+    monkeypatch.setattr(kind, method, mutant)
+    try:
+        for check in checks:
+            check()
+    except (CheckError, AssertionError):
+        return False
+    finally:
+        monkeypatch.undo()
+    return True
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"), SUBJECTS, ids=[f"{kind.__name__}.{method}" for kind, method in SUBJECTS]
+)
+def test_each_mutant_is_killed_or_equivalent(kind, method, monkeypatch):
+    found = list(mutants_of(kind, method))
+    alive = [what for what, mutant in found if survives(kind, method, mutant, monkeypatch)]
+    equivalent = EQUIVALENT.get(f"{kind.__name__}.{method}", {})
+    assert Counter(alive) == {what: count for what, (count, _) in equivalent.items()}
+
+
+def test_there_are_mutants_of_every_backward_pass():
+    names = {f"{kind.__name__}.{method}" for kind, method in SUBJECTS}
+    assert {"Dense.compute_backward", "Sequential.compute_backward", "Softmax.backward"} <= names
+    assert len(names) >= 14
+    assert sum(len(list(mutants_of(*subject))) for subject in SUBJECTS) >= 150
