@@ -53,17 +53,16 @@ def fail(
     raise error(f"{message} {remedy}" if remedy else message)
 
 
-def missing_extra(where: str, package: str, extra: str) -> NoReturn:
-    """Raise the error of an optional part whose package is not there."""
-    raise MissingExtraError(
-        f"{where}: {package} must be installed. Write pip install 'layerkit[{extra}]'."
-    )
-
-
 class Said(str):
     """Words for the "got" of a message, to be printed as they are and not as a repr."""
 
     __slots__ = ()
+
+
+def missing_extra(where: str, package: str, extra: str) -> NoReturn:
+    """Raise the error of an optional part whose package is not there."""
+    remedy = f"Write pip install 'layerkit[{extra}]'."
+    fail(where, package, "installed", Said("no such package"), remedy, error=MissingExtraError)
 
 
 def integer(where: str, argument: str, value: object, *, minimum: int, remedy: str = "") -> int:

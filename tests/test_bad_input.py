@@ -3,7 +3,9 @@
 import ast
 import copy
 import re
+import sys
 import traceback
+import unittest.mock
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from layerkit import (
     LayerkitError,
     MeanAbsoluteError,
     MeanSquaredError,
+    MissingExtraError,
     NonFiniteError,
     Normal,
     Optimizer,
@@ -42,6 +45,7 @@ from layerkit import (
     Uniform,
     Zeros,
 )
+from layerkit.testing import parametrize_with_checks
 
 PACKAGE = Path(layerkit.__file__).parent
 X, Y = np.ones((4, 3)), np.ones((4, 2))
@@ -173,7 +177,15 @@ def explode(**options):
 
 A, S, T = ArgumentError, ShapeError, StateError
 
+
+def without_pytest():
+    with unittest.mock.patch.dict(sys.modules, {"pytest": None}):
+        parametrize_with_checks([])
+
+
 CASES = {
+    # Extras
+    "no pytest": (without_pytest, MissingExtraError, r"Write pip install 'layerkit\[testing\]'"),
     # Dense
     "units 0": (lambda: Dense(0, 3), A, "Dense.__init__: n_in must be a whole .* got 0"),
     "units -1": (lambda: Dense(3, -1), A, "n_out must be a whole number of at least 1; got -1"),

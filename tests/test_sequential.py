@@ -15,13 +15,13 @@ from layerkit import (
     ArgumentError,
     Dense,
     HalfSquaredError,
-    Identity,
     Layer,
     Normal,
     ReLU,
     Sequential,
     ShapeError,
     Sigmoid,
+    StateError,
     Tanh,
     Trainer,
 )
@@ -349,14 +349,21 @@ class ModelMachine(RuleBasedStateMachine):
         self.model = Sequential([Dense(3, 4, Tanh()), Dense(4, 4, Sigmoid()), Dense(4, 2)], seed=0)
         self.weights = self.model.get_weights()
         self.rng = np.random.default_rng(0)
-        self.x = None
+        self.x = self.grads = None
 
     def plain(self, x):
-        for kernel, bias, f in zip(
-            self.weights[::2], self.weights[1::2], [Tanh(), Sigmoid(), Identity()], strict=True
-        ):
-            x = f.forward(x @ kernel + bias)
-        return x
+        """The model as one expression, in NumPy alone."""
+        k1, b1, k2, b2, k3, b3 = self.weights
+        return 1 / (1 + np.exp(-(np.tanh(x @ k1 + b1) @ k2 + b2))) @ k3 + b3
+
+    def plain_gradients(self, x, dy):
+        k1, b1, k2, b2, k3, _ = self.weights
+        y1 = np.tanh(x @ k1 + b1)
+        y2 = 1 / (1 + np.exp(-(y1 @ k2 + b2)))
+        dz2 = dy @ k3.T * y2 * (1 - y2)
+        dz1 = dz2 @ k2.T * (1 - y1**2)
+        grads = [x.T @ dz1, dz1.sum(0), y1.T @ dz2, dz2.sum(0), y2.T @ dy, dy.sum(0)]
+        return dz1 @ k1.T, grads
 
     @rule(n=st.integers(1, 4))
     def forward(self, n):
@@ -370,11 +377,25 @@ class ModelMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.x is not None)
     @rule()
-    def backward_and_step(self):
-        self.model.backward(np.ones((len(self.x), 2)))
-        grads = [parameter.grad.copy() for parameter in self.model.parameters]
+    def backward(self):
+        dy = self.rng.normal(size=(len(self.x), 2))
+        dx, self.grads = self.plain_gradients(self.x, dy)
+        assert_allclose(self.model.backward(dy), dx, rtol=1e-9, atol=1e-12)
+        for parameter, grad in zip(self.model.parameters, self.grads, strict=True):
+            assert_allclose(parameter.grad, grad, rtol=1e-9, atol=1e-12)
+        self.x = None
+
+    @precondition(lambda self: self.x is None)
+    @rule()
+    def backward_without_forward(self):
+        with pytest.raises(StateError):
+            self.model.backward(np.ones((1, 2)))
+
+    @precondition(lambda self: self.grads is not None)
+    @rule()
+    def step(self):
         SGD(0.1).step(self.model.values, self.model.grads)
-        self.weights = [w - 0.1 * g for w, g in zip(self.weights, grads, strict=True)]
+        self.weights = [w - 0.1 * g for w, g in zip(self.weights, self.grads, strict=True)]
         self.x = None
 
     @rule()
@@ -382,7 +403,7 @@ class ModelMachine(RuleBasedStateMachine):
         x, y = self.rng.normal(size=(5, 3)), self.rng.normal(size=(5, 2))
         Trainer(self.model, HalfSquaredError(), SGD(0.1)).fit(x, y, epochs=1, batch_size=2)
         self.weights = self.model.get_weights()
-        self.x = None
+        self.x = self.grads = None
 
     @rule()
     def set_weights(self):

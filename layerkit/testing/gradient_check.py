@@ -84,7 +84,7 @@ def check_gradients(
     >>> model = Sequential([Dense(2, 3, Sigmoid())], seed=0)
     >>> print(check_gradients(model, np.ones((4, 2))))
     gradients of Sequential([Dense(2, 3, Sigmoid())], seed=0): right
-      x: right at 42 places
+      x: right at 56 places
       layers[0].kernel: right at 48 places
       layers[0].bias: right at 24 places
     """

@@ -71,7 +71,7 @@ def parametrize_with_checks(subjects: Sequence[Any], *, seed: int = 0) -> Any:
     try:
         import pytest
     except ImportError:
-        validation.missing_extra("parametrize_with_checks", "pytest", "testing")
+        validation.missing_extra("testing.parametrize_with_checks", "pytest", "testing")
     where = "parametrize_with_checks.subjects"
     cases = []
     for subject in subjects:

@@ -39,7 +39,7 @@ def soak(examples: int, seed: int) -> int:
 
         import layerkit.testing.strategies as strategies
     except ImportError:
-        validation.missing_extra("layerkit.testing soak", "hypothesis", "testing")
+        validation.missing_extra("testing.soak", "hypothesis", "testing")
     alarms: list[str] = []
     counts = {"right": 0, "wrong": 0, "inconclusive": 0}
     # A few minutes make 10,000 networks of up to three small layers.

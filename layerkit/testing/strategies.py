@@ -20,7 +20,7 @@ try:
     from hypothesis import strategies as st
     from hypothesis.extra import numpy as st_numpy
 except ImportError:
-    validation.missing_extra("layerkit.testing.strategies", "hypothesis", "testing")
+    validation.missing_extra("testing.strategies", "hypothesis", "testing")
 
 __all__ = ["activations", "batches", "dense_stacks", "layers", "losses_with_targets"]
 
