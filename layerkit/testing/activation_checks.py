@@ -16,7 +16,15 @@ from layerkit.testing.gradient_check import EXTREMES, POINTS, gradient_report, v
 from layerkit.testing.layer_checks import layer_checks
 from layerkit.testing.problems import ActivationProblem
 from layerkit.testing.rebuilding import rebuilt
-from layerkit.testing.suite import Check, equal, fail, read_only, run_checks, state_of
+from layerkit.testing.suite import (
+    Check,
+    can_be_pickled,
+    equal,
+    fail,
+    read_only,
+    run_checks,
+    state_of,
+)
 
 __all__ = ["activation_checks", "check_activation"]
 
@@ -29,7 +37,7 @@ class Subject:
     def __init__(self, make: Callable[[], Activation], seed: int) -> None:
         self.make, self.seed = make, seed
         self.name = repr(self.activation())
-        self.is_local = "<locals>" in type(self.activation()).__qualname__
+        self.is_local = not can_be_pickled(self.activation())
 
     def activation(self) -> Activation:
         """Make one."""

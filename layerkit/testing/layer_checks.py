@@ -22,7 +22,15 @@ from layerkit.sequential import Sequential
 from layerkit.testing.gradient_check import EXTREMES, POINTS, gradient_report, verdict
 from layerkit.testing.problems import ModelProblem, generators
 from layerkit.testing.rebuilding import rebuilt
-from layerkit.testing.suite import Check, equal, fail, read_only, run_checks, state_of
+from layerkit.testing.suite import (
+    Check,
+    can_be_pickled,
+    equal,
+    fail,
+    read_only,
+    run_checks,
+    state_of,
+)
 
 __all__ = ["check_layer", "layer_checks"]
 
@@ -41,7 +49,7 @@ class Subject:
         self.name = repr(layer)
         self.mixes_samples = layer.mixes_samples
         self.is_random = layer.is_random
-        self.is_local = "<locals>" in type(layer).__qualname__
+        self.is_local = not can_be_pickled(layer)
         self.output_shape = self.model().output_shape
         self.input_shape = self.model().input_shape
 

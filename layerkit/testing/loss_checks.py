@@ -15,7 +15,15 @@ from layerkit.losses import Loss
 from layerkit.testing.gradient_check import gradient_report, verdict
 from layerkit.testing.problems import LossProblem
 from layerkit.testing.rebuilding import rebuilt
-from layerkit.testing.suite import Check, equal, fail, read_only, run_checks, state_of
+from layerkit.testing.suite import (
+    Check,
+    can_be_pickled,
+    equal,
+    fail,
+    read_only,
+    run_checks,
+    state_of,
+)
 
 __all__ = ["check_loss", "loss_checks"]
 
@@ -32,7 +40,7 @@ class Subject:
         self.make, self.seed = make, seed
         self.output_shape = validation.sample_shape("check_loss", "output_shape", output_shape)
         self.name = repr(self.loss())
-        self.is_local = "<locals>" in type(self.loss()).__qualname__
+        self.is_local = not can_be_pickled(self.loss())
         self.targets = targets or self._find_targets()
 
     def loss(self) -> Loss:

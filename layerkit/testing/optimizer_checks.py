@@ -12,7 +12,7 @@ from layerkit._validation import Array
 from layerkit.errors import StateError
 from layerkit.optimizers import Optimizer
 from layerkit.testing.rebuilding import rebuilt
-from layerkit.testing.suite import Check, equal, fail, read_only, run_checks
+from layerkit.testing.suite import Check, can_be_pickled, equal, fail, read_only, run_checks
 
 __all__ = ["check_optimizer", "optimizer_checks"]
 
@@ -28,7 +28,7 @@ class Subject:
     ) -> None:
         self.make, self.seed, self.reference = make, seed, reference
         self.name = repr(self.optimizer())
-        self.is_local = "<locals>" in type(self.optimizer()).__qualname__
+        self.is_local = not can_be_pickled(self.optimizer())
 
     def optimizer(self) -> Optimizer:
         """Make one."""

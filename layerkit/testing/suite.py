@@ -1,5 +1,6 @@
 """Named checks, and how a suite of them is run."""
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -9,7 +10,7 @@ import numpy as np
 from layerkit._validation import Array
 from layerkit.testing.report import CheckError, InconclusiveError
 
-__all__ = ["Check", "equal", "fail", "read_only", "run_checks", "state_of"]
+__all__ = ["Check", "can_be_pickled", "equal", "fail", "read_only", "run_checks", "state_of"]
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,25 @@ def _raised(error: Exception) -> str:
 def run_checks(checks: Iterable[Check]) -> None:
     """Run all checks, and raise one error for those that fail."""
     failures: dict[str, CheckError] = {}
+    lines, known = [], []
+    count = 0
     for check in checks:
+        count += 1
         try:
             check()
         except CheckError as error:
             failures[check.name] = error
+            diagnoses = error.report.diagnoses if error.report else {}
+            if diagnoses and diagnoses in known:
+                lines.append(f"{check.subject}, {check.name}: wrong in the same way")
+            else:
+                lines.append(str(error))
+            known.append(diagnoses)
     if not failures:
         return
     inconclusive = all(isinstance(error, InconclusiveError) for error in failures.values())
     report = next((e.report for e in failures.values() if e.report is not None), None)
-    message = "\n".join([f"{len(failures)} failed", *map(str, failures.values())])
+    message = "\n".join([f"{len(failures)} of {count} checks failed", *lines])
     raise (InconclusiveError if inconclusive else CheckError)(message, report, failures)
 
 
@@ -89,6 +99,12 @@ def equal(first: Array, second: Array, message: str, *, rtol: float = 0.0) -> No
 def _size(array: Array) -> float:
     finite = abs(array[np.isfinite(array)])
     return float(finite.max()) if finite.size else 0.0
+
+
+def can_be_pickled(thing: object) -> bool:
+    """Tell whether pickle finds the class by its name: not one that is defined in a function."""
+    kind = type(thing)
+    return getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
 
 
 def read_only(array: Array) -> Array:

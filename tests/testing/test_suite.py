@@ -38,7 +38,9 @@ def test_all_run_and_all_failures_are_kept():
         Check("b", "s", lambda: ran.append("b")),
         Check("c", "s", broken(InconclusiveError("third"))),
     ]
-    with pytest.raises(CheckError, match=r"2 failed\ns, a: first\ns, c: third") as caught:
+    with pytest.raises(
+        CheckError, match=r"2 of 3 checks failed\ns, a: first\ns, c: third"
+    ) as caught:
         run_checks(checks)
     assert not isinstance(caught.value, InconclusiveError)
     assert list(caught.value.failures) == ["a", "c"]
