@@ -3,15 +3,19 @@
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```(?:\n\n((?:    [^\n]*\n)+))?", README, re.DOTALL)
 
 
-def test_the_code_runs_and_prints_what_is_shown(capsys):
-    assert len(BLOCKS) >= 6
-    names = {}
+def test_the_code_runs_and_prints_what_is_shown(capsys, monkeypatch):
+    assert len(BLOCKS) >= 10
+    # In a module of its own, as in a file or a notebook, where pickle finds its classes.
+    module = types.ModuleType("readme")
+    monkeypatch.setitem(sys.modules, "readme", module)
+    names = vars(module)
     for code, shown in BLOCKS:
         exec(code, names)
         printed = capsys.readouterr().out
