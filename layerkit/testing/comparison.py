@@ -14,7 +14,7 @@ from layerkit.testing.gradients import EPSILON, STEPS, Slopes, measured_noise, r
 from layerkit.testing.problems import Problem
 from layerkit.testing.report import Mismatch
 
-__all__ = ["Comparison", "compare", "cotangent"]
+__all__ = ["Comparison", "along", "choose_moves", "compare", "cotangent"]
 
 # What the computed gradient may be off by beside the numeric one's own error: relative to the
 # coordinate, and to the largest of its array. Rounding in a backward pass stays far below.
@@ -131,6 +131,14 @@ def choose_moves(array: Array, rng: np.random.Generator) -> list[int | Array]:
     return sample
 
 
+def along(gradient: Array, moves: Sequence[int | Array]) -> Array:
+    """Give a whole gradient's part in each move."""
+    flat = gradient.reshape(-1)
+    return np.array(
+        [float((gradient * m).sum()) if isinstance(m, np.ndarray) else flat[m] for m in moves]
+    )
+
+
 def compare(
     problem: Problem,
     rng: np.random.Generator,
@@ -163,10 +171,7 @@ def _compare(
     # than the outputs' size suggests: as much as that of what went in.
     size = np.maximum(abs(centre), max(map(_largest, problem.arrays.values())))
     level = 4 * EPSILON * size + 6 * measured
-    flat = gradient.reshape(-1)
-    analytic = np.array(
-        [float((gradient * m).sum()) if isinstance(m, np.ndarray) else flat[m] for m in moves]
-    )
+    analytic = along(gradient, moves)
     unit = rms(array)
     largest = _largest(gradient)
     natural = max(largest, float(abs(dy) @ size) / unit)

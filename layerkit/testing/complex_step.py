@@ -9,7 +9,7 @@ import numpy as np
 from layerkit import _validation as check
 from layerkit._validation import Array
 from layerkit.layers.base import Layer
-from layerkit.testing.comparison import Comparison, choose_moves
+from layerkit.testing.comparison import Comparison, along, choose_moves
 from layerkit.testing.gradients import EPSILON, Slopes, rms, slopes
 from layerkit.testing.problems import ModelProblem
 
@@ -68,10 +68,7 @@ def compare_complex(
         near = slopes(problem.evaluate, array, moves, dy, centre, level, _CHECK_STEP * rms(array))
         value = _derivatives(problem, name, moves, dy)
         gradient = computed[name]
-        flat = gradient.reshape(-1)
-        analytic = np.array(
-            [float((gradient * m).sum()) if isinstance(m, np.ndarray) else flat[m] for m in moves]
-        )
+        analytic = along(gradient, moves)
         scale = max(float(abs(value).max()), float(abs(dy) @ abs(centre)) / rms(array))
         # Where the code is not analytic the complex derivative is not that of the real function.
         differs = abs(value - near.value) > _CHECK_RTOL * (abs(value) + 1e-4 * scale)

@@ -1,12 +1,14 @@
 """Activations that are deliberately wrong: `check_activation` finds each, and says what it is."""
 
 import math
+import re
+from functools import cache
 
 import numpy as np
 import pytest
 
 from layerkit import ELU, GELU, Activation, LeakyReLU, Sigmoid, SiLU, Softmax, Tanh
-from layerkit.testing import CheckError, check_activation
+from layerkit.testing import CheckError, activation_checks, check_activation
 
 MUTANTS = []
 PURE = set()
@@ -251,6 +253,24 @@ class ForgetsItsArgument(Activation):
         return np.full_like(z, self._slope)
 
 
+@mutant("backward doesn't multiply dy with what derivative gives")
+class TwoDerivatives(Activation):
+    def value(self, z):
+        return np.maximum(z, 0)
+
+    def derivative(self, z, y):
+        return (z > 0).astype(z.dtype)
+
+    def backward(self, dy, z, y):
+        return dy * (z >= 0)
+
+
+@mutant(r"for z of shape \(0, 5\), y has \(0,\)")
+class KeepsNoRows(Tanh):
+    def forward(self, z):
+        return super().forward(z) if len(z) else np.empty(0, z.dtype)
+
+
 @mutant("inconclusive")
 class Staircase(Activation):
     """Rounds to 1e-6, so that no step sees a slope."""
@@ -262,7 +282,22 @@ class Staircase(Activation):
         return np.ones_like(z)
 
 
+@cache
+def failure(kind):
+    with pytest.raises(CheckError) as caught:
+        check_activation(kind)
+    return caught.value
+
+
 @pytest.mark.parametrize(("kind", "named"), [pytest.param(k, n, id=k.__name__) for k, n in MUTANTS])
 def test_mutant_is_killed(kind, named):
-    with pytest.raises(CheckError, match=named):
-        check_activation(kind)
+    assert re.search(named, str(failure(kind)))
+
+
+def test_no_check_is_idle():
+    """Each fails for one mutant or another."""
+    names = {
+        check.name for check in activation_checks(Square) if not check.name.startswith("dense_")
+    }
+    found = [failure(kind).failures for kind, _ in MUTANTS]
+    assert names <= set().union(*found)

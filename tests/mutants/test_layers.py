@@ -4,6 +4,8 @@ Each mutant stands with what its failure has to name; None where being found is 
 """
 
 import copy
+import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from layerkit import (
     Tanh,
     Zeros,
 )
-from layerkit.testing import CheckError, check_layer
+from layerkit.testing import CheckError, check_layer, layer_checks
 
 MUTANTS = []
 # Those whose gradient alone is wrong, as a function of x and the parameters.
@@ -730,10 +732,23 @@ def kinds():
     return [pytest.param(kind, shape, named, id=kind.__name__) for kind, shape, named in MUTANTS]
 
 
+@cache
+def failure(kind, shape):
+    with pytest.raises(CheckError) as caught:
+        check_layer(kind, shape)
+    return caught.value
+
+
 @pytest.mark.parametrize(("kind", "shape", "named"), kinds())
 def test_mutant_is_killed(kind, shape, named):
-    with pytest.raises(CheckError, match=named):
-        check_layer(kind, shape)
+    assert re.search(named, str(failure(kind, shape)))
+
+
+def test_no_check_is_idle():
+    """Each fails for one mutant or another."""
+    names = {check.name for check in layer_checks(Plain, (3,))}
+    found = [failure(kind, shape).failures for kind, shape, _ in MUTANTS]
+    assert names <= set().union(*found)
 
 
 def test_a_mutant_of_dense_itself():
