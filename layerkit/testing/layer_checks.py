@@ -54,7 +54,13 @@ class Subject:
         self.input_shape = self.model().input_shape
 
     def _layer(self) -> Layer:
-        return validation.instance("check_layer.make", "what make gives", self.make(), Layer)
+        where = "check_layer.make"
+        layer = validation.instance(where, "what make gives", self.make(), Layer)
+        if layer._is_owned:
+            got = validation.Said(f"{layer!r}, which is part of a model already")
+            remedy = "Write lambda: MyLayer(4), which makes one at each call."
+            validation.fail(where, "what make gives", "a fresh layer each time", got, remedy)
+        return layer
 
     def model(self, dtype: type = np.float64, *, moved: bool = True) -> Sequential:
         """Make a model of a fresh layer; each has the same weights."""

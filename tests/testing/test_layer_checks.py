@@ -181,10 +181,18 @@ def test_inconclusive_is_a_failure_of_its_own():
         gradients()
 
 
+USED = Sequential([Dense(3, 2)])
+
+
 @pytest.mark.parametrize(
     ("make", "shape", "message"),
     [
         (lambda: Identity(), None, "an instance of Layer; got Identity"),
+        (
+            lambda: USED[0],
+            None,
+            "a fresh layer each time; .* part of a model already. Write lambda",
+        ),
         (lambda: Noise(), None, "input_shape must be the shape of one sample"),
         (lambda: Dense(3, 2), (4,), "input_shape must be"),
     ],
