@@ -11,11 +11,13 @@ from layerkit import (
     Identity,
     Layer,
     LayerkitError,
+    Normal,
     ReLU,
     Sequential,
     Sigmoid,
     Softmax,
     Tanh,
+    Zeros,
 )
 from layerkit.testing import CheckError, InconclusiveError, check_layer, layer_checks
 
@@ -121,9 +123,85 @@ class OfImages(Layer):
         return dy * self.gain.value
 
 
+class BatchNormalized(Layer):
+    """With running statistics, kept as parameters that are not trained."""
+
+    mixes_samples = True
+
+    def build(self, input_shape):
+        self.gain = self.add_parameter("gain", input_shape, Constant(1.0))
+        self.mean = self.add_parameter("mean", input_shape, Zeros(), trainable=False)
+        self.variance = self.add_parameter("variance", input_shape, Constant(1.0), trainable=False)
+        return input_shape
+
+    def compute_forward(self, x, *, training):
+        mean, variance = self.mean.value, self.variance.value
+        if training and len(x):
+            mean = x.mean(axis=0)
+            variance = ((x - mean) ** 2).mean(axis=0)
+            self.mean.value = 0.9 * self.mean.value + 0.1 * mean
+            self.variance.value = 0.9 * self.variance.value + 0.1 * variance
+        deviation = np.sqrt(variance + 1e-5)
+        scaled = (x - mean) / deviation
+        return scaled * self.gain.value, (scaled, deviation)
+
+    def compute_backward(self, dy, cache):
+        scaled, deviation = cache
+        self.gain.grad = (dy * scaled).sum(axis=0)
+        if not len(dy):
+            return dy.copy()
+        d = dy * self.gain.value
+        return (d - d.mean(axis=0) - scaled * (d * scaled).mean(axis=0)) / deviation
+
+
+class Convolution(Layer):
+    """Over the first axis of samples with two."""
+
+    def __init__(self, n_out=2, width=3):
+        self.n_out, self.width = n_out, width
+
+    def build(self, input_shape):
+        length, n_in = input_shape
+        self.kernel = self.add_parameter("kernel", (self.width, n_in, self.n_out), Normal(0.5))
+        return (length - self.width + 1, self.n_out)
+
+    def compute_forward(self, x, *, training):
+        length = x.shape[1] - self.width + 1
+        kernel = self.kernel.value
+        return sum(x[:, i : i + length] @ kernel[i] for i in range(self.width)), x
+
+    def compute_backward(self, dy, cache):
+        length, dx, grad = dy.shape[1], np.zeros_like(cache), np.empty_like(self.kernel.value)
+        for i in range(self.width):
+            grad[i] = np.tensordot(cache[:, i : i + length], dy, ((0, 1), (0, 1)))
+            dx[:, i : i + length] += dy @ self.kernel.value[i].T
+        self.kernel.grad = grad
+        return dx
+
+
+class Slope(Layer):
+    """PReLU with one slope for all: a kink in the input and a parameter of shape ()."""
+
+    def build(self, input_shape):
+        self.slope = self.add_parameter("slope", (), Constant(0.25))
+        return input_shape
+
+    def compute_forward(self, x, *, training):
+        return np.where(x > 0, x, self.slope.value * x), x
+
+    def compute_backward(self, dy, cache):
+        self.slope.grad = (dy * np.minimum(cache, 0)).sum()
+        return dy * np.where(cache > 0, 1, self.slope.value)
+
+
 @pytest.mark.parametrize(
     ("make", "shape"),
     [
+        (BatchNormalized, (3,)),
+        (lambda: Sequential([Dense(3, 4), BatchNormalized()]), (3,)),
+        (Convolution, (6, 2)),
+        (Slope, (4,)),
+        (Slope, ()),
         (CentredBatch, (3,)),
         (Noise, (3,)),
         (lambda: Wrapped(Dense(3, 3, Tanh())), (3,)),

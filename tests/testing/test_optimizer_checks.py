@@ -46,6 +46,27 @@ def test_built_in_optimizers_pass(make, reference, seed):
     check_optimizer(make, reference=reference, seed=seed)
 
 
+class Adam(Optimizer):
+    def __init__(self, learning_rate=0.01):
+        self.learning_rate = learning_rate
+
+    def init_state(self, values):
+        return {name: np.zeros_like(values) for name in ("mean", "square", "steps")}
+
+    def update(self, values, grads, state):
+        mean, square, steps = state["mean"], state["square"], state["steps"]
+        steps += 1
+        mean += 0.1 * (grads - mean)
+        square += 0.001 * (grads**2 - square)
+        scale = np.sqrt(square / (1 - 0.999**steps)) + 1e-8
+        values -= self.learning_rate * mean / (1 - 0.9**steps) / scale
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_adaptive_optimizer_passes(seed):
+    check_optimizer(Adam, seed=seed)
+
+
 def test_the_reference_is_a_check_of_its_own():
     with_one = {check.name for check in optimizer_checks(lambda: SGD(0.1), reference=plain(0, 0))}
     without = {check.name for check in optimizer_checks(lambda: SGD(0.1))}
