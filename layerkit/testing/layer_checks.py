@@ -8,7 +8,7 @@ copy and refuse in the layer's place.
 import copy
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -38,6 +38,12 @@ __all__ = ["check_layer", "layer_checks"]
 _ROUNDING = 1e-10
 
 
+def _with_inner(layer: Layer) -> Iterator[Layer]:
+    yield layer
+    for child in layer._children:
+        yield from _with_inner(child)
+
+
 class Subject:
     """Makes models of one fresh layer, with parameters off their initial values, and batches."""
 
@@ -47,11 +53,12 @@ class Subject:
         self._initial: list[Array] | None = None
         layer = self._layer()
         self.name = repr(layer)
-        self.mixes_samples = layer.mixes_samples
-        self.is_random = layer.is_random
         self.is_local = not can_be_pickled(layer)
-        self.output_shape = self.model().output_shape
-        self.input_shape = self.model().input_shape
+        model = self.model()
+        self.output_shape, self.input_shape = model.output_shape, model.input_shape
+        # What a layer inside does, the one around it does too.
+        self.mixes_samples = any(inner.mixes_samples for inner in _with_inner(model))
+        self.is_random = any(inner.is_random for inner in _with_inner(model))
 
     def _layer(self) -> Layer:
         where = "check_layer.make"
