@@ -190,6 +190,10 @@ def _factor(evidence: list[Evidence]) -> str:
                 f"1 / batch_size of the true one{where}: the mean over the batch was taken twice; "
                 "the loss divides by the number of samples already"
             )
+        for power, words in ((1, "batch_size"), (-1, "1 / batch_size")):
+            by_size = factors / sizes**power
+            if len(set(sizes)) > 1 and by_size[0] and np.allclose(by_size, by_size[0], rtol=_SAME):
+                return f"{by_size[0]:.6g} · {words} times the true one{where}: a mean is mixed up"
     factor = float(factors[0])
     if not factor or not np.allclose(factors, factor, rtol=_SAME):
         return ""
@@ -473,7 +477,8 @@ def _large_only(evidence: list[Evidence]) -> str:
         largest_right = max(largest_right, float(inputs[right].max(initial=0)))
         n_wrong, n_right = n_wrong + int(wrong.sum()), n_right + int(right.sum())
     # That so many lie apart by chance is out of the question.
-    if largest_right < smallest_wrong and min(n_wrong, n_right) >= 3:
+    # Nor is a clip so narrow: next to 0 a wrong formula may be right by its expansion.
+    if 0.5 < largest_right < smallest_wrong and min(n_wrong, n_right) >= 3:
         return f"wrong only where {words[0]} is larger than {largest_right:.2g} in size: {words[1]}"
     return ""
 

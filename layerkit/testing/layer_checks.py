@@ -149,7 +149,9 @@ def check_gradients_at_ties(subject: Subject) -> None:
         model = subject.model()
         x = np.full((2, *subject.x().shape[1:]), level)
         dy = subject.dy(2)
-        _, dx, _ = subject.passes(model, x, dy)
+        y, dx, _ = subject.passes(model, x, dy)
+        if not (np.isfinite(y).all() and np.isfinite(dx).all()):
+            fail("where all inputs are equal, y or dx is not finite: something is divided by 0")
 
         def total(offset: float, model: Sequential = model, x: Array = x, dy: Array = dy) -> float:
             subject.rewind(model)
@@ -438,12 +440,13 @@ def check_backward_is_linear(subject: Subject) -> None:
 
 
 def check_finite(subject: Subject) -> None:
-    """Inputs up to 1e5 in size give finite results, without a warning."""
+    """Inputs up to 1e5 in size, and those of 0, give finite results, without a warning."""
     for scale in (30.0, 1e3, 1e5):
         model = subject.model(moved=False)
         x = np.clip(subject.x(scale=scale), -1e5, 1e5)
         x.flat[0] = scale
         x.flat[-1] = -scale
+        x[1] = 0
         try:
             with np.errstate(all="raise", under="ignore"):
                 y, dx, grads = subject.passes(model, x, subject.dy())

@@ -418,6 +418,15 @@ class BatchSoftmax(Layer):
         return cache * (dy - (dy * cache).sum(axis=0))
 
 
+@mutant("something is divided by 0", shape=(4,))
+class NormalizedWithoutEpsilon(Normalized):
+    def compute_forward(self, x, *, training):
+        centred = x - x.mean(axis=1, keepdims=True)
+        with np.errstate(all="ignore"):
+            deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True))
+            return centred / deviation, (centred / deviation, deviation)
+
+
 class Pool(Layer):
     """The largest of each sample's inputs; the first of equals."""
 

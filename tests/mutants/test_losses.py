@@ -43,6 +43,15 @@ class MeanMissing(Squared):
         return y_pred - y_true
 
 
+@mutant("3 · batch_size times the true one", pure=True)
+class MeanOverAllMissing(Squared):
+    def value(self, y_pred, y_true):
+        return super().value(y_pred, y_true) / 3
+
+    def gradient(self, y_pred, y_true):
+        return y_pred - y_true
+
+
 @mutant("mean over the batch was taken twice", pure=True)
 class MeanTwice(Squared):
     def gradient(self, y_pred, y_true):
