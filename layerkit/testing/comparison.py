@@ -74,9 +74,10 @@ class Comparison:
         return self._given_up > 0
 
     def doubt(self) -> None:
-        """Call inconclusive what is wrong."""
-        self.inconclusive |= self.wrong
-        self.wrong[:] = False
+        """Call inconclusive what is wrong, but for what is not even a number."""
+        finite = np.isfinite(self.analytic)
+        self.inconclusive |= self.wrong & finite
+        self.wrong &= ~finite
 
     def give_up(self) -> None:
         """Leave what is inconclusive here to another point."""

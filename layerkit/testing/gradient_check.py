@@ -93,6 +93,9 @@ def check_gradients(
     seed = check.integer(where, "seed", seed, minimum=0)
     loss, x, y_true = _arguments(data)
     x = check.numeric_array(where, "x", x, np.dtype(np.float64))
+    if x.ndim == 0 or len(x) == 0:
+        check.fail(where, "x", "at least one sample", x)
+    check.finite(where, "x", x)
     subject = _float64_model(model, x)
     check.batch_shape(where, "x", x.shape, subject.input_shape)
     if loss is not None:

@@ -155,6 +155,26 @@ def test_zeros_in_the_data_are_no_false_alarm():
     assert check_gradients(model, [[0.0, 0.0], [0.5, 0.0]], seed=2).passed
 
 
+def test_a_nan_at_the_given_point_alone_is_found():
+    class Length(Layer):
+        """The length of each sample, whose gradient at 0 is 0 / 0."""
+
+        def build(self, input_shape):
+            return (1,)
+
+        def compute_forward(self, x, *, training):
+            y = np.sqrt((x * x).sum(axis=1, keepdims=True))
+            return y, (x, y)
+
+        def compute_backward(self, dy, cache):
+            x, y = cache
+            return dy * x / y
+
+    assert check_gradients(Length(), X).passed
+    report = check_gradients(Length(), np.zeros((2, 3)), raise_on_failure=False)
+    assert report.diagnoses["x"].startswith("NaN or an infinity")
+
+
 def test_points_that_overflow_are_left_out_and_said():
     class Exponential(Layer):
         def build(self, input_shape):
@@ -205,6 +225,9 @@ def test_random_and_frozen_parameters():
         ((Dense(3, 2), X[0]), ArgumentError, "input_shape must be"),
         ((Sequential([Dense(3, 2)]), X[0]), ShapeError, r"x must be of shape \(batch_size, 3\)"),
         ((Sequential([Dense(3, 2)]), HalfSquaredError(), X, X), ShapeError, "y_true must be"),
+        ((Dense(3, 2), np.ones((0, 3))), ArgumentError, "x must be at least one sample"),
+        ((Dense(3, 2), 1.0), ArgumentError, "x must be at least one sample"),
+        ((Dense(3, 2), np.full((2, 3), np.nan)), ArgumentError, "x must be finite; got nan in sam"),
         ((Sequential([Dense(3, 2)]), "x"), ArgumentError, "x must be an array of real numbers"),
     ],
 )
