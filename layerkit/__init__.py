@@ -14,6 +14,7 @@ from layerkit.activations import (
     Tanh,
 )
 from layerkit.callbacks import Callback, History, StopAt
+from layerkit.engine import EngineUsed
 from layerkit.errors import (
     ArgumentError,
     LayerkitError,
@@ -62,6 +63,7 @@ __all__ = [
     "Callback",
     "Constant",
     "Dense",
+    "EngineUsed",
     "GlorotNormal",
     "GlorotUniform",
     "HalfSquaredError",

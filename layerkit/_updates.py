@@ -4,10 +4,11 @@ Before the optimizer's step, the loss and the gradient must be finite; a step th
 taken back; frozen parameters stay as they are; and Ctrl-C waits for the step's end.
 """
 
+import contextlib
 import math
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -67,10 +68,22 @@ class Updates:
             else:
                 self._apply_carefully(loss, x, place)
         finally:
-            self._busy = False
-            if self._interrupted:
-                self._interrupted = False
-                raise KeyboardInterrupt
+            self._release()
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[None]:
+        """Let SIGINT wait until what is done inside is done."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self._busy = False
+        if self._interrupted:
+            self._interrupted = False
+            raise KeyboardInterrupt
 
     def _apply_carefully(self, loss: float, x: Array, place: Callable[[], str]) -> None:
         values, grads = self.model.vectors

@@ -6,6 +6,7 @@ silent, for any input up to 1e5 in size.
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,9 @@ __all__ = [
     "Softplus",
     "Tanh",
 ]
+
+
+ScalarFunctions = tuple[Callable[[float], float], Callable[[float, float], float]]
 
 
 class Activation(ConstructorRepr):
@@ -66,6 +70,10 @@ class Activation(ConstructorRepr):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read whether the methods take ``out``; a method that is overridden may not."""
         super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        changed = {"value", "derivative", "forward", "backward"} & own.keys()
+        if changed and "scalar_functions" not in own:  # those inherited belong to another function
+            cls.scalar_functions = Activation.scalar_functions  # type: ignore[method-assign]
         cls.forward_takes_out = "out" in inspect.signature(cls.forward).parameters
         cls.backward_takes_out = "out" in inspect.signature(cls.backward).parameters
 
@@ -101,6 +109,37 @@ class Activation(ConstructorRepr):
             A new array, of the dtype of ``z``.
         """
         raise NotImplementedError(f"{type(self).__name__} must define derivative(z, y)")
+
+    def scalar_functions(self) -> ScalarFunctions | None:
+        """Give ``value(z)`` and ``derivative(z, y)`` of single numbers, for the compiled engine.
+
+        With them, a model that has this activation trains compiled too (see `Trainer`). They are
+        plain Python functions that numba can compile: of numbers, with `math` rather than NumPy,
+        and with the activation's parameters as local variables instead of ``self``.
+
+        Returns
+        -------
+        tuple of two functions, or None
+            None, unless a subclass overrides this: NumPy trains its models.
+
+        Examples
+        --------
+        >>> import math
+        >>> import numpy as np
+        >>> from layerkit import Activation
+        >>> class Snake(Activation):
+        ...     def __init__(self, a=1.0):
+        ...         self.a = a
+        ...     def value(self, z):
+        ...         return z + np.sin(self.a * z) ** 2 / self.a
+        ...     def derivative(self, z, y):
+        ...         return 1 + np.sin(2 * self.a * z)
+        ...     def scalar_functions(self):
+        ...         a = self.a
+        ...         value = lambda z: z + math.sin(a * z) ** 2 / a
+        ...         return value, lambda z, y: 1 + math.sin(2 * a * z)
+        """
+        return None
 
     def forward(self, z: Array) -> Array:
         """Compute the activation.

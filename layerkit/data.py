@@ -59,6 +59,10 @@ class ArrayBatches:
             else:
                 yield x[span].astype(dtypes[0]), y[span].astype(dtypes[1])
 
+    def use_order(self, order: Array | None) -> None:
+        """Take the order of an epoch that is gone through elsewhere."""
+        self._order = order
+
     def describe(self, step: int) -> str:
         """Name the samples of the ``step``-th batch of the current epoch."""
         start = (step - 1) * self.batch_size

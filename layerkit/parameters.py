@@ -18,6 +18,8 @@ from layerkit.initializers import Initializer
 
 __all__ = ["Parameter"]
 
+_CACHE_LINE = 64
+
 
 class Parameter:
     """A named array that training changes, together with its gradient.
@@ -188,7 +190,7 @@ def pack(
     ``drawn`` has the first value of those that have none yet.
     """
     sizes = [parameter.size for parameter in parameters]
-    values, grads = np.zeros(sum(sizes), dtype), np.zeros(sum(sizes), dtype)
+    values, grads = aligned_zeros(sum(sizes), dtype), aligned_zeros(sum(sizes), dtype)
     start = 0
     for parameter, size in zip(parameters, sizes, strict=True):
         was_packed = parameter.is_packed
@@ -198,6 +200,16 @@ def pack(
             grads[start : start + size] = parameter.grad.reshape(-1)
         parameter._bind(values, grads, start)
         start += size
+
+
+def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
+    """Make a vector that begins where a line of the processor's cache does.
+
+    NumPy's own arrays begin anywhere, and loops over them are up to twice as slow for it.
+    """
+    room = np.zeros(size * dtype.itemsize + _CACHE_LINE, np.uint8)
+    start = -room.ctypes.data % _CACHE_LINE
+    return room[start : start + size * dtype.itemsize].view(dtype)
 
 
 def flat_vectors(parameters: Sequence[Parameter], dtype: np.dtype[Any]) -> tuple[Array, Array]:
@@ -211,4 +223,9 @@ def flat_vectors(parameters: Sequence[Parameter], dtype: np.dtype[Any]) -> tuple
 
 def is_in_place(parameters: Sequence[Parameter], vectors: tuple[Array, Array]) -> bool:
     """Tell whether what `flat_vectors` once found is still where the parameters live."""
-    return not parameters or parameters[0]._values is vectors[0].base
+    return not parameters or parameters[0]._values.base is vectors[0].base
+
+
+def starts(parameters: Sequence[Parameter]) -> dict[Parameter, int]:
+    """Tell where each of neighbouring parameters begins in what `flat_vectors` finds."""
+    return {parameter: parameter._start - parameters[0]._start for parameter in parameters}

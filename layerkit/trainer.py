@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from layerkit import _validation as check
 from layerkit._updates import Updates
 from layerkit._validation import Array
-from layerkit.callbacks import Callback, History
+from layerkit.callbacks import Callback, History, StopAt
 from layerkit.data import ArrayBatches, StreamBatches
+from layerkit.engine import CompiledEpochs, EngineUsed, Refused, load_kernels
 from layerkit.errors import ShapeError
 from layerkit.losses import Loss
 from layerkit.metrics import Metric
@@ -37,9 +38,17 @@ class Trainer:
         What happens around it, in each `fit`.
     seed : int or numpy.random.Generator, optional
         Where the order of shuffled samples comes from.
+    engine : {"auto", "numpy", "numba"}
+        What runs the epochs of `fit`. "numpy" goes through the layers batch by batch; "numba"
+        compiles whole epochs into one call, for chains of `Dense` layers with the losses and
+        activations of layerkit (and those that have `Activation.scalar_functions`), SGD, and
+        arrays. "auto" takes numba where it is installed, can serve, and is faster. Both give
+        the same numbers up to rounding.
 
     Attributes
     ----------
+    engine_used : EngineUsed or None
+        Which engine served in the last fit, and why.
     history : History
         The record of the last fit, as far as it got.
     epoch, step : int
@@ -51,6 +60,8 @@ class Trainer:
     ------
     ArgumentError
         If an argument is of the wrong kind, or two metrics share a name.
+    MissingExtraError
+        If ``engine="numba"``, and numba is not installed.
 
     Examples
     --------
@@ -73,6 +84,7 @@ class Trainer:
         metrics: Sequence[Metric] = (),
         callbacks: Sequence[Callback] = (),
         seed: int | np.random.Generator | None = None,
+        engine: Literal["auto", "numpy", "numba"] = "auto",
     ) -> None:
         where = "Trainer.__init__"
         self.model = check.instance(where, "model", model, Sequential)
@@ -86,6 +98,10 @@ class Trainer:
                 check.fail(where, "metrics", "of different names, none of them 'loss'", name)
         self._names = names
         self.rng = check.generator(where, "seed", seed)
+        self.engine = check.choice(where, "engine", engine, ("auto", "numpy", "numba"))
+        if engine == "numba":
+            load_kernels(where)
+        self.engine_used: EngineUsed | None = None
         self.history = History([])
         self.epoch = self.step = 0
         self.batch_loss = math.nan
@@ -135,7 +151,8 @@ class Trainer:
         Raises
         ------
         ArgumentError
-            If the data, or an argument, can't be used; the model has not changed then.
+            If the data, or an argument, can't be used, or ``engine="numba"`` can't train this
+            model; the model has not changed then.
         NonFiniteError
             If a NaN or an infinity turns up; the parameters stay at their last finite values.
         """
@@ -236,40 +253,115 @@ class Trainer:
         """Go through the epochs of a fit."""
         self._stopped = False
         self.epoch = self.step = 0
+        compiled = self._choose_engine(data, refuses=self.engine == "numba")
         # The guard before each update names what overflows better than NumPy's warnings do.
         with np.errstate(all="ignore"), self._updates:
             try:
                 hooks.begin()
-                for self.epoch in range(1, epochs + 1):
-                    hooks.call("on_epoch_begin")
-                    figures = self._epoch(data, rng, hooks)
+                while self.epoch < epochs and not self._stopped:
+                    self.epoch += 1
+                    hooks.call_epoch("on_epoch_begin")
+                    if hooks.callbacks and compiled and not compiled.is_current():
+                        compiled = self._choose_engine(data, refuses=False)
+                    if compiled:
+                        most = 1 if validation else hooks.epochs_until_due(epochs, compiled)
+                        figures = self._compiled_epochs(compiled, most, rng, hooks, validation)
+                    else:
+                        figures = self._epoch(data, rng, hooks)
                     if validation:
                         evaluated = self._evaluate(validation)
-                        figures |= {f"val_{name}": number for name, number in evaluated.items()}
-                    self.history.append(figures)
-                    hooks.call("on_epoch_end")
-                    if self._stopped:
-                        break
+                        figures |= {f"val_{name}": [v] for name, v in evaluated.items()}
+                    if figures:
+                        with self._updates.whole():
+                            self.history.extend(figures)
+                    hooks.call_epoch("on_epoch_end")
             finally:
                 self.model.forget_workspace()
                 hooks.end()
+
+    def _choose_engine(
+        self, data: ArrayBatches | StreamBatches, *, refuses: bool
+    ) -> CompiledEpochs | None:
+        """Take the compiled engine if it may and can serve, and keep the reason."""
+        if self.engine == "numpy":
+            self.engine_used = EngineUsed("numpy", "the Trainer asks for it")
+            return None
+        auto = self.engine == "auto"
+        try:
+            compiled = CompiledEpochs(
+                self.model, self.loss, self.optimizer, self.metrics, data, only_if_faster=auto
+            )
+        except Refused as reason:
+            if refuses:
+                got = check.Said(f"a fit that it can't do, since {reason}")
+                remedy = "Pass engine='auto', which takes NumPy then."
+                check.fail("Trainer.fit", "engine", "able to serve", got, remedy)
+            self.engine_used = EngineUsed("numpy", str(reason))
+            return None
+        why = "it can train this model" if auto else "the Trainer asks for it"
+        self.engine_used = EngineUsed("numba", why)
+        return compiled
+
+    def _compiled_epochs(
+        self,
+        compiled: CompiledEpochs,
+        most: int,
+        rng: np.random.Generator | None,
+        hooks: "_Hooks",
+        validation: ArrayBatches | None,
+    ) -> dict[str, list[float]]:
+        """Go through epochs in compiled code; record them, or give what is not complete yet."""
+        before, after = hooks.overridden["on_batch_begin"], hooks.overridden["on_batch_end"]
+        self._updates.prepare()
+        first = self.epoch
+        compiled.begin(compiled.epochs_at_once(most), rng, hooks.watched(compiled))
+        figures: dict[str, list[float]] = {}
+        try:
+            while not compiled.is_finished:
+                self.epoch, self.step = first + compiled.epoch, compiled.step + 1
+                if before:
+                    hooks.call("on_batch_begin")
+                # Ctrl-C waits until what was trained is on record.
+                with self._updates.whole():
+                    if compiled.advance(1 if before or after else None):
+                        self._careful_step(compiled, first)
+                    self.batch_loss = compiled.batch_loss
+                    figures = self._finished(compiled)
+                    if figures and not (validation or after):
+                        self.history.extend(figures)
+                        figures = {}
+                if after:
+                    hooks.call("on_batch_end")
+        finally:
+            compiled.end()
+        self.epoch, self.step = first + compiled.epoch - 1, compiled.n_steps
+        return figures
+
+    def _finished(self, compiled: CompiledEpochs) -> dict[str, list[float]]:
+        """Give the figures of the epochs that were finished since the last time."""
+        rows = compiled.take_finished()
+        return dict(zip(self._names, rows.T.tolist(), strict=True)) if len(rows) else {}
+
+    def _careful_step(self, compiled: CompiledEpochs, first: int) -> None:
+        """Make the step that the compiled engine doesn't dare to."""
+        self.epoch, self.step = first + compiled.epoch, compiled.step + 1
+        x, y = compiled.careful_batch()
+        totals: list[Any] = [0.0] * len(self.metrics)
+        loss = self._step(x, y, totals, self._place(compiled.data))
+        compiled.add_careful(loss, totals, len(x))
 
     def _epoch(
         self,
         data: ArrayBatches | StreamBatches,
         rng: np.random.Generator | None,
         hooks: "_Hooks",
-    ) -> dict[str, float]:
+    ) -> dict[str, list[float]]:
         """Go through the batches of an epoch, and give its figures."""
         before, after = hooks.overridden["on_batch_begin"], hooks.overridden["on_batch_end"]
         totals: list[Any] = [0.0] * len(self.metrics)
         loss_total, n_samples = 0.0, 0
         self._updates.prepare()
-
-        def place() -> str:
-            where = f"epoch {self.epoch}, step {self.step}, {data.describe(self.step)}"
-            return f"Trainer.fit: the loss in {where},"
-
+        place = self._place(data)
         for self.step, (x, y) in enumerate(data.epoch(rng), 1):
             if before:
                 hooks.call("on_batch_begin")
@@ -279,7 +371,17 @@ class Trainer:
             n_samples += size
             if after:
                 hooks.call("on_batch_end")
-        return self._figures(loss_total, totals, n_samples)
+        figures = self._figures(loss_total, totals, n_samples)
+        return {name: [figure] for name, figure in figures.items()}
+
+    def _place(self, data: ArrayBatches | StreamBatches) -> Callable[[], str]:
+        """Give what begins an error's message about the current batch."""
+
+        def place() -> str:
+            where = f"epoch {self.epoch}, step {self.step}, {data.describe(self.step)}"
+            return f"Trainer.fit: the loss in {where},"
+
+        return place
 
     def _step(
         self, x: Array, y: Array, totals: list[Any] | None, place: Callable[[], str]
@@ -377,6 +479,42 @@ class _Hooks:
                 failed = failed or error
         if failed:
             raise failed
+
+    def call_epoch(self, hook: str) -> None:
+        """Call a hook of those callbacks whose period has come."""
+        past = self.trainer.epoch - (hook == "on_epoch_begin")
+        for callback in self.overridden[hook]:
+            if past % callback.period == 0:
+                self._call_one(callback, hook)
+
+    def epochs_until_due(self, epochs: int, compiled: CompiledEpochs) -> int:
+        """Tell how many epochs may pass, from the current one on, before a hook has to be called.
+
+        A `StopAt` that the compiled engine watches itself is not waited for.
+        """
+        past = self.trainer.epoch - 1
+        if self.overridden["on_batch_begin"] or self.overridden["on_batch_end"]:
+            return 1
+        waiting = [*self.overridden["on_epoch_begin"], *self.overridden["on_epoch_end"]]
+        return min(
+            [epochs - past]
+            + [c.period - past % c.period for c in waiting if not self._column(c, compiled)]
+        )
+
+    def watched(self, compiled: CompiledEpochs) -> list[tuple[int, float, bool]]:
+        """List the figures to stop at: column, value, and whether a greater one is better."""
+        return [figure for c in self.callbacks if (figure := self._column(c, compiled))]
+
+    def _column(
+        self, callback: Callback, compiled: CompiledEpochs
+    ) -> tuple[int, float, bool] | None:
+        """Tell what a `StopAt` waits for, if the compiled engine knows that figure."""
+        own_end = getattr(callback.on_epoch_end, "__func__", None)
+        if not isinstance(callback, StopAt) or own_end is not StopAt.on_epoch_end:
+            return None
+        names = list(self.trainer.history)
+        column = names.index(callback.metric)
+        return (column, callback.value, callback.rises) if column in compiled.columns() else None
 
     def call(self, hook: str) -> None:
         """Call a hook of each callback that overrides it."""

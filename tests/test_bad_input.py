@@ -54,6 +54,14 @@ RANDOM_STATE = np.random.RandomState(0)
 RAGGED = [[1.0, 2.0, 3.0], [4.0]]
 
 
+class Cubed(layerkit.Loss):
+    def value(self, y_pred, y_true):
+        return float((abs(y_pred - y_true) ** 3).sum()) / len(y_pred)
+
+    def gradient(self, y_pred, y_true):
+        raise AssertionError("refused before this")
+
+
 class Flip(Layer):
     def compute_forward(self, x, *, training):
         return -x, None
@@ -512,6 +520,16 @@ CASES = {
         A,
         r"optimizer must be .* Write an instance: SGD\(\)",
     ),
+    "engine": (
+        lambda: trainer(engine="torch"),
+        A,
+        "Trainer.__init__: engine must be 'auto' or 'numpy' or 'numba'; got 'torch'",
+    ),
+    "engine that can't serve": (
+        lambda: trainer(loss=Cubed(), engine="numba").fit(X, Y, epochs=1),
+        A,
+        "engine must be able to serve; got a fit that it can't do, since the loss",
+    ),
     "metric alone": (lambda: trainer(metrics=Accuracy()), A, "metrics must be a list of Metric"),
     "metrics of one name": (
         lambda: trainer(metrics=[Accuracy(), Accuracy(0.0)]),
@@ -678,8 +696,9 @@ def sites():
                 yield str(path), node.lineno, node.end_lineno
 
 
-# Raised by the command line, whose tests reach it.
-ELSEWHERE = {"autoencoder.py"}
+# Raised by the command line, whose tests reach it; and inside the choice of an engine, whose tests
+# read each reason.
+ELSEWHERE = {"autoencoder.py", "engine.py"}
 
 
 def test_every_raise_is_reached():

@@ -30,6 +30,8 @@ ORDER = [
     "layers.dense",
     "sequential",
     "data",
+    "_kernels",
+    "engine",
     "callbacks",
     "_updates",
     "trainer",

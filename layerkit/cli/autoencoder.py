@@ -20,7 +20,9 @@ from layerkit.trainer import Trainer
 
 
 class PrintDistance(Callback):
-    """Print the distance as it falls: at each halving, and on a terminal all the time."""
+    """Print the distance at each halving, and on a terminal how it is in between."""
+
+    period = 500
 
     def __init__(self, live: bool) -> None:
         self.live = live
@@ -28,21 +30,27 @@ class PrintDistance(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         """Start above any distance."""
         self.next = math.inf
+        self.n_printed = 0
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Print what there is to print."""
-        distance = trainer.history["squared_distance"][-1]
-        line = f"epoch {trainer.epoch:>7,}  distance= {distance:f}"
-        if self.live:  # over what the line showed before
-            line = f"\r{line:<40}"
-        if distance <= self.next:
-            self.next = distance / 2
-            print(line, flush=True)
-        elif self.live and trainer.epoch % 500 == 0:
-            print(line, end="", flush=True)
+        """Print what there is to print since the last time."""
+        distances = trainer.history["squared_distance"]
+        for epoch, distance in enumerate(distances[self.n_printed :], self.n_printed + 1):
+            if distance <= self.next:
+                self.next = distance / 2
+                self._print(epoch, distance, end="\n")
+        self.n_printed = len(distances)
+        if self.live and distances:
+            self._print(len(distances), distances[-1], end="")
+
+    def _print(self, epoch: int, distance: float, end: str) -> None:
+        line = f"epoch {epoch:>7,}  distance= {distance:f}"
+        # On a terminal, over what the line showed before.
+        print(f"\r{line:<40}" if self.live else line, end=end, flush=True)
 
     def on_train_end(self, trainer: Trainer) -> None:
-        """Leave the live line."""
+        """Print what is left, and leave the live line."""
+        self.on_epoch_end(trainer)
         if self.live:
             print("\r", end="")
 
@@ -63,6 +71,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add("--batch-size", type=positive, default=1, help="samples an update; 1 is online training")
     add("--target", type=above_zero, default=0.002, help="the distance to reach")
     add("--learning-rate", type=above_zero, default=1.0, help="the factor of each update")
+    add("--engine", choices=["auto", "numpy", "numba"], default="auto", help="what trains")
     add("--max-epochs", type=positive, default=1_000_000, help="when to give up")
     parser.set_defaults(run=run)
 
@@ -100,6 +109,7 @@ def run(options: argparse.Namespace) -> int:
         metrics=[SquaredDistance()],
         callbacks=[PrintDistance(live=sys.stdout.isatty()), stop],
         seed=options.seed,
+        engine=options.engine,
     )
     try:
         trainer.fit(x, x, epochs=options.max_epochs, batch_size=options.batch_size, shuffle=False)

@@ -54,13 +54,13 @@ def test_a_target_out_of_reach_is_status_1_with_a_clear_line(capsys):
 
 def test_ctrl_c_is_status_1_with_a_line(capsys, monkeypatch):
     def interrupt(self, trainer):
-        if trainer.epoch == 7:
+        if trainer.epoch == 501:
             raise KeyboardInterrupt
 
     monkeypatch.setattr("layerkit.cli.autoencoder.PrintDistance.on_epoch_begin", interrupt)
     status, _, err = run(capsys)
     assert status == 1
-    assert err == "interrupted after 6 epochs\n"
+    assert err == "interrupted after 500 epochs\n"
 
 
 @pytest.mark.parametrize(
