@@ -519,6 +519,13 @@ def _collect(grads, nodes, deltas, layers, k, is_first):
             grads[bias + j] = dz if is_first else grads[bias + j] + dz
 
 
+@njit(cache=True, **_OPTIONS)
+def descend(values, grads, velocity, rate, momentum, nesterov):
+    """Make a step of `SGD`, in one pass over the vectors where NumPy takes four."""
+    real = values.dtype.type
+    _descend(values, grads, velocity, real(rate), real(momentum), nesterov)
+
+
 @njit(cache=True)
 def permutations(rng, order):
     """Draw the order of each epoch, as ``rng.permutation(n_samples)`` does one after another."""

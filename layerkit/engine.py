@@ -6,6 +6,7 @@ first time that a `Trainer` can use it. Everything else is trained by NumPy, lay
 
 import time
 import warnings
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -54,6 +55,8 @@ _LARGEST_WORK = 20_000
 _LARGEST_COPY = 1 << 28
 # A call of the kernel should take about this long (s), so that Ctrl-C is heard.
 _CALL_SECONDS = 0.05
+# Below this length, a call of a compiled function takes as long as NumPy's operations do.
+_SHORTEST_STEP = 1 << 13
 # What is held at a time for several epochs: numbers of an order, rows of predictions.
 _LARGEST_ORDER, _PREDICTIONS = 1 << 20, 4096
 
@@ -397,6 +400,23 @@ class CompiledEpochs:
             self._rng.bit_generator.state = self._before  # type: ignore[union-attr]
             begun = self.epoch + (self.step > 0 or self._is_careful)
             self._draw(np.empty_like(self._order[:begun]))
+
+
+def compiled_step(model: Sequential, optimizer: Optimizer) -> Callable[[Array, Array], None] | None:
+    """Give the optimizer's step in compiled form, if there is one and it is faster."""
+    if type(optimizer) is not SGD or len(model.values) < _SHORTEST_STEP:
+        return None
+    try:
+        kernels = load_kernels("Trainer.fit")
+    except MissingExtraError:
+        return None
+
+    def step(values: Array, grads: Array) -> None:
+        velocity = optimizer.state.get("velocity", grads[:0])
+        rate, momentum, nesterov = optimizer.learning_rate, optimizer.momentum, optimizer.nesterov
+        kernels.descend(values, grads, velocity, rate, momentum, nesterov)
+
+    return step
 
 
 def _dense_layers(model: Layer) -> list[Dense]:

@@ -102,8 +102,9 @@ class Optimizer(ConstructorRepr, ABC):
         StateError
             If the optimizer has been used on another model.
         """
-        self.bind(values, grads)
-        self.update(values, grads, self.state)
+        if values is not self._values:  # asked here too, which spares a call each step
+            self.bind(values, grads)
+        self.update(values, grads, self._state)  # type: ignore[arg-type]
 
     def bind(self, values: Array, grads: Array) -> None:
         """Become the optimizer of these parameters, and refuse others from then on.

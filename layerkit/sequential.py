@@ -166,6 +166,7 @@ class Sequential(Layer):
         while pending:
             layer = pending.pop()
             layer.dtype = self.dtype
+            layer._workspace = None  # it may hold the arrays of where the parameters were
             pending.extend(layer._children)
 
     @property

@@ -11,7 +11,7 @@ from layerkit._updates import Updates
 from layerkit._validation import Array
 from layerkit.callbacks import Callback, History, StopAt
 from layerkit.data import ArrayBatches, StreamBatches
-from layerkit.engine import CompiledEpochs, EngineUsed, Refused, load_kernels
+from layerkit.engine import CompiledEpochs, EngineUsed, Refused, compiled_step, load_kernels
 from layerkit.errors import ShapeError
 from layerkit.losses import Loss
 from layerkit.metrics import Metric
@@ -297,6 +297,7 @@ class Trainer:
                 remedy = "Pass engine='auto', which takes NumPy then."
                 check.fail("Trainer.fit", "engine", "able to serve", got, remedy)
             self.engine_used = EngineUsed("numpy", str(reason))
+            self._updates.use_step(compiled_step(self.model, self.optimizer))
             return None
         why = "it can train this model" if auto else "the Trainer asks for it"
         self.engine_used = EngineUsed("numba", why)
@@ -365,6 +366,8 @@ class Trainer:
         for self.step, (x, y) in enumerate(data.epoch(rng), 1):
             if before:
                 hooks.call("on_batch_begin")
+            if before or after:  # a callback may have moved the parameters
+                self._updates.prepare()
             size = len(x)
             self.batch_loss = self._step(x, y, totals, place)
             loss_total += self.batch_loss * size

@@ -15,10 +15,6 @@ __all__ = ["Dense"]
 _IDENTITY, _GLOROT, _ZEROS = Identity(), GlorotUniform(), Zeros()
 
 
-# The buffers of a training step: for z, for its rows as the bias is added to them, for y, and ones.
-_Buffers = tuple[Array | None, Array | None, Array | None, Array | None]
-_NO_BUFFERS: _Buffers = (None, None, None, None)
-
 
 class Dense(Layer):
     """A fully connected layer: y = f(z) with z = x · kernel + bias.
@@ -100,36 +96,62 @@ class Dense(Layer):
             self.bias = self.add_parameter("bias", (self.n_out,), self.bias_initializer)
         return (self.n_out,)
 
-    def _allocate(self, batch_size: int) -> _Buffers:
-        z = np.empty((batch_size, self.n_out), self.dtype)
-        # A bias is added to a single row three times faster where nothing is broadcast.
-        rows = z[0] if batch_size == 1 else z
-        y = np.empty_like(z) if self.activation.forward_takes_out else None
-        return z, rows, y, np.ones(batch_size, self.dtype)
-
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y = f(x · kernel + bias)."""
-        buffers = self.workspace(len(x), self._allocate) if training else _NO_BUFFERS
-        z_buffer, rows, y_buffer, ones = buffers
-        z = x.dot(self.kernel.value, z_buffer)
-        if self.use_bias:
-            rows = z if rows is None else rows
-            np.add(rows, self.bias.value, rows)
-        if y_buffer is None:
+        room = self.workspace(len(x), self._allocate) if training else None
+        if room is None:
+            z = x.dot(self.kernel.value)
+            if self.use_bias:
+                np.add(z, self.bias.value, z)
             y = self.activation.forward(z)
         else:
-            y = self.activation.forward(z, out=y_buffer)  # type: ignore[call-arg]
-        return y, (x, z, y, ones)
+            z = x.dot(room.kernel, room.z)
+            if self.use_bias:
+                np.add(room.z_row, room.bias, room.z_row)
+            if room.y is None:
+                y = self.activation.forward(z)
+            else:
+                y = self.activation.forward(z, out=room.y)  # type: ignore[call-arg]
+        return y, (x, z, y, room)
 
     def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array:
         """Compute dx = dz · kernelᵀ, and the gradients of the kernel and the bias."""
-        x, z, y, ones = cache
+        x, z, y, room = cache
+        room = self._allocate(len(x)) if room is None else room
         if self.activation.backward_takes_out:
-            dz = self.activation.backward(dy, z, y, out=z)
+            dz = self.activation.backward(dy, z, y, out=z if room.dz is None else room.dz)
         else:
             dz = self.activation.backward(dy, z, y)
-        x.T.dot(dz, self.kernel.grad)
-        if self.use_bias:
+        x.T.dot(dz, room.kernel_grad)
+        if self.use_bias and dz is not room.dz:
             # A product with ones: several times faster than a sum over an axis.
-            ones.dot(dz, self.bias.grad)
-        return dz.dot(self.kernel.value.T) if need_dx else None  # type: ignore[return-value]
+            room.ones.dot(dz, room.bias_grad)
+        if not need_dx:
+            return None  # type: ignore[return-value]
+        if room.dx is None:
+            room.dx = np.empty_like(x)
+        return dz.dot(room.kernel.T, room.dx)
+
+    def _allocate(self, batch_size: int) -> "_Room":
+        return _Room(self, batch_size)
+
+
+class _Room:
+    """What the steps of a training share: buffers, and the parameters' arrays."""
+
+    __slots__ = ("bias", "bias_grad", "dx", "dz", "kernel", "kernel_grad", "ones", "y", "z", "z_row")
+
+    def __init__(self, dense: Dense, batch_size: int) -> None:
+        self.kernel, self.kernel_grad = dense.kernel.value, dense.kernel.grad
+        self.z = np.empty((batch_size, dense.n_out), dense.dtype)
+        self.y = np.empty_like(self.z) if dense.activation.forward_takes_out else None
+        self.dx: Array | None = None
+        self.ones = np.ones(batch_size, dense.dtype)
+        self.z_row, self.dz = self.z, None
+        if dense.use_bias:
+            self.bias, self.bias_grad = dense.bias.value, dense.bias.grad
+        if batch_size == 1:
+            # A bias is added to a single row three times faster where nothing is broadcast; and
+            # its gradient is dz itself, which so is written where it belongs.
+            self.z_row = self.z[0]
+            self.dz = self.bias_grad[None] if dense.use_bias else None

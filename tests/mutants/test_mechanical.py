@@ -199,6 +199,9 @@ EQUIVALENT = {
     "ReLU.derivative": {
         "z -> y (y for z)": (1, "z.dtype is y's"),
     },
+    "ReLU.backward": {
+        "z -> y (y for z)": (2, "z.dtype and the shape of z are y's"),
+    },
     "Sigmoid.backward": {
         "y -> z (z for y)": (1, "y.dtype is z's"),
     },
