@@ -1,7 +1,8 @@
 """A `repr` that reads like the code that made the object."""
 
-import inspect
 from typing import Any
+
+from layerkit._signatures import MISSING, arguments_of
 
 
 class ConstructorRepr:
@@ -14,25 +15,17 @@ class ConstructorRepr:
     def __repr__(self) -> str:
         """Write the call that makes an object like this one."""
         parts = []
-        missing = object()
-        parameters = [
-            parameter
-            for parameter in inspect.signature(type(self)).parameters.values()
-            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        ]
         by_keyword = False
-        for parameter in parameters:
-            value: Any = getattr(self, parameter.name, missing)
-            if value is missing:
+        for argument in arguments_of(type(self).__init__):
+            value: Any = getattr(self, argument.name, MISSING)
+            if value is MISSING:
                 text = "..."
-            elif parameter.default is not parameter.empty and repr(value) == repr(
-                parameter.default
-            ):
+            elif argument.default is not MISSING and repr(value) == repr(argument.default):
                 # What follows a left-out argument can only be given by keyword.
                 by_keyword = True
                 continue
             else:
                 text = repr(value)
-            by_keyword = by_keyword or parameter.kind is parameter.KEYWORD_ONLY
-            parts.append(f"{parameter.name}={text}" if by_keyword else text)
+            by_keyword = by_keyword or argument.keyword_only
+            parts.append(f"{argument.name}={text}" if by_keyword else text)
         return f"{type(self).__name__}({', '.join(parts)})"

@@ -1,9 +1,11 @@
 """Tables of a model: as text, and as HTML for notebooks."""
 
-import html
 from collections.abc import Sequence
 
 Rows = Sequence[tuple[str, ...]]
+
+# As the standard library's html.escape does, whose import takes longer than half of layerkit's.
+_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
 
 
 def shorten(text: str, width: int = 60) -> str:
@@ -29,7 +31,7 @@ def text_table(rows: Rows) -> str:
 
 def html_table(rows: Rows) -> str:
     """Write the table as HTML; the names in it are the user's, so they are escaped."""
-    head, *body = [[html.escape(cell) for cell in row] for row in rows]
+    head, *body = [[cell.translate(_ESCAPED) for cell in row] for row in rows]
     header = "".join(f"<th>{cell}</th>" for cell in head)
     lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in body]
     return "".join(

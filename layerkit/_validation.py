@@ -5,6 +5,8 @@ message always names the call and the argument, and returns the value in the typ
 caller works with.
 """
 
+from __future__ import annotations
+
 import contextlib
 import math
 import operator

@@ -5,7 +5,6 @@ keeps no state, so one instance may serve many layers. All the built-in ones sta
 silent, for any input up to 1e5 in size.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -14,6 +13,7 @@ import numpy as np
 from layerkit import _validation as check
 from layerkit._numerics import CONSTANTS, sigmoid
 from layerkit._repr import ConstructorRepr
+from layerkit._signatures import takes
 from layerkit._validation import Array
 
 __all__ = [
@@ -74,8 +74,8 @@ class Activation(ConstructorRepr):
         changed = {"value", "derivative", "forward", "backward"} & own.keys()
         if changed and "scalar_functions" not in own:  # those inherited belong to another function
             cls.scalar_functions = Activation.scalar_functions  # type: ignore[method-assign]
-        cls.forward_takes_out = "out" in inspect.signature(cls.forward).parameters
-        cls.backward_takes_out = "out" in inspect.signature(cls.backward).parameters
+        cls.forward_takes_out = takes(cls.forward, "out")
+        cls.backward_takes_out = takes(cls.backward, "out")
 
     def value(self, z: Array) -> Array:
         """Compute y = f(z), elementwise.
@@ -268,7 +268,8 @@ class ReLU(Activation):
     def backward(self, dy: Array, z: Array, y: Array, out: Array | None = None) -> Array:
         """Multiply dy with the mask z ≥ 0; see `Activation.backward`."""
         # A mask of floats: a tenth of the time that choosing by a mask of booleans takes.
-        mask = np.greater_equal(z, CONSTANTS[z.dtype].zero, np.empty_like(z) if out is None else out)
+        mask = np.empty_like(z) if out is None else out
+        np.greater_equal(z, CONSTANTS[z.dtype].zero, mask)
         return np.multiply(mask, dy, mask)
 
 

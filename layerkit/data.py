@@ -4,6 +4,8 @@ Both kinds give, epoch by epoch, pairs ``(x, y)`` in the dtypes that the model c
 Arrays are never copied whole, nor changed: they are cut, and cast, batch by batch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from typing import Any
 

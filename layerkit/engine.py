@@ -4,6 +4,8 @@ What it can train is known here; how, in `layerkit._kernels`, which needs numba 
 first time that a `Trainer` can use it. Everything else is trained by NumPy, layer by layer.
 """
 
+from __future__ import annotations
+
 import time
 import warnings
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """Initializers: what a parameter holds before training."""
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 

@@ -6,6 +6,8 @@ two contiguous vectors, one of values and one of gradients; `pack` makes the vec
 they live.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, NoReturn
 

@@ -1,5 +1,7 @@
 """`Sequential`: layers in a row, which hold all their parameters in two flat vectors."""
 
+from __future__ import annotations
+
 import copy
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -338,8 +340,8 @@ class Sequential(Layer):
     @overload
     def __getitem__(self, key: int | str) -> Layer: ...
     @overload
-    def __getitem__(self, key: slice) -> "Sequential": ...
-    def __getitem__(self, key: int | str | slice) -> "Layer | Sequential":
+    def __getitem__(self, key: slice) -> Sequential: ...
+    def __getitem__(self, key: int | str | slice) -> Layer | Sequential:
         """Give a layer by its place or name, or a model of neighbours that *shares* them."""
         where = "Sequential.__getitem__"
         if isinstance(key, str):
@@ -355,7 +357,7 @@ class Sequential(Layer):
             return self._part(chain)
         return self._children[check.index(where, "index", key, len(self._children))]
 
-    def _part(self, chain: tuple[Layer, ...]) -> "Sequential":
+    def _part(self, chain: tuple[Layer, ...]) -> Sequential:
         """Make a model of some of the layers, whose parameters stay where they are."""
         part = object.__new__(Sequential)
         part.dtype, part.name = self.dtype, None

@@ -1,5 +1,7 @@
 """`Trainer`: brings data, a model, a loss and an optimizer together."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -248,7 +250,7 @@ class Trainer:
         epochs: int,
         rng: np.random.Generator | None,
         validation: ArrayBatches | None,
-        hooks: "_Hooks",
+        hooks: _Hooks,
     ) -> None:
         """Go through the epochs of a fit."""
         self._stopped = False
@@ -308,7 +310,7 @@ class Trainer:
         compiled: CompiledEpochs,
         most: int,
         rng: np.random.Generator | None,
-        hooks: "_Hooks",
+        hooks: _Hooks,
         validation: ArrayBatches | None,
     ) -> dict[str, list[float]]:
         """Go through epochs in compiled code; record them, or give what is not complete yet."""
@@ -355,7 +357,7 @@ class Trainer:
         self,
         data: ArrayBatches | StreamBatches,
         rng: np.random.Generator | None,
-        hooks: "_Hooks",
+        hooks: _Hooks,
     ) -> dict[str, list[float]]:
         """Go through the batches of an epoch, and give its figures."""
         before, after = hooks.overridden["on_batch_begin"], hooks.overridden["on_batch_end"]

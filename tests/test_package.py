@@ -16,6 +16,7 @@ PACKAGE = Path(layerkit.__file__).parent
 ORDER = [
     "errors",
     "_validation",
+    "_signatures",
     "_repr",
     "_summary",
     "_numerics",
@@ -145,6 +146,13 @@ def test_importing_the_testing_tools_loads_no_more():
 def test_importing_layerkit_loads_numpy_and_the_standard_library_alone():
     extra = loaded_by("import layerkit") - loaded_by("import numpy.random")
     assert extra - set(sys.stdlib_module_names) == {"layerkit"}
+
+
+def test_importing_layerkit_leaves_out_what_is_slow_to_import():
+    for module in ("inspect", "numpy.random", "html", "logging", "argparse", "dataclasses"):
+        code = f"import sys, numpy; had = {module!r} in sys.modules; import layerkit; "
+        code += f"sys.exit(not had and {module!r} in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code]).returncode == 0, module
 
 
 def test_all_is_sorted_and_complete():

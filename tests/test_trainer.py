@@ -321,7 +321,7 @@ def test_data_is_not_copied_and_only_one_batch_is_held():
     model = Sequential([Dense(50, 30, Tanh()), Dense(30, 4)], seed=0)
     trainer = Trainer(model, HalfSquaredError(), SGD(0.1, momentum=0.9), seed=0)
     trainer.fit(x[:64], y[:64], epochs=1, batch_size=64)  # imports and caches of Python's
-    batch = 8 * 64 * (50 + 4 + 2 * 30 + 2 * 4)
+    batch = 8 * 64 * (50 + 4 + 2 * 30 + 2 * 4 + 30)
     parameters = 8 * model.values.size
     order = 8 * len(x)
     held = []
@@ -336,7 +336,7 @@ def test_data_is_not_copied_and_only_one_batch_is_held():
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # Held: the epoch's order, one batch with its caches, and a block of the optimizer's step (here
+    # Held: the epoch's order, one batch with its caches and dx, and a block of the optimizer's step (here
     # all of it); 20 kB are Python's own objects. The data set is 8.6 MB.
     assert max(held) < order + batch + parameters + 20_000
     # For a moment: the gradients on their way back (no wider than the caches), the finite check.

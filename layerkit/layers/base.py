@@ -5,7 +5,6 @@ state (parameters, the cache between forward and backward) and checks what goes 
 """
 
 import copy
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -15,6 +14,7 @@ import numpy as np
 
 from layerkit import _validation as check
 from layerkit._repr import ConstructorRepr
+from layerkit._signatures import takes
 from layerkit._validation import Array, Shape
 from layerkit.errors import ShapeError, StateError
 from layerkit.initializers import Initializer
@@ -77,7 +77,7 @@ class Layer(ConstructorRepr, ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read whether `compute_backward` takes ``need_dx``; one that is overridden may not."""
         super().__init_subclass__(**kwargs)
-        cls.takes_need_dx = "need_dx" in inspect.signature(cls.compute_backward).parameters
+        cls.takes_need_dx = takes(cls.compute_backward, "need_dx")
 
     def build(self, input_shape: Shape) -> Shape:
         """Declare the parameters (`add_parameter`), and give the shape of one sample's output.

@@ -15,7 +15,6 @@ __all__ = ["Dense"]
 _IDENTITY, _GLOROT, _ZEROS = Identity(), GlorotUniform(), Zeros()
 
 
-
 class Dense(Layer):
     """A fully connected layer: y = f(z) with z = x · kernel + bias.
 
@@ -129,7 +128,7 @@ class Dense(Layer):
         if not need_dx:
             return None  # type: ignore[return-value]
         if room.dx is None:
-            room.dx = np.empty_like(x)
+            room.dx = np.empty(x.shape, x.dtype)
         return dz.dot(room.kernel.T, room.dx)
 
     def _allocate(self, batch_size: int) -> "_Room":
@@ -139,7 +138,18 @@ class Dense(Layer):
 class _Room:
     """What the steps of a training share: buffers, and the parameters' arrays."""
 
-    __slots__ = ("bias", "bias_grad", "dx", "dz", "kernel", "kernel_grad", "ones", "y", "z", "z_row")
+    __slots__ = (
+        "bias",
+        "bias_grad",
+        "dx",
+        "dz",
+        "kernel",
+        "kernel_grad",
+        "ones",
+        "y",
+        "z",
+        "z_row",
+    )
 
     def __init__(self, dense: Dense, batch_size: int) -> None:
         self.kernel, self.kernel_grad = dense.kernel.value, dense.kernel.grad
