@@ -14,6 +14,7 @@ from layerkit.activations import (
     Tanh,
 )
 from layerkit.callbacks import Callback, History, StopAt
+from layerkit.config import show_config
 from layerkit.engine import EngineUsed
 from layerkit.errors import (
     ArgumentError,
@@ -102,4 +103,5 @@ __all__ = [
     "Trainer",
     "Uniform",
     "Zeros",
+    "show_config",
 ]

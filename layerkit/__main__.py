@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from layerkit.cli import autoencoder
+from layerkit.cli import autoencoder, config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -12,6 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m layerkit", description="layerkit's commands.")
     commands = parser.add_subparsers(dest="command", required=True)
     autoencoder.add_parser(commands)
+    config.add_parser(commands)
     options = parser.parse_args(arguments)
     status: int = options.run(options)
     return status

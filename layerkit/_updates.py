@@ -7,7 +7,6 @@ taken back; frozen parameters stay as they are; and Ctrl-C waits for the step's 
 import contextlib
 import math
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
@@ -131,10 +130,11 @@ class Updates:
 
     def __enter__(self) -> None:
         """Take the place of Python's handler of SIGINT."""
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._handle)
-            self._installed = True
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # Only the main thread may, and only it is interrupted.
+            with contextlib.suppress(ValueError):
+                signal.signal(signal.SIGINT, self._handle)
+                self._installed = True
 
     def __exit__(self, *error: object) -> None:
         """Give Python's handler its place back."""

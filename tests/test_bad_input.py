@@ -520,6 +520,11 @@ CASES = {
         A,
         r"optimizer must be .* Write an instance: SGD\(\)",
     ),
+    "config measure": (
+        lambda: layerkit.show_config(measure="yes"),
+        A,
+        "layerkit.show_config: measure must be True or False; got 'yes'",
+    ),
     "engine": (
         lambda: trainer(engine="torch"),
         A,

@@ -533,7 +533,9 @@ def test_a_stream_is_numpys():
 
 def test_auto_leaves_large_batches_to_numpy():
     model = Sequential([Dense(2, 500), Dense(500, 2)])
-    assert fit("auto", model, batch_size=4).name == "numba"
+    assert fit("auto", model, batch_size=8).name == "numba"
+    small = Sequential([Dense(2, 2)])
+    assert fit("auto", small, x=np.ones((64, 2)), batch_size=64).name == "numba"
     x = np.ones((600, 2))
     used = fit("auto", Sequential([Dense(2, 500), Dense(500, 2)]), x=x, batch_size=600)
     assert used == EngineUsed(

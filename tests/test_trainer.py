@@ -336,7 +336,7 @@ def test_data_is_not_copied_and_only_one_batch_is_held():
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # Held: the epoch's order, one batch with its caches and dx, and a block of the optimizer's step (here
+    # Held: the order, one batch with its caches and dx, and a block of the optimizer's step (here
     # all of it); 20 kB are Python's own objects. The data set is 8.6 MB.
     assert max(held) < order + batch + parameters + 20_000
     # For a moment: the gradients on their way back (no wider than the caches), the finite check.

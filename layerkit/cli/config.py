@@ -1,0 +1,23 @@
+"""``python -m layerkit config``: what layerkit runs on, and what would make it faster."""
+
+import argparse
+
+from layerkit.config import show_config
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command and its options."""
+    parser = commands.add_parser(
+        "config",
+        help="show NumPy, its BLAS and numba, and measure what would make them faster",
+        description="Show what layerkit runs on; then time matrix products in child processes, "
+        "with the settings as they are and with others, and advise what to set.",
+    )
+    parser.add_argument("--no-measure", action="store_true", help="give no advice; takes no time")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print it, and give the exit status 0."""
+    show_config(measure=not options.no_measure)
+    return 0
