@@ -526,6 +526,20 @@ def descend(values, grads, velocity, rate, momentum, nesterov):
     _descend(values, grads, velocity, real(rate), real(momentum), nesterov)
 
 
+@njit(cache=True, **_OPTIONS)
+def lose(code, y_pred, targets, labels, gradient):
+    """Give the mean loss of a batch, and write its gradient: sample by sample, in one pass."""
+    n_samples, n = np.uint64(y_pred.shape[0]), np.uint64(y_pred.shape[1])
+    nodes, deltas = y_pred.reshape(-1), gradient.reshape(-1)
+    share = y_pred.dtype.type(1) / y_pred.dtype.type(n_samples)
+    loss = 0.0
+    for row in range(n_samples):
+        loss += _lose(code, nodes, deltas, row * n, n, targets, labels, row)
+    for k in range(n_samples * n):
+        deltas[k] *= share
+    return loss / n_samples
+
+
 @njit(cache=True)
 def permutations(rng, order):
     """Draw the order of each epoch, as ``rng.permutation(n_samples)`` does one after another."""

@@ -42,6 +42,7 @@ class ArrayBatches:
         self.batch_size = batch_size
         self.dtypes = None if (x.dtype, y.dtype) == (x_dtype, y_dtype) else (x_dtype, y_dtype)
         self._order: Array | None = None
+        self.steps_per_epoch = -(-len(x) // batch_size)
 
     def epoch(self, rng: np.random.Generator | None) -> Iterator[tuple[Array, Array]]:
         """Give each sample once: shuffled by ``rng``, or in order without one."""

@@ -6,6 +6,7 @@ first time that a `Trainer` can use it. Everything else is trained by NumPy, lay
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -58,8 +59,12 @@ _SMALL_BATCH, _SMALL_WORK = 8, 4000
 _LARGEST_COPY = 1 << 28
 # A call of the kernel should take about this long (s), so that Ctrl-C is heard.
 _CALL_SECONDS = 0.05
+_FIRST_CALL = 10_000_000
 # Below this length, a call of a compiled function takes as long as NumPy's operations do.
-_SHORTEST_STEP = 1 << 13
+_SHORTEST_STEP = 1 << 11
+# Loading numba takes as long as so many numbers that it steps through; for each step of a training
+# it wins back the length of the parameters, and some for the loss.
+_LOADING_COST, _STEP_GAIN = 3e8, 10_000
 # What is held at a time for several epochs: numbers of an order, rows of predictions.
 _LARGEST_ORDER, _PREDICTIONS = 1 << 20, 4096
 
@@ -168,7 +173,7 @@ class CompiledEpochs:
         self._x, self._targets, self._labels = map(
             _read_only, (arrays[0], none if by_index else arrays[1], labels)
         )
-        self.n_steps = -(-len(data.x) // data.batch_size)
+        self.n_steps = data.steps_per_epoch
         codes = [_METRICS.index(type(m)) if type(m) in _METRICS else 0 for m in metrics]
         self._others = [k for k, code in enumerate(codes) if code == kernels.OTHER]
         self._codes = np.array([loss_code, 0, data.batch_size, 0, *codes], np.uint64)
@@ -177,7 +182,8 @@ class CompiledEpochs:
         self._predictions = np.empty((rows, model.output_shape[0]), model.dtype)
         self._settings = np.zeros(3)
         self._position = np.zeros(3, np.uint64)
-        self._steps_per_call = 64
+        # A few milliseconds' worth to begin with.
+        self._steps_per_call = max(16, _FIRST_CALL // (len(model.values) + 300))
 
     def _current_signature(self) -> list[Any]:
         """Give what a callback may change between epochs."""
@@ -405,13 +411,30 @@ class CompiledEpochs:
             self._draw(np.empty_like(self._order[:begun]))
 
 
-def compiled_step(model: Sequential, optimizer: Optimizer) -> Callable[[Array, Array], None] | None:
-    """Give the optimizer's step in compiled form, if there is one and it is faster."""
-    if type(optimizer) is not SGD or len(model.values) < _SHORTEST_STEP:
-        return None
+Step = Callable[[Array, Array], None]
+ValueAndGradient = Callable[[Array, Array], tuple[float, Array]]
+
+
+def compiled_parts(
+    model: Sequential, loss: Loss, optimizer: Optimizer, n_steps: int
+) -> tuple[Step | None, ValueAndGradient | None]:
+    """Give the optimizer's step and the loss in compiled form, for the NumPy engine.
+
+    None for what has none, or if loading numba takes longer than so many steps can win back.
+    """
+    loaded = "layerkit._kernels" in sys.modules
+    if not loaded and n_steps * (_STEP_GAIN + len(model.values)) < _LOADING_COST:
+        return None, None
     try:
         kernels = load_kernels("Trainer.fit")
     except MissingExtraError:
+        return None, None
+    step = _compiled_step(kernels, model, optimizer)
+    return step, _compiled_loss(kernels, loss, model.dtype)
+
+
+def _compiled_step(kernels: ModuleType, model: Sequential, optimizer: Optimizer) -> Step | None:
+    if type(optimizer) is not SGD or len(model.values) < _SHORTEST_STEP:
         return None
 
     def step(values: Array, grads: Array) -> None:
@@ -420,6 +443,27 @@ def compiled_step(model: Sequential, optimizer: Optimizer) -> Callable[[Array, A
         kernels.descend(values, grads, velocity, rate, momentum, nesterov)
 
     return step
+
+
+def _compiled_loss(
+    kernels: ModuleType, loss: Loss, dtype: np.dtype[Any]
+) -> ValueAndGradient | None:
+    try:
+        code = _loss_code(loss)
+    except Refused:
+        return None
+    by_index = code == kernels.CLASS_INDICES
+    no_targets, no_labels = map(_read_only, (np.empty((0, 0), dtype), np.empty(0, np.intp)))
+
+    def value_and_gradient(y_pred: Array, y_true: Array) -> tuple[float, Array]:
+        if y_pred.ndim != 2 or not (y_pred.flags.c_contiguous and y_true.flags.c_contiguous):
+            return loss.value_and_gradient(y_pred, y_true)
+        gradient = np.empty_like(y_pred)
+        y_true = _read_only(y_true)
+        targets, labels = (no_targets, y_true) if by_index else (y_true, no_labels)
+        return kernels.lose(code, y_pred, targets, labels, gradient), gradient
+
+    return value_and_gradient
 
 
 def _dense_layers(model: Layer) -> list[Dense]:

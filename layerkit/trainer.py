@@ -13,7 +13,14 @@ from layerkit._updates import Updates
 from layerkit._validation import Array
 from layerkit.callbacks import Callback, History, StopAt
 from layerkit.data import ArrayBatches, StreamBatches
-from layerkit.engine import CompiledEpochs, EngineUsed, Refused, compiled_step, load_kernels
+from layerkit.engine import (
+    CompiledEpochs,
+    EngineUsed,
+    Refused,
+    ValueAndGradient,
+    compiled_parts,
+    load_kernels,
+)
 from layerkit.errors import ShapeError
 from layerkit.losses import Loss
 from layerkit.metrics import Metric
@@ -109,6 +116,8 @@ class Trainer:
         self.batch_loss = math.nan
         self._stopped = False
         self._updates = Updates(model, optimizer)
+        self._value_and_gradient: ValueAndGradient = loss.value_and_gradient
+        self._n_steps = 0
 
     def fit(
         self,
@@ -255,6 +264,7 @@ class Trainer:
         """Go through the epochs of a fit."""
         self._stopped = False
         self.epoch = self.step = 0
+        self._n_steps += epochs * data.steps_per_epoch
         compiled = self._choose_engine(data, refuses=self.engine == "numba")
         # The guard before each update names what overflows better than NumPy's warnings do.
         with np.errstate(all="ignore"), self._updates:
@@ -279,6 +289,9 @@ class Trainer:
                     hooks.call_epoch("on_epoch_end")
             finally:
                 self.model.forget_workspace()
+                # What is compiled can't be pickled.
+                self._updates.use_step(None)
+                self._value_and_gradient = self.loss.value_and_gradient
                 hooks.end()
 
     def _choose_engine(
@@ -299,7 +312,9 @@ class Trainer:
                 remedy = "Pass engine='auto', which takes NumPy then."
                 check.fail("Trainer.fit", "engine", "able to serve", got, remedy)
             self.engine_used = EngineUsed("numpy", str(reason))
-            self._updates.use_step(compiled_step(self.model, self.optimizer))
+            parts = compiled_parts(self.model, self.loss, self.optimizer, self._n_steps)
+            self._updates.use_step(parts[0])
+            self._value_and_gradient = parts[1] or self.loss.value_and_gradient
             return None
         why = "it can train this model" if auto else "the Trainer asks for it"
         self.engine_used = EngineUsed("numba", why)
@@ -393,7 +408,7 @@ class Trainer:
     ) -> float:
         """Make one update on a batch that is checked, and give its loss."""
         y_pred, cache = self.model.compute_forward(x, training=True)
-        loss, dy = self.loss.value_and_gradient(y_pred, y)
+        loss, dy = self._value_and_gradient(y_pred, y)
         if totals is not None:
             for index, metric in enumerate(self.metrics):
                 totals[index] += metric.total(y_pred, y)

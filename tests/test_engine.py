@@ -1,6 +1,8 @@
 """The compiled engine gives what the NumPy engine gives."""
 
+import itertools
 import math
+import pickle
 import signal
 import subprocess
 import sys
@@ -46,6 +48,7 @@ from layerkit import (
     Tanh,
     Trainer,
     Uniform,
+    _kernels,
     engine,
 )
 
@@ -591,8 +594,6 @@ def test_scalar_functions_are_not_inherited_by_another_function():
 
 
 def test_scalar_functions_are_compiled_once(monkeypatch):
-    from layerkit import _kernels
-
     compiled = []
     compile_scalar = _kernels.compile_scalar
     monkeypatch.setattr(engine, "_compiled_scalars", {})
@@ -664,3 +665,56 @@ def test_without_numba():
         "Write pip install 'layerkit[speed]'."
     )
     assert issubclass(MissingExtraError, Exception)
+
+
+def wide_trainer(name, loss=None, layer=None):
+    widths = (6, 60, 40, 3)  # of more parameters than a compiled step begins to pay for
+    layers = [Dense(a, b, ReLU()) for a, b in itertools.pairwise(widths)]
+    model = Sequential([*layers, *([layer] if layer else [])], seed=0)
+    loss = loss or SoftmaxCrossEntropy()
+    optimizer = SGD(0.01, momentum=0.9, nesterov=True)
+    return Trainer(model, loss, optimizer, seed=0, engine=name)
+
+
+LOSSES = [HalfSquaredError(), MeanSquaredError(), SigmoidCrossEntropy(), SoftmaxCrossEntropy()]
+
+
+@pytest.mark.parametrize("loss", [*LOSSES, SoftmaxCrossEntropy("probabilities")], ids=repr)
+def test_the_numpy_engine_borrows_compiled_parts(loss, monkeypatch):
+    monkeypatch.setattr(engine, "_LOADING_COST", 0)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(70, 6)), targets(loss, 70, 3, rng)
+    calls = []
+    for kernel in ("lose", "descend"):
+        compiled = getattr(_kernels, kernel)
+        spy = lambda *a, f=compiled, k=kernel: calls.append(k) or f(*a)  # noqa: E731
+        monkeypatch.setattr(_kernels, kernel, spy)
+    trainers = {}
+    for name in ("auto", "numpy"):
+        trainers[name] = wide_trainer(name, loss, layer=Square())
+        trainers[name].fit(x, y, epochs=4, batch_size=32)
+        assert trainers[name].engine_used.name == "numpy"
+    assert calls == ["lose", "descend"] * 12  # neither of them with engine="numpy"
+    auto, plain = trainers.values()
+    assert_allclose(auto.model.values, plain.model.values, rtol=1e-11, atol=1e-13)
+    assert_allclose(auto.history["loss"], plain.history["loss"], rtol=1e-12)
+    velocity = plain.optimizer.state["velocity"]
+    assert_allclose(auto.optimizer.state["velocity"], velocity, rtol=1e-10, atol=1e-12)
+    # Read-only targets are of the same type to numba.
+    y.flags.writeable = False
+    n_compiled = len(_kernels.run.overloads)
+    auto.fit(x, y, epochs=1, batch_size=32)
+    assert len(_kernels.run.overloads) == n_compiled
+    pickle.loads(pickle.dumps(auto))
+
+
+def test_loading_numba_must_pay(monkeypatch):
+    trainer = wide_trainer("auto")
+    parts = trainer.model, trainer.loss, trainer.optimizer
+    monkeypatch.delitem(sys.modules, "layerkit._kernels")
+    assert engine.compiled_parts(*parts, n_steps=10) == (None, None)
+    assert "layerkit._kernels" not in sys.modules
+    monkeypatch.setitem(sys.modules, "layerkit._kernels", _kernels)
+    assert None not in engine.compiled_parts(*parts, n_steps=10)
+    parts = trainer.model, Cubic(), SlowDown()
+    assert engine.compiled_parts(*parts, n_steps=10) == (None, None)

@@ -10,7 +10,9 @@ from layerkit.testing import activation_checks, check_activation
 BUILT_IN = sorted(
     name
     for name in layerkit.__all__
-    if issubclass(getattr(layerkit, name), Activation) and name != "Activation"
+    if isinstance(getattr(layerkit, name), type)
+    and issubclass(getattr(layerkit, name), Activation)
+    and name != "Activation"
 )
 
 

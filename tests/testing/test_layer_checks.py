@@ -48,7 +48,9 @@ def test_every_public_layer_is_here():
     public = {
         name
         for name in layerkit.__all__
-        if issubclass(getattr(layerkit, name), Layer) and name != "Layer"
+        if isinstance(getattr(layerkit, name), type)
+        and issubclass(getattr(layerkit, name), Layer)
+        and name != "Layer"
     }
     assert public == set(MAKERS)
     assert public == {kind.__name__ for kind in concrete(Layer)}

@@ -10,7 +10,9 @@ from layerkit.testing import CheckError, check_loss, loss_checks
 BUILT_IN = sorted(
     name
     for name in layerkit.__all__
-    if issubclass(getattr(layerkit, name), Loss) and name != "Loss"
+    if isinstance(getattr(layerkit, name), type)
+    and issubclass(getattr(layerkit, name), Loss)
+    and name != "Loss"
 )
 
 

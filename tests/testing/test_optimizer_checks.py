@@ -33,7 +33,9 @@ def test_every_public_optimizer_is_here():
     public = {
         name
         for name in layerkit.__all__
-        if issubclass(getattr(layerkit, name), Optimizer) and name != "Optimizer"
+        if isinstance(getattr(layerkit, name), type)
+        and issubclass(getattr(layerkit, name), Optimizer)
+        and name != "Optimizer"
     }
     assert public == set(MAKERS)
 
