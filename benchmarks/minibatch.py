@@ -18,6 +18,7 @@ import numpy as np
 from side_by_side import missing, race, ratio, table, write
 
 from layerkit import SGD, Dense, ReLU, Sequential, SoftmaxCrossEntropy, Trainer
+from layerkit.engine import load_kernels
 
 WIDTHS = (784, 512, 256, 10)
 RATE, MOMENTUM = 0.01, 0.9
@@ -53,6 +54,8 @@ class Layerkit:
         model = Sequential(layers, dtype=np.float32)
         model.set_weights(weights())
         optimizer = SGD(RATE, momentum=MOMENTUM)
+        if engine == "auto":  # short fits don't load numba; long ones, which these stand for, do
+            load_kernels("minibatch")
         self.trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer, engine=engine)
         self.data = data
 

@@ -72,6 +72,8 @@ def main():
     data = minibatch.Data(32, n_batches=32)
     contenders, expected = {}, None
     for name, make in minibatch.MAKERS.items():
+        if name == "scikit-learn":  # which gives two classes one output: another network
+            continue
         try:
             contender = make(data)
             loss = contender.epochs(4)
@@ -89,7 +91,7 @@ def main():
     for name, output in outputs.items():
         assert np.allclose(output, outputs["by hand"], atol=1e-3), f"{name} predicts something else"
     runs = {
-        name: (lambda run=contender.epochs: run(5), 5 * data.n_batches)
+        name: (lambda run=contender.epochs: run(20), 20 * data.n_batches)
         for name, contender in contenders.items()
     }
     steps = race(runs, options.rounds, pause=0.05)

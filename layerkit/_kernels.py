@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, from_dtype, njit, types
+from numba import cfunc, config, from_dtype, njit, types
 from numba.extending import intrinsic
 
 # Sums may be reordered (which vector instructions need), but NaN and infinity keep their meaning:
@@ -48,6 +48,22 @@ ZERO, ONE, TWO, THREE, FOUR = map(np.uint64, range(5))
 
 _GELU_SCALE = 2 * math.sqrt(2 / math.pi)
 _GELU_CUBIC = 0.044715
+
+
+# Plain Python then runs what is compiled otherwise, for debugging; it has no use for these loops.
+IS_DISABLED = bool(config.DISABLE_JIT)
+
+
+def _kept(**options: Any) -> Callable[[Any], Any]:
+    """Compile on the first call, and keep the result on disk if there is a place for it."""
+
+    def decorate(function: Any) -> Any:
+        try:
+            return njit(cache=True, **options)(function)
+        except RuntimeError:  # numba found no folder that it may write to
+            return njit(**options)(function)
+
+    return decorate
 
 
 @intrinsic
@@ -327,6 +343,7 @@ def _lose(code, nodes, deltas, to, n, targets, labels, row):
 @njit(forceinline=True, **_OPTIONS)
 def _measure(code, threshold, nodes, to, n, targets, labels, row):
     """Give what a sample adds to a metric's total."""
+    threshold = nodes.dtype.type(threshold)
     total = 0.0
     if code == SQUARED_DISTANCE:
         for j in range(n):
@@ -370,7 +387,7 @@ def _descend(values, grads, velocity, rate, momentum, nesterov):
             values[k] -= rate * velocity[k]
 
 
-@njit(cache=True, **_OPTIONS)
+@_kept(**_OPTIONS)
 def run(
     values,
     grads,
@@ -519,14 +536,14 @@ def _collect(grads, nodes, deltas, layers, k, is_first):
             grads[bias + j] = dz if is_first else grads[bias + j] + dz
 
 
-@njit(cache=True, **_OPTIONS)
+@_kept(**_OPTIONS)
 def descend(values, grads, velocity, rate, momentum, nesterov):
     """Make a step of `SGD`, in one pass over the vectors where NumPy takes four."""
     real = values.dtype.type
     _descend(values, grads, velocity, real(rate), real(momentum), nesterov)
 
 
-@njit(cache=True, **_OPTIONS)
+@_kept(**_OPTIONS)
 def lose(code, y_pred, targets, labels, gradient):
     """Give the mean loss of a batch, and write its gradient: sample by sample, in one pass."""
     n_samples, n = np.uint64(y_pred.shape[0]), np.uint64(y_pred.shape[1])
@@ -540,7 +557,7 @@ def lose(code, y_pred, targets, labels, gradient):
     return loss / n_samples
 
 
-@njit(cache=True)
+@_kept()
 def permutations(rng, order):
     """Draw the order of each epoch, as ``rng.permutation(n_samples)`` does one after another."""
     for k in range(order.shape[0]):

@@ -39,7 +39,7 @@ class ArrayBatches:
         y_dtype: np.dtype[Any],
     ) -> None:
         self.x, self.y = x, y
-        self.batch_size = batch_size
+        self.batch_size = batch_size = min(batch_size, len(x))
         self.dtypes = None if (x.dtype, y.dtype) == (x_dtype, y_dtype) else (x_dtype, y_dtype)
         self._order: Array | None = None
         self.steps_per_epoch = -(-len(x) // batch_size)

@@ -119,6 +119,16 @@ def load_kernels(where: str) -> ModuleType:
     return _kernels
 
 
+def _usable_kernels() -> ModuleType:
+    try:
+        kernels = load_kernels("Trainer.fit")
+    except MissingExtraError:
+        raise Refused("numba is not installed (pip install 'layerkit[speed]')") from None
+    if kernels.IS_DISABLED:
+        raise Refused("NUMBA_DISABLE_JIT is set")
+    return kernels
+
+
 class CompiledEpochs:
     """Runs epochs over a data set.
 
@@ -160,10 +170,7 @@ class CompiledEpochs:
         if only_if_faster and data.batch_size > _SMALL_BATCH and work > _SMALL_WORK:
             raise Refused("NumPy's matrix products are faster with batches as large as these")
         arrays = _contiguous(data, model.dtype)
-        try:
-            self._kernels = kernels = load_kernels("Trainer.fit")
-        except MissingExtraError:
-            raise Refused("numba is not installed (pip install 'layerkit[speed]')") from None
+        self._kernels = kernels = _usable_kernels()
         self._signature = self._current_signature()
         self._tables()
         none = np.empty((0, 0), model.dtype)
@@ -300,7 +307,7 @@ class CompiledEpochs:
         before = [vector.copy() for vector in vectors]
         figures, loss = self._figures[epoch : epoch + 1].copy(), self._settings[2]
         status = self._run(n_steps)
-        while not self._is_finite(vectors, epoch):
+        while n_steps and not self._is_finite(vectors, epoch):
             for vector, kept in zip(vectors, before, strict=True):
                 vector[:] = kept
             self._figures[epoch:] = 0
@@ -426,8 +433,8 @@ def compiled_parts(
     if not loaded and n_steps * (_STEP_GAIN + len(model.values)) < _LOADING_COST:
         return None, None
     try:
-        kernels = load_kernels("Trainer.fit")
-    except MissingExtraError:
+        kernels = _usable_kernels()
+    except Refused:
         return None, None
     step = _compiled_step(kernels, model, optimizer)
     return step, _compiled_loss(kernels, loss, model.dtype)
@@ -466,18 +473,24 @@ def _compiled_loss(
     return value_and_gradient
 
 
+def _computes_as(layer: Layer, kind: type[Layer]) -> bool:
+    """Tell whether a layer is of a kind, and has that kind's own passes."""
+    return isinstance(layer, kind) and all(
+        getattr(getattr(layer, method), "__func__", None) is getattr(kind, method)
+        for method in ("compute_forward", "compute_backward")
+    )
+
+
 def _dense_layers(model: Layer) -> list[Dense]:
     """List the layers in their order, those of models inside models too."""
+    if not _computes_as(model, Sequential):
+        raise Refused(f"the model is a {type(model).__name__}, which has a pass of its own")
     layers: list[Dense] = []
     for index, layer in enumerate(model._children):
-        if type(layer) is Sequential:
+        if isinstance(layer, Sequential):
             layers += _dense_layers(layer)
             continue
-        methods = ("compute_forward", "compute_backward")
-        if not isinstance(layer, Dense) or any(
-            getattr(getattr(layer, method), "__func__", None) is not getattr(Dense, method)
-            for method in methods
-        ):
+        if not isinstance(layer, Dense) or not _computes_as(layer, Dense):
             raise Refused(f"layers[{index}], {layer!r}, is not a Dense")
         if any(not parameter.trainable for parameter in layer.parameters):
             raise Refused(f"layers[{index}], {layer!r}, has frozen parameters")

@@ -172,6 +172,8 @@ class Trainer:
         batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         shuffle = check.boolean(where, "shuffle", shuffle)
         active = [*self.callbacks, *check.instances(where, "callbacks", callbacks, Callback)]
+        for callback in active:
+            check.integer(where, f"the period of {callback!r}", callback.period, minimum=1)
         data: ArrayBatches | StreamBatches
         if hasattr(x, "__next__"):
             if y is not None:

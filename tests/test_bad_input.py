@@ -62,6 +62,10 @@ class Cubed(layerkit.Loss):
         raise AssertionError("refused before this")
 
 
+class Never(Callback):
+    period = 0
+
+
 class Flip(Layer):
     def compute_forward(self, x, *, training):
         return -x, None
@@ -519,6 +523,11 @@ CASES = {
         lambda: Trainer(model(), HalfSquaredError(), "sgd"),
         A,
         r"optimizer must be .* Write an instance: SGD\(\)",
+    ),
+    "period": (
+        lambda: trainer(callbacks=[Never()]).fit(X, Y, epochs=1),
+        A,
+        r"Trainer.fit: the period of Never\(\) must be a whole number of at least 1; got 0",
     ),
     "config measure": (
         lambda: layerkit.show_config(measure="yes"),

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import pickle
 import signal
 import subprocess
@@ -494,7 +495,20 @@ def fit(name, model=None, loss=None, optimizer=None, x=None, batch_size=1):
     return trainer.engine_used
 
 
+class Reversed(Sequential):
+    def compute_forward(self, x, *, training):
+        return super().compute_forward(-x, training=training)
+
+
 REFUSED = {
+    "model": (
+        lambda name: fit(name, Reversed([Dense(2, 2)])),
+        "the model is a Reversed, which has a pass of its own",
+    ),
+    "inner model": (
+        lambda name: fit(name, Sequential([Reversed([Dense(2, 2)]), Dense(2, 2)])),
+        "the model is a Reversed, which has a pass of its own",
+    ),
     "layer": (
         lambda name: fit(name, Sequential([Dense(2, 2), Square()])),
         r"layers\[1\], Square\(\), is not a Dense",
@@ -718,3 +732,62 @@ def test_loading_numba_must_pay(monkeypatch):
     assert None not in engine.compiled_parts(*parts, n_steps=10)
     parts = trainer.model, Cubic(), SlowDown()
     assert engine.compiled_parts(*parts, n_steps=10) == (None, None)
+
+
+def test_a_batch_size_beyond_all_numbers():
+    assert fit("numba", batch_size=10**30).name == "numba"
+
+
+def test_a_metric_that_overflows_is_no_reason_to_stop():
+    # In single precision the distance does, while the loss and the gradient are finite.
+    x, y = np.zeros((3, 1), np.float32), np.full((3, 1), 1.5e19, np.float32)
+    histories = []
+    for name in ("numba", "numpy"):
+        model = Sequential([Dense(1, 1)], dtype=np.float32, seed=0)
+        metrics = [SquaredDistance()]
+        trainer = Trainer(model, HalfSquaredError(), SGD(1e-9), metrics=metrics, engine=name)
+        histories.append(trainer.fit(x, y, epochs=3, batch_size=1))
+    assert_allclose(figures(histories[0]), figures(histories[1]), rtol=1e-6)
+
+
+def test_accuracy_compares_in_the_models_own_precision():
+    # 0.1 of float32 is above 0.1 of float64.
+    x = np.full((4, 1), 0.1, np.float32)
+    for name in ("numba", "numpy"):
+        model = Sequential([Dense(1, 1, use_bias=False)], dtype=np.float32)
+        model.values = [1.0]
+        metrics = [Accuracy(threshold=0.1)]
+        trainer = Trainer(model, HalfSquaredError(), SGD(1e-30), metrics=metrics, engine=name)
+        history = trainer.fit(x, np.ones((4, 1)), epochs=1, batch_size=1)
+        assert history["accuracy"] == [1.0]
+
+
+def in_a_process(code, **environment):
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **environment},
+    )
+    return run.stdout
+
+
+SMALL_FIT = """
+import numpy as np
+from layerkit import SGD, Dense, HalfSquaredError, Sequential, Trainer
+x = np.ones((4, 2))
+trainer = Trainer(Sequential([Dense(2, 2)]), HalfSquaredError(), SGD(0.1))
+trainer.fit(x, x, epochs=1, batch_size=1)
+print(trainer.engine_used)
+"""
+
+
+def test_with_compiling_switched_off():
+    used = in_a_process(SMALL_FIT, NUMBA_DISABLE_JIT="1")
+    assert used == "numpy, since NUMBA_DISABLE_JIT is set\n"
+
+
+def test_with_nowhere_to_keep_what_is_compiled():
+    code = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n" + SMALL_FIT
+    assert in_a_process(code) == "numba, since it can train this model\n"

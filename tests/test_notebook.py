@@ -1,5 +1,6 @@
 """The notebook that layerkit grew out of: its errors retraced, and its two exercises."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -33,11 +34,13 @@ def notebook_weights(seed):
     return [draw(8, 3), draw(3), draw(3, 8), draw(8)]
 
 
-@pytest.fixture(scope="module", params=sorted(TRAJECTORIES))
+@pytest.fixture(scope="module", params=itertools.product(sorted(TRAJECTORIES), ["numba", "numpy"]))
 def run(request):
+    seed, engine = request.param
     model = Sequential([Dense(8, 3, Sigmoid()), Dense(3, 8, Sigmoid())])
-    model.set_weights(notebook_weights(int(request.param)))
-    trainer = Trainer(model, HalfSquaredError(), SGD(1.0), metrics=[SquaredDistance()])
+    model.set_weights(notebook_weights(int(seed)))
+    metrics = [SquaredDistance()]
+    trainer = Trainer(model, HalfSquaredError(), SGD(1.0), metrics=metrics, engine=engine)
     history = trainer.fit(
         ONE_HOT,
         ONE_HOT,
@@ -46,7 +49,8 @@ def run(request):
         shuffle=False,
         callbacks=[StopAt("squared_distance", 0.002)],
     )
-    return history, TRAJECTORIES[request.param]
+    assert trainer.engine_used.name == engine
+    return history, TRAJECTORIES[seed]
 
 
 def test_first_100_epochs_are_retraced_digit_for_digit(run):

@@ -123,6 +123,25 @@ def check_derivative(subject: Subject) -> None:
     equal(got, activation.derivative(z, y), message, rtol=_ROUNDING)
 
 
+def check_scalar_functions(subject: Subject) -> None:
+    """The functions of single numbers, for the compiled engine, give what the arrays' do."""
+    activation = subject.activation()
+    pair = activation.scalar_functions()
+    if pair is None:
+        return
+    value, derivative = pair
+    z = np.concatenate([subject.z(), np.zeros((1, 5)), subject.z(scale=5.0)])
+    y = activation.forward(z)
+    slopes = activation.backward(np.ones_like(z), z.copy(), y.copy())
+    numbers = list(zip(z.ravel().tolist(), y.ravel().tolist(), strict=True))
+    values = np.array([value(z) for z, _ in numbers]).reshape(z.shape)
+    message = "the value of scalar_functions is not what forward gives"
+    equal(values, y, message, rtol=_ROUNDING)
+    derivatives = np.array([derivative(z, y) for z, y in numbers]).reshape(z.shape)
+    message = "the derivative of scalar_functions is not what backward gives"
+    equal(derivatives, slopes, message, rtol=_ROUNDING)
+
+
 def check_inputs_untouched(subject: Subject) -> None:
     """Z and dy keep their bytes, and may be read-only; so does y in backward."""
     activation = subject.activation()
@@ -268,6 +287,7 @@ _CHECKS = [
     check_gradients_at_extremes,
     check_kinks,
     check_derivative,
+    check_scalar_functions,
     check_inputs_untouched,
     check_out,
     check_stateless,

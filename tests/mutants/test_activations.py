@@ -282,6 +282,18 @@ class Staircase(Activation):
         return np.ones_like(z)
 
 
+@mutant("the value of scalar_functions is not what forward gives")
+class ScalarOfAnother(Tanh):
+    def scalar_functions(self):
+        return lambda z: math.tanh(0.999 * z), lambda z, y: 1 - y * y
+
+
+@mutant("the derivative of scalar_functions is not what backward gives")
+class ScalarSlopeAtZ(Tanh):
+    def scalar_functions(self):
+        return math.tanh, lambda z, y: 1 - z * z
+
+
 @cache
 def failure(kind):
     with pytest.raises(CheckError) as caught:

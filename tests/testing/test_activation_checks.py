@@ -1,5 +1,7 @@
 """The suite for activations: all of the built-in ones pass."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,23 @@ def test_built_in_activations_pass(name, seed):
 )
 def test_with_other_arguments_too(make):
     check_activation(make)
+
+
+class Snake(Activation):
+    """With functions of single numbers too, for the compiled engine."""
+
+    def __init__(self, a=1.0):
+        self.a = a
+
+    def value(self, z):
+        return z + np.sin(self.a * z) ** 2 / self.a
+
+    def derivative(self, z, y):
+        return 1 + np.sin(2 * self.a * z)
+
+    def scalar_functions(self):
+        a = self.a
+        return lambda z: z + math.sin(a * z) ** 2 / a, lambda z, y: 1 + math.sin(2 * a * z)
 
 
 class HardTanh(Activation):
