@@ -1,6 +1,6 @@
 """What gradient checkers find: layerkit's, torch's, JAX's and autograd's, on the same mutants.
 
-    pip install -e '.[dev,peers]'
+    pip install -e '.[dev,benchmarks]'
     python benchmarks/gradient_checkers.py
 
 Each peer is called with the same functions, by a wrapper that gives it the forward pass and the
@@ -175,6 +175,7 @@ def subjects():
 def right_ones():
     """What is right: every public activation, in layers of several sizes, and every loss."""
     public = [getattr(layerkit, name) for name in layerkit.__all__]
+    public = [kind for kind in public if isinstance(kind, type)]
     for kind in public:
         if issubclass(kind, Activation) and kind is not Activation:
             yield kind, False, lambda k=kind: check_activation(k), lambda k=kind: OfActivation(k)

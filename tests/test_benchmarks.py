@@ -1,0 +1,77 @@
+"""The benchmarks' own parts: what they compare is right, and their tables are written."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def module(name):
+        found = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+        made = importlib.util.module_from_spec(found)
+        monkeypatch.setitem(sys.modules, name, made)
+        found.loader.exec_module(made)
+        return made
+
+    side_by_side = module("side_by_side")
+    monkeypatch.setattr(side_by_side, "RESULTS", tmp_path / "RESULTS.md")
+    return module
+
+
+def test_ratios_are_taken_round_by_round(load):
+    side_by_side = load("side_by_side")
+    times = {"a": [1.0, 10.0, 3.0], "b": [2.0, 20.0, 3.0]}
+    assert side_by_side.ratio(times, "b", "a") == 2.0
+    shown = side_by_side.table("a step", times, "a", unit="ms")
+    assert "| b | 3000.0 | 2000.0-20000.0 | 2.00 |" in shown
+
+
+def test_contenders_take_turns(load):
+    side_by_side = load("side_by_side")
+    turns = []
+    contenders = {name: (lambda name=name: turns.append(name), 5) for name in "ab"}
+    times = side_by_side.race(contenders, rounds=3, pause=0)
+    assert turns == ["a", "b"] * 3
+    assert {name: len(own) for name, own in times.items()} == {"a": 3, "b": 3}
+
+
+def test_a_section_replaces_its_last_version(load, capsys, tmp_path, monkeypatch):
+    side_by_side = load("side_by_side")
+    results = tmp_path / "RESULTS.md"
+    monkeypatch.setattr(side_by_side, "RESULTS", results)
+    side_by_side.write("One", "first")
+    side_by_side.write("Two", "second")
+    side_by_side.write("One", "third")
+    text = results.read_text()
+    assert text.count("## One") == text.count("## Machine") == 1
+    assert "first" not in text
+    assert text.index("## Machine") < text.index("third") < text.index("second")
+    assert f"NumPy      {np.__version__}" in text
+    assert "## One\n\nthird" in capsys.readouterr().out
+
+
+def test_the_loops_by_hand_compute_what_layerkit_does(load):
+    online = load("online")
+    expected = online.Layerkit("numpy").epochs(30)
+    loops = [online.Specialised, online.Barest, online.WithOut, online.Notebook]
+    for make in loops:
+        assert np.isclose(make().epochs(30), expected, rtol=1e-12), make
+    assert np.isclose(online.Layerkit("numba").epochs(30), expected, rtol=1e-12)
+
+
+def test_the_products_are_those_of_a_step(load):
+    minibatch = load("minibatch")
+    data = minibatch.Data(16, n_batches=2)
+    products = minibatch.Products(data)
+    products.epochs(1)
+    assert [grad.shape for grad in products.grads] == [(784, 512), (512, 256), (256, 10)]
+    pair = [minibatch.Layerkit(data, engine).epochs(2) for engine in ("auto", "numpy")]
+    assert np.isclose(*pair, rtol=1e-5)
