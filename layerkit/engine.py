@@ -69,7 +69,7 @@ _LOADING_COST, _STEP_GAIN = 3e8, 10_000
 _LARGEST_ORDER, _PREDICTIONS = 1 << 20, 4096
 
 # How many calls lie between the user's own of `Trainer.fit` and a notice.
-_LEVELS = 8
+_LEVELS = 7
 
 _said: set[type] = set()
 _compiled_scalars: dict[Any, Any] = {}

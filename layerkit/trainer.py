@@ -116,7 +116,7 @@ class Trainer:
         self.batch_loss = math.nan
         self._stopped = False
         self._updates = Updates(model, optimizer)
-        self._value_and_gradient: ValueAndGradient = loss.value_and_gradient
+        self._compiled_loss: ValueAndGradient | None = None
         self._n_steps = 0
 
     def fit(
@@ -191,10 +191,13 @@ class Trainer:
             if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
                 check.fail(where, "validation_data", "a pair (x, y)", validation_data)
             validation = self._batches(f"{where}, validation_data", *validation_data, 1024)
+        self._n_steps += epochs * data.steps_per_epoch
+        compiled = self._choose_engine(data, refuses=self.engine == "numba") if epochs else None
         prefixes = ["", "val_"] if validation else [""]
         self.history = History([prefix + name for prefix in prefixes for name in self._names])
         if epochs:
-            self._run(data, epochs, self.rng if shuffle else None, validation, _Hooks(self, active))
+            rng = self.rng if shuffle else None
+            self._run(data, epochs, rng, validation, _Hooks(self, active), compiled)
         return self.history
 
     def train_step(self, x: Any, y: Any) -> float:
@@ -262,12 +265,11 @@ class Trainer:
         rng: np.random.Generator | None,
         validation: ArrayBatches | None,
         hooks: _Hooks,
+        compiled: CompiledEpochs | None,
     ) -> None:
         """Go through the epochs of a fit."""
         self._stopped = False
         self.epoch = self.step = 0
-        self._n_steps += epochs * data.steps_per_epoch
-        compiled = self._choose_engine(data, refuses=self.engine == "numba")
         # The guard before each update names what overflows better than NumPy's warnings do.
         with np.errstate(all="ignore"), self._updates:
             try:
@@ -293,7 +295,7 @@ class Trainer:
                 self.model.forget_workspace()
                 # What is compiled can't be pickled.
                 self._updates.use_step(None)
-                self._value_and_gradient = self.loss.value_and_gradient
+                self._compiled_loss = None
                 hooks.end()
 
     def _choose_engine(
@@ -316,7 +318,7 @@ class Trainer:
             self.engine_used = EngineUsed("numpy", str(reason))
             parts = compiled_parts(self.model, self.loss, self.optimizer, self._n_steps)
             self._updates.use_step(parts[0])
-            self._value_and_gradient = parts[1] or self.loss.value_and_gradient
+            self._compiled_loss = parts[1]
             return None
         why = "it can train this model" if auto else "the Trainer asks for it"
         self.engine_used = EngineUsed("numba", why)
@@ -410,7 +412,7 @@ class Trainer:
     ) -> float:
         """Make one update on a batch that is checked, and give its loss."""
         y_pred, cache = self.model.compute_forward(x, training=True)
-        loss, dy = self._value_and_gradient(y_pred, y)
+        loss, dy = (self._compiled_loss or self.loss.value_and_gradient)(y_pred, y)
         if totals is not None:
             for index, metric in enumerate(self.metrics):
                 totals[index] += metric.total(y_pred, y)

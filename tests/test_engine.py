@@ -541,6 +541,19 @@ def test_what_numpy_serves_and_why(case, monkeypatch):
     assert used.reason in str(e.value)
 
 
+def test_a_refused_fit_loses_nothing():
+    trainer = autoencoder("numba")
+    history = trainer.fit(X, X, epochs=3, batch_size=1)
+    used, state = trainer.engine_used, trainer.rng.bit_generator.state
+    trainer.loss = Cubic()
+    before = trainer.model.values.tobytes()
+    with pytest.raises(ArgumentError, match="able to serve"):
+        trainer.fit(X, X, epochs=3, batch_size=1)
+    assert trainer.history is history
+    assert (trainer.engine_used, trainer.rng.bit_generator.state) == (used, state)
+    assert trainer.model.values.tobytes() == before
+
+
 def test_a_stream_is_numpys():
     trainer = Trainer(Sequential([Dense(2, 2)]), HalfSquaredError(), SGD(0.1))
     batch = np.ones((3, 2))

@@ -16,6 +16,7 @@ from layerkit import (
     HalfSquaredError,
     Layer,
     MeanAbsoluteError,
+    MeanSquaredError,
     ReLU,
     Sequential,
     ShapeError,
@@ -448,3 +449,12 @@ def test_online_training_of_a_sigmoid_network_falls(data):
         x, x, epochs=300, batch_size=1
     )
     assert history["loss"][-1] < 0.3 * history["loss"][0]
+
+
+def test_another_loss_from_now_on(data):
+    x, y = data
+    trainer = make_trainer()
+    trainer.fit(x, y, epochs=1)
+    trainer.loss = MeanSquaredError()
+    expected = MeanSquaredError().value(trainer.model.predict(x), y)
+    assert trainer.train_step(x, y) == pytest.approx(expected, rel=1e-12)
