@@ -233,16 +233,10 @@ MAKERS = {
 }
 
 
-def side_by_side(batch_size, rounds):
-    data = Data(batch_size)
-    few = max(3, 512 // batch_size)
-    products = Products(data)
-    products.epochs(1)
-    floor = "the products alone"
-    n_steps = few * data.n_batches
-    contenders = {floor: (lambda: products.epochs(few), n_steps * batch_size)}
-    expected = None
-    for name, make in MAKERS.items():
+def ready(makers, data):
+    """Make the contenders, and check that they have the same loss after the same steps."""
+    contenders, expected = {}, None
+    for name, make in makers.items():
         try:
             contender = make(data)
             loss = contender.epochs(2)
@@ -255,6 +249,19 @@ def side_by_side(batch_size, rounds):
         expected = loss if expected is None else expected
         if loss is not None:  # Keras's is a mean over its epoch
             assert np.isclose(loss, expected, rtol=1e-3), f"{name}: {loss} is not {expected}"
+        contenders[name] = contender
+    return contenders
+
+
+def side_by_side(batch_size, rounds):
+    data = Data(batch_size)
+    few = max(3, 512 // batch_size)
+    products = Products(data)
+    products.epochs(1)
+    floor = "the products alone"
+    n_steps = few * data.n_batches
+    contenders = {floor: (lambda: products.epochs(few), n_steps * batch_size)}
+    for name, contender in ready(MAKERS, data).items():
         contenders[name] = (lambda run=contender.epochs: run(few), n_steps * batch_size)
     times = race(contenders, rounds, pause=0.1)
     lines = [table(f"batches of {batch_size}, a sample", times, floor), ""]

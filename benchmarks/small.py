@@ -11,7 +11,7 @@ import argparse
 
 import minibatch
 import numpy as np
-from side_by_side import missing, race, ratio, table, write
+from side_by_side import race, ratio, table, write
 
 minibatch.WIDTHS = (20, 64, 64, 2)
 
@@ -70,23 +70,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     data = minibatch.Data(32, n_batches=32)
-    contenders, expected = {}, None
-    for name, make in minibatch.MAKERS.items():
-        if name == "scikit-learn":  # which gives two classes one output: another network
-            continue
-        try:
-            contender = make(data)
-            loss = contender.epochs(4)
-        except ImportError as error:
-            missing(error.name)
-            continue
-        except Exception as error:  # torch.compile needs a C++ compiler
-            print(f"{name} is left out: {type(error).__name__}")
-            continue
-        expected = loss if expected is None else expected
-        if loss is not None:
-            assert np.isclose(loss, expected, rtol=1e-3), f"{name}: {loss} is not {expected}"
-        contenders[name] = contender
+    makers = dict(minibatch.MAKERS)
+    del makers["scikit-learn"]  # gives two classes one output, which is another network
+    contenders = minibatch.ready(makers, data)
     outputs = {name: np.asarray(call(x)) for name, (call, x) in predictors(contenders).items()}
     for name, output in outputs.items():
         assert np.allclose(output, outputs["by hand"], atol=1e-3), f"{name} predicts something else"
