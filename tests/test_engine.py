@@ -751,16 +751,40 @@ def test_a_batch_size_beyond_all_numbers():
     assert fit("numba", batch_size=10**30).name == "numba"
 
 
-def test_a_metric_that_overflows_is_no_reason_to_stop():
-    # In single precision the distance does, while the loss and the gradient are finite.
-    x, y = np.zeros((3, 1), np.float32), np.full((3, 1), 1.5e19, np.float32)
-    histories = []
+class NaiveInNumbers(Softplus):
+    """Whose function of single numbers overflows where that of arrays does not."""
+
+    def scalar_functions(self):
+        def value(z):
+            return math.log(1 + math.exp(z))
+
+        return value, lambda z, y: 1 / (1 + math.exp(-z))
+
+
+@pytest.mark.parametrize("hooks", [False, True])
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_a_step_that_only_numpy_can_make(place, hooks):
+    x = np.linspace(-1, 1, 5)[:, None]
+    x[place] = 900.0
+    results = []
     for name in ("numba", "numpy"):
-        model = Sequential([Dense(1, 1)], dtype=np.float32, seed=0)
-        metrics = [SquaredDistance()]
+        model = Sequential([Dense(1, 1, NaiveInNumbers()), Dense(1, 1)], seed=0)
+        model.values = [1.0, 0.1, 0.5, 0.2]
+        metrics = [SquaredDistance(), WorstError()]
         trainer = Trainer(model, HalfSquaredError(), SGD(1e-9), metrics=metrics, engine=name)
-        histories.append(trainer.fit(x, y, epochs=3, batch_size=1))
-    assert_allclose(figures(histories[0]), figures(histories[1]), rtol=1e-6)
+        recorder = BatchRecorder()
+        callbacks = [recorder] if hooks else []
+        history = trainer.fit(
+            x, np.cos(x), epochs=4, batch_size=1, shuffle=False, callbacks=callbacks
+        )
+        assert trainer.engine_used.name == name
+        seen = [part for call in recorder.seen for part in call if isinstance(part, float)]
+        results.append((model.values.copy(), figures(history), trainer.batch_loss, seen))
+        assert [call[:3] for call in recorder.seen if call[0] == "on_batch_end"] == [
+            ("on_batch_end", epoch, step) for epoch in range(1, 5) for step in range(1, 6)
+        ] * hooks
+    for compiled, numpys in zip(*results, strict=True):
+        assert_allclose(compiled, numpys, rtol=1e-12)
 
 
 def test_accuracy_compares_in_the_models_own_precision():
