@@ -229,14 +229,14 @@ class Sequential(Layer):
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Send a batch through the layers, first to last."""
-        caches = []
-        index = 0
+        caches: list[Any] = []
         try:
-            for index, layer in enumerate(self._children):  # noqa: B007 - for the note below
+            for layer in self._children:
                 x, cache = layer.compute_forward(x, training=training)
-                if training:
-                    caches.append(cache)
+                # Nobody goes back through an evaluation: its caches needn't be kept in memory.
+                caches.append(cache if training else None)
         except Exception as error:
+            index = len(caches)
             error.add_note(f"in layers[{index}], {self._children[index]!r}")
             raise
         return x, caches

@@ -97,13 +97,14 @@ class Dense(Layer):
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y = f(x · kernel + bias)."""
-        room = self.workspace(len(x), self._allocate) if training else None
-        if room is None:
+        if not training:
+            room = None
             z = x.dot(self.kernel.value)
             if self.use_bias:
                 np.add(z, self.bias.value, z)
             y = self.activation.forward(z)
         else:
+            room = self.workspace(len(x), self._allocate)
             z = x.dot(room.kernel, room.z)
             if self.use_bias:
                 np.add(room.z_row, room.bias, room.z_row)
