@@ -1,5 +1,6 @@
 """The compiled engine gives what the NumPy engine gives."""
 
+import copy
 import itertools
 import math
 import os
@@ -733,6 +734,38 @@ def test_the_numpy_engine_borrows_compiled_parts(loss, monkeypatch):
     auto.fit(x, y, epochs=1, batch_size=32)
     assert len(_kernels.run.overloads) == n_compiled
     pickle.loads(pickle.dumps(auto))
+
+
+class Stack(Layer):
+    """Gives each sample twice, one below the other: outputs of two dimensions."""
+
+    def build(self, input_shape):
+        return (2, *input_shape)
+
+    def compute_forward(self, x, *, training):
+        return np.stack([x, x], axis=1), None
+
+    def compute_backward(self, dy, cache):
+        return dy.sum(axis=1)
+
+
+def test_a_compiled_loss_takes_what_it_can(monkeypatch):
+    monkeypatch.setattr(engine, "_LOADING_COST", 0)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 6)), rng.normal(size=(20, 3))
+    fit(name="auto", model=Sequential([Dense(2, 2), Square()], seed=0), batch_size=2)
+    n_compiled = len(_kernels.lose.overloads)
+    # Columns in memory one after another: another type to numba, and nothing to compile for.
+    for layer, target in ((Square(), np.asfortranarray(y)), (Stack(), np.stack([y, y], axis=1))):
+        values = []
+        for name in ("auto", "numpy"):
+            layers = [Dense(6, 3, Tanh()), copy.deepcopy(layer)]
+            model = Sequential(layers, seed=0)
+            trainer = Trainer(model, HalfSquaredError(), SGD(0.01), seed=0, engine=name)
+            trainer.fit(x, target, epochs=3, batch_size=8, shuffle=False)
+            values.append(model.values)
+        assert_allclose(*values, rtol=1e-12)
+    assert len(_kernels.lose.overloads) == n_compiled
 
 
 def test_loading_numba_must_pay(monkeypatch):
