@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from layerkit.cli import autoencoder, config
+from layerkit.errors import LayerkitError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,7 +15,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     autoencoder.add_parser(commands)
     config.add_parser(commands)
     options = parser.parse_args(arguments)
-    status: int = options.run(options)
+    try:
+        status: int = options.run(options)
+    except LayerkitError as error:
+        print(error, file=sys.stderr)
+        return 2
     return status
 
 

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+import layerkit
 from layerkit.__main__ import main
 
 QUICK = ["--target", "0.5"]
@@ -99,3 +100,16 @@ def test_as_a_module_in_a_pipe_every_line_is_whole():
     )
     assert "\r" not in finished.stdout
     assert finished.stdout.startswith("epoch       1  distance= ")
+
+
+def test_an_engine_that_is_not_installed_is_status_2_with_the_remedy(capsys, monkeypatch):
+    monkeypatch.delattr(layerkit, "_kernels", raising=False)
+    monkeypatch.setitem(sys.modules, "layerkit._kernels", None)
+    status, out, err = run(capsys, *QUICK, "--engine", "numba")
+    assert (status, out) == (2, "")
+    assert err.endswith("got no such package. Write pip install 'layerkit[speed]'.\n")
+    assert err.count("\n") == 1
+
+
+def test_both_engines_print_the_same(capsys):
+    assert run(capsys, *QUICK, "--engine", "numba") == run(capsys, *QUICK, "--engine", "numpy")
