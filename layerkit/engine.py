@@ -53,12 +53,13 @@ __all__ = ["EngineUsed"]
 _ACTIVATIONS = [Identity, Sigmoid, Tanh, ReLU, LeakyReLU, ELU, Softplus, SiLU, GELU, Softmax]
 _METRICS = [Metric, SquaredDistance, MeanAbsoluteError, Accuracy]
 
-# Where BLAS catches up with the plain loops: measured with networks of 59 to 51,000 parameters, in
-# samples a batch, and in these times parameters.
+# Batches of more samples, with more products of samples and parameters, are BLAS's: it was measured
+# where it catches up with the plain loops, for networks of 59 to 51,000 parameters.
 _SMALL_BATCH, _SMALL_WORK = 8, 4000
 # Data that is not of the model's dtype, or not contiguous, is copied up to this size.
 _LARGEST_COPY = 1 << 28
-# A call of the kernel should take about this long (s), so that Ctrl-C is heard.
+# A call of the kernel should take about this long (s), so that Ctrl-C is heard; the first one is of
+# so many multiplications, which take some milliseconds.
 _CALL_SECONDS = 0.05
 _FIRST_CALL = 10_000_000
 # Below this length, a call of a compiled function takes as long as NumPy's operations do.
@@ -190,7 +191,6 @@ class CompiledEpochs:
         self._predictions = np.empty((rows, model.output_shape[0]), model.dtype)
         self._settings = np.zeros(3)
         self._position = np.zeros(3, np.uint64)
-        # A few milliseconds' worth to begin with.
         self._steps_per_call = max(16, _FIRST_CALL // (len(model.values) + 300))
 
     def _current_signature(self) -> list[Any]:
