@@ -50,6 +50,7 @@ from layerkit import (
     Tanh,
     Trainer,
     Uniform,
+    Zeros,
     _kernels,
     engine,
 )
@@ -200,6 +201,19 @@ def test_the_same_after_many_epochs():
     assert_allclose(pair[0].model.values, pair[1].model.values, rtol=1e-12)
     assert_allclose(first["loss"], second["loss"], rtol=1e-12)
     assert pair[0].rng.bit_generator.state == pair[1].rng.bit_generator.state
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+def test_derivatives_at_exactly_0_are_the_same(activation):
+    # Where a kink is, and a choice was made.
+    grads = []
+    for name in ("numba", "numpy"):
+        layers = [Dense(2, 3, activation, kernel_initializer=Zeros()), Dense(3, 2)]
+        model = Sequential(layers, seed=0)
+        trainer = Trainer(model, HalfSquaredError(), SGD(1e-30), engine=name)
+        trainer.fit(np.ones((1, 2)), np.ones((1, 2)), epochs=1, batch_size=1)
+        grads.append(model.grads)
+    assert_allclose(*grads, rtol=1e-14, atol=1e-15)
 
 
 def test_the_same_seed_gives_the_same_bytes():
