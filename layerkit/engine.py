@@ -307,6 +307,7 @@ class CompiledEpochs:
             if len(self._predictions):
                 n_steps = min(n_steps, len(self._predictions) // self.data.batch_size)
         started = time.perf_counter()
+        self._is_careful = False
         epoch, step = self.epoch, self.step
         vectors = [*self.model.vectors, *self.optimizer.state.values()]
         before = [vector.copy() for vector in vectors]

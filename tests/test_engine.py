@@ -834,6 +834,20 @@ def test_a_step_that_only_numpy_can_make(place, hooks):
         assert_allclose(compiled, numpys, rtol=1e-12)
 
 
+def test_orders_are_given_back_after_a_step_that_only_numpy_can_make():
+    x = np.linspace(-1, 1, 5)[:, None]
+    x[2] = 900.0
+    states = []
+    for name in ("numba", "numpy"):
+        model = Sequential([Dense(1, 1, NaiveInNumbers()), Dense(1, 1)], seed=0)
+        model.values = [1.0, 0.1, 0.5, 0.2]
+        stop = StopAt("loss", 1e9)  # reached after the first epoch of many begun together
+        trainer = Trainer(model, HalfSquaredError(), SGD(1e-9), seed=0, engine=name)
+        assert trainer.fit(x, np.cos(x), epochs=50, batch_size=1, callbacks=[stop]).n_epochs == 1
+        states.append(trainer.rng.bit_generator.state)
+    assert states[0] == states[1]
+
+
 def test_accuracy_compares_in_the_models_own_precision():
     # 0.1 of float32 is above 0.1 of float64.
     x = np.full((4, 1), 0.1, np.float32)
