@@ -17,7 +17,7 @@ from numba import cfunc, config, from_dtype, njit, types
 from numba.extending import intrinsic
 
 # Sums may be reordered (which vector instructions need), but NaN and infinity keep their meaning:
-# the guard before each update relies on them.
+# `CompiledEpochs.advance` looks for them afterwards.
 # Nothing is allocated here, so arrays needn't be counted as references to them come and go, which
 # takes a quarter of a small network's time.
 _OPTIONS: dict[str, Any] = {

@@ -38,10 +38,7 @@ class History(Mapping[str, list[float]]):
 
     def append(self, figures: Mapping[str, float]) -> None:
         """Record an epoch: one number for each name."""
-        epoch = [figures[name] for name in self._figures]
-        for numbers, figure in zip(self._figures.values(), epoch, strict=True):
-            numbers.append(figure)
-        self.n_epochs += 1
+        self.extend({name: [figure] for name, figure in figures.items()})
 
     def extend(self, epochs: Mapping[str, list[float]]) -> None:
         """Record several epochs: a list of numbers for each name, all of one length."""

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -507,12 +507,13 @@ def _dense_layers(model: Layer) -> list[Dense]:
     return layers
 
 
-def _notice(activation: Activation, reason: str) -> None:
-    """Tell once that an activation keeps a model from the compiled engine."""
+def _refuse(activation: Activation, reason: str) -> NoReturn:
+    """Refuse an activation, and tell once that it keeps a model from the compiled engine."""
     if type(activation) not in _said:
         _said.add(type(activation))
         remedy = "define it for the compiled engine, or pass engine='numpy'"
         warnings.warn(f"Trainer.fit: NumPy serves, since {reason}; {remedy}", stacklevel=_LEVELS)
+    raise Refused(reason) from None
 
 
 def _slope(activation: Activation) -> float:
@@ -557,9 +558,7 @@ def _compiled_scalar(kernels: ModuleType, activation: Activation, dtype: np.dtyp
     """Compile a user's scalar functions, or take them from an earlier fit."""
     pair = activation.scalar_functions()
     if pair is None:
-        reason = f"{activation!r} has no scalar_functions"
-        _notice(activation, reason)
-        raise Refused(reason)
+        _refuse(activation, f"{activation!r} has no scalar_functions")
     key: Any = (dtype, *map(_identity, pair))
     try:
         if key in _compiled_scalars:
@@ -571,8 +570,7 @@ def _compiled_scalar(kernels: ModuleType, activation: Activation, dtype: np.dtyp
     except Exception as error:
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         reason = f"numba can't compile the scalar_functions of {activation!r} ({first_line})"
-        _notice(activation, reason)
-        raise Refused(reason) from None
+        _refuse(activation, reason)
     if key is not None:
         _compiled_scalars[key] = compiled
     return compiled

@@ -280,8 +280,7 @@ class Trainer:
                     if hooks.callbacks and compiled and not compiled.is_current():
                         compiled = self._choose_engine(data, refuses=False)
                     if compiled:
-                        most = 1 if validation else hooks.epochs_until_due(epochs, compiled)
-                        figures = self._compiled_epochs(compiled, most, rng, hooks, validation)
+                        figures = self._compiled_epochs(compiled, epochs, rng, hooks, validation)
                     else:
                         figures = self._epoch(data, rng, hooks)
                     if validation:
@@ -327,7 +326,7 @@ class Trainer:
     def _compiled_epochs(
         self,
         compiled: CompiledEpochs,
-        most: int,
+        epochs: int,
         rng: np.random.Generator | None,
         hooks: _Hooks,
         validation: ArrayBatches | None,
@@ -336,7 +335,10 @@ class Trainer:
         before, after = hooks.overridden["on_batch_begin"], hooks.overridden["on_batch_end"]
         self._updates.prepare()
         first = self.epoch
-        compiled.begin(compiled.epochs_at_once(most), rng, hooks.watched(compiled))
+        watched = hooks.watched([self._names[column] for column in compiled.columns()])
+        most = 1 if validation else hooks.epochs_until_due(epochs, watched)
+        figures_to_reach = [(self._names.index(c.metric), c.value, c.rises) for c in watched]
+        compiled.begin(compiled.epochs_at_once(most), rng, figures_to_reach)
         figures: dict[str, list[float]] = {}
         try:
             while not compiled.is_finished:
@@ -511,34 +513,29 @@ class _Hooks:
             if past % callback.period == 0:
                 self._call_one(callback, hook)
 
-    def epochs_until_due(self, epochs: int, compiled: CompiledEpochs) -> int:
+    def epochs_until_due(self, epochs: int, watched: list[StopAt]) -> int:
         """Tell how many epochs may pass, from the current one on, before a hook has to be called.
 
-        A `StopAt` that the compiled engine watches itself is not waited for.
+        The end of an epoch is not waited for where the compiled engine watches for it itself.
         """
         past = self.trainer.epoch - 1
         if self.overridden["on_batch_begin"] or self.overridden["on_batch_end"]:
             return 1
-        waiting = [*self.overridden["on_epoch_begin"], *self.overridden["on_epoch_end"]]
-        return min(
-            [epochs - past]
-            + [c.period - past % c.period for c in waiting if not self._column(c, compiled)]
-        )
+        ends = self.overridden["on_epoch_end"]
+        waiting = self.overridden["on_epoch_begin"] + [
+            c for c in ends if not any(c is known for known in watched)
+        ]
+        return min([epochs - past] + [c.period - past % c.period for c in waiting])
 
-    def watched(self, compiled: CompiledEpochs) -> list[tuple[int, float, bool]]:
-        """List the figures to stop at: column, value, and whether a greater one is better."""
-        return [figure for c in self.callbacks if (figure := self._column(c, compiled))]
-
-    def _column(
-        self, callback: Callback, compiled: CompiledEpochs
-    ) -> tuple[int, float, bool] | None:
-        """Tell what a `StopAt` waits for, if the compiled engine knows that figure."""
-        own_end = getattr(callback.on_epoch_end, "__func__", None)
-        if not isinstance(callback, StopAt) or own_end is not StopAt.on_epoch_end:
-            return None
-        names = list(self.trainer.history)
-        column = names.index(callback.metric)
-        return (column, callback.value, callback.rises) if column in compiled.columns() else None
+    def watched(self, figures: list[str]) -> list[StopAt]:
+        """List each `StopAt` that waits, in its own way, for one of these figures."""
+        return [
+            c
+            for c in self.callbacks
+            if isinstance(c, StopAt)
+            and getattr(c.on_epoch_end, "__func__", None) is StopAt.on_epoch_end
+            and c.metric in figures
+        ]
 
     def call(self, hook: str) -> None:
         """Call a hook of each callback that overrides it."""

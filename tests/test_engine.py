@@ -354,9 +354,15 @@ def test_a_stop_at_of_ones_own_is_asked_each_epoch():
             self.n_calls += 1
             super().on_epoch_end(trainer)
 
-    stop = Impatient("loss", 0.0)
-    autoencoder("numba", callbacks=[stop]).fit(X, X, epochs=20, batch_size=1)
-    assert stop.n_calls == 20
+    class Curious(StopAt):
+        n_calls = 0
+
+        def on_epoch_begin(self, trainer):
+            self.n_calls += 1
+
+    for stop in (Impatient("loss", 0.0), Curious("loss", 0.0)):
+        autoencoder("numba", callbacks=[stop]).fit(X, X, epochs=20, batch_size=1)
+        assert stop.n_calls == 20
 
 
 def test_the_first_non_finite_number_is_found_where_numpy_finds_it():
