@@ -19,8 +19,10 @@ from layerkit.engine import EngineUsed
 from layerkit.errors import (
     ArgumentError,
     LayerkitError,
+    LoadError,
     MissingExtraError,
     NonFiniteError,
+    SaveError,
     ShapeError,
     StateError,
 )
@@ -38,7 +40,9 @@ from layerkit.initializers import (
     Zeros,
 )
 from layerkit.layers.base import Layer
+from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
+from layerkit.layers.dropout import Dropout
 from layerkit.losses import (
     HalfSquaredError,
     Loss,
@@ -61,9 +65,11 @@ __all__ = [
     "Accuracy",
     "Activation",
     "ArgumentError",
+    "BatchNorm",
     "Callback",
     "Constant",
     "Dense",
+    "Dropout",
     "EngineUsed",
     "GlorotNormal",
     "GlorotUniform",
@@ -77,6 +83,7 @@ __all__ = [
     "LayerkitError",
     "LeakyReLU",
     "LecunNormal",
+    "LoadError",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -88,6 +95,7 @@ __all__ = [
     "Orthogonal",
     "Parameter",
     "ReLU",
+    "SaveError",
     "Sequential",
     "ShapeError",
     "SiLU",

@@ -1,8 +1,14 @@
-"""A `repr` that reads like the code that made the object."""
+"""Objects that know what their constructor was called with.
 
-from typing import Any
+So they have a `repr` that reads like the code that made them, and can be made again from a file.
+"""
+
+from typing import Any, Self
+
+from layerkit import _validation as check
 
 from layerkit._signatures import MISSING, arguments_of
+from layerkit.errors import SaveError
 
 
 class ConstructorRepr:
@@ -29,3 +35,43 @@ class ConstructorRepr:
             by_keyword = by_keyword or argument.keyword_only
             parts.append(f"{argument.name}={text}" if by_keyword else text)
         return f"{type(self).__name__}({', '.join(parts)})"
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments by name, from the attributes of the same name.
+
+        Returns
+        -------
+        dict of str to object
+            What `from_config` takes.
+
+        Raises
+        ------
+        SaveError
+            If an argument was not kept.
+        """
+        config = {}
+        for argument in arguments_of(type(self).__init__):
+            if not hasattr(self, argument.name):
+                name = argument.name
+                remedy = f"Write self.{name} = {name} in __init__, or override get_config."
+                got = check.Said("no such attribute")
+                where = f"{type(self).__name__}.get_config"
+                check.fail(where, name, "kept as an attribute", got, remedy, error=SaveError)
+            config[argument.name] = getattr(self, argument.name)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Make an object like the one whose `get_config` gave this.
+
+        Parameters
+        ----------
+        config : dict of str to object
+            The constructor's arguments.
+
+        Returns
+        -------
+        object
+            A new one of the class.
+        """
+        return cls(**config)

@@ -7,8 +7,10 @@ A message reads ``<Class>.<method>: <argument> must be <expectation>; got <value
 __all__ = [
     "ArgumentError",
     "LayerkitError",
+    "LoadError",
     "MissingExtraError",
     "NonFiniteError",
+    "SaveError",
     "ShapeError",
     "StateError",
 ]
@@ -36,3 +38,11 @@ class MissingExtraError(LayerkitError, ImportError):
 
 class NonFiniteError(LayerkitError, ArithmeticError):
     """Training met a NaN or an infinity, and stopped before it reached the parameters."""
+
+
+class SaveError(LayerkitError):
+    """Something could not be saved; what was in the file before is there still."""
+
+
+class LoadError(LayerkitError):
+    """A file can't be loaded: it is missing, damaged, or not what is asked for."""

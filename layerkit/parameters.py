@@ -9,18 +9,20 @@ they live.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from _thread import _local as local
 from typing import Any, NoReturn
 
 import numpy as np
 
 from layerkit import _validation as check
 from layerkit._validation import Array, Shape
-from layerkit.errors import StateError
+from layerkit.errors import LoadError, StateError
 from layerkit.initializers import Initializer
 
 __all__ = ["Parameter"]
 
 _CACHE_LINE = 64
+_loading = local()
 
 
 class Parameter:
@@ -173,8 +175,34 @@ def copy_into(view: Array, value: Any, where: str, argument: str) -> None:
     np.copyto(view, array, casting="same_kind")
 
 
+class Loading:
+    """A context in which no values are drawn, since a file has them.
+
+    Parameters are refused that are larger, together, than what the file has.
+    """
+
+    def __init__(self, n_values: int) -> None:
+        self.n_values = n_values
+
+    def __enter__(self) -> None:
+        """Begin; one at a time in a thread is enough, as models are loaded whole."""
+        _loading.room = self.n_values
+
+    def __exit__(self, *error: object) -> None:
+        """End."""
+        del _loading.room
+
+
 def draw(parameter: Parameter, where: str, rng: np.random.Generator) -> Array:
     """Draw a parameter's first value, and refuse one that can't be trained from."""
+    room = getattr(_loading, "room", None)
+    if room is not None:
+        if parameter.size > room:
+            got = check.Said(f"{parameter.name!r} of shape {parameter.shape}")
+            wanted = "no larger than what the file has"
+            check.fail(where, "a parameter", wanted, got, error=LoadError)
+        _loading.room = room - parameter.size
+        return np.broadcast_to(0.0, parameter.shape)
     argument = f"what {check.describe(parameter.initializer)} gives for {parameter.name!r}"
     drawn = parameter.initializer(parameter.shape, rng)
     array = check.numeric_array(where, argument, drawn, None)

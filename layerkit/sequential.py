@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, overload
 
 import numpy as np
@@ -12,11 +12,21 @@ import numpy.typing as npt
 
 from layerkit import _validation as check
 from layerkit import parameters as flat
+from layerkit._files import Path
 from layerkit._summary import html_table, shorten, text_table
 from layerkit._validation import Array, Shape
-from layerkit.errors import ShapeError
+from layerkit.errors import LoadError, ShapeError
 from layerkit.layers.base import Layer
 from layerkit.parameters import Parameter
+from layerkit.serialization import (
+    classes_with,
+    contents_of,
+    fill,
+    load_weights,
+    read_tree,
+    save_weights,
+    write_tree,
+)
 
 __all__ = ["Sequential"]
 
@@ -92,6 +102,10 @@ class Sequential(Layer):
                 vars(layer).update(attributes)
             raise
         self._pack(drawn)
+        for _, layer in self.walk():
+            self.min_batch_size = max(self.min_batch_size, layer.min_batch_size)
+            if layer.is_random and layer.rng is None:
+                layer.rng = rng.spawn(1)[0]
 
     def _check_layers(self, where: str, chain: list[Layer]) -> None:
         """Refuse layers that can't be together in one model."""
@@ -324,6 +338,131 @@ class Sequential(Layer):
         model._pack({})
         return model
 
+    def save(self, path: Path, *, extra: Mapping[str, Any] | None = None) -> None:
+        """Write the model into a file: its layers, parameters, and what else training changed.
+
+        The file is written whole or not at all: until then, and if anything goes wrong, what was
+        there before stays.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; ``"model.layerkit"``, for example.
+        extra : mapping of str to object, optional
+            What else to keep: numbers, texts, arrays, lists and dicts. `load_extra` gives it back.
+
+        Raises
+        ------
+        SaveError
+            If the file can't be written, or a layer's configuration can't be put into one.
+        """
+        where = "Sequential.save"
+        tree = {"model": self, "contents": contents_of(self), "extra": dict(extra or {})}
+        write_tree(where, path, "model", tree)
+
+    @classmethod
+    def load(
+        cls, path: Path, *, custom_objects: Mapping[str, type] | None = None
+    ) -> Sequential:
+        """Read a model from a file that `save` wrote.
+
+        No code is loaded from the file: classes that are not layerkit's are named by the caller.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        custom_objects : dict of str to type, optional
+            The caller's own layers, activations and initializers, by their names.
+
+        Returns
+        -------
+        Sequential
+            The model, with the same parameters, bit for bit.
+
+        Raises
+        ------
+        LoadError
+            If the file is missing, damaged, or not a model, or names an unknown class.
+        """
+        return cls._load("Sequential.load", path, custom_objects)[0]
+
+    @classmethod
+    def load_extra(
+        cls, path: Path, *, custom_objects: Mapping[str, type] | None = None
+    ) -> tuple[Sequential, dict[str, Any]]:
+        """Read a model, and what else was saved with it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        custom_objects : dict of str to type, optional
+            As in `load`.
+
+        Returns
+        -------
+        tuple of Sequential and dict
+            The model, and the ``extra`` of `save`.
+        """
+        return cls._load("Sequential.load_extra", path, custom_objects)
+
+    @classmethod
+    def _load(
+        cls, where: str, path: Path, custom_objects: Mapping[str, type] | None
+    ) -> tuple[Sequential, dict[str, Any]]:
+        classes = {"Sequential": Sequential} | classes_with(where, custom_objects)
+        tree = read_tree(where, path, "model", classes)
+        model, extra = tree.get("model"), tree.get("extra")
+        if not isinstance(model, Sequential) or not isinstance(extra, dict):
+            check.fail(where, "path", "a file with a model", model, error=LoadError)
+        fill(where, model, tree.get("contents"))
+        return model, extra
+
+    def save_weights(self, path: Path) -> None:
+        """Write the parameters alone, as safetensors, for other programs.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; ``"weights.safetensors"``, for example.
+
+        Raises
+        ------
+        SaveError
+            If the file can't be written; an old one stays as it was.
+        MissingExtraError
+            If safetensors is not installed.
+        """
+        save_weights("Sequential.save_weights", path, self)
+
+    def load_weights(self, path: Path) -> None:
+        """Read the parameters from safetensors; the names and shapes must be this model's.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Raises
+        ------
+        LoadError
+            If an array is missing, unknown or of another shape; then nothing has changed.
+        MissingExtraError
+            If safetensors is not installed.
+        """
+        load_weights("Sequential.load_weights", path, self)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments; see `Layer.get_config`."""
+        return {
+            "layers": list(self._children),
+            "input_shape": self.input_shape,
+            "dtype": self.dtype,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
     def __getstate__(self) -> dict[str, Any]:
         """Give what a copy needs: the layers with their parameters, and no vectors."""
         state = super().__getstate__()
@@ -377,14 +516,6 @@ class Sequential(Layer):
     def __iter__(self) -> Iterator[Layer]:
         """Go through the layers, first to last."""
         return iter(self._children)
-
-    @property
-    def layer_names(self) -> list[str]:
-        """What ``model["name"]`` knows: each layer's name, or else its class and place."""
-        return [
-            layer.name or f"{type(layer).__name__.lower()}_{index}"
-            for index, layer in enumerate(self._children)
-        ]
 
     def summary(self) -> str:
         """Describe the layers in a table, as text: shapes, parameters, and what is trainable.

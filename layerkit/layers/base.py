@@ -4,9 +4,11 @@ A subclass writes two pure functions and, if it has parameters, `build`; this ba
 state (parameters, the cache between forward and backward) and checks what goes in and out.
 """
 
+from __future__ import annotations
+
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -15,12 +17,18 @@ import numpy as np
 from layerkit import _validation as check
 from layerkit._repr import ConstructorRepr
 from layerkit._signatures import takes
+from layerkit._state import restore, state_of
 from layerkit._validation import Array, Shape
 from layerkit.errors import ShapeError, StateError
 from layerkit.initializers import Initializer
 from layerkit.parameters import Parameter
 
 __all__ = ["Layer"]
+
+_NO_STATE = frozenset(
+    "name input_shape output_shape dtype _own_parameters _children _is_owned _learned_shape _cache "
+    "_workspace _known_vectors _flat_parameters min_batch_size".split()
+)
 
 
 class Layer(ConstructorRepr, ABC):
@@ -39,8 +47,13 @@ class Layer(ConstructorRepr, ABC):
     dtype : numpy.dtype
         The model's: float64 or float32.
     mixes_samples, is_random : bool
-        Tags that a class sets to True for `layerkit.testing`: a sample's output depends on the
-        others in its batch; training draws random numbers, from a Generator kept in an attribute.
+        Tags that a class sets to True: a sample's output depends on the others in its batch;
+        training draws random numbers, from a Generator kept in an attribute.
+    rng : numpy.random.Generator or None
+        For a layer that ``is_random``: where it leaves this at None, the model gives it a child
+        of its own generator, with a stream apart from all others.
+    min_batch_size : int
+        The fewest samples that the layer can be trained on at a time.
 
     Examples
     --------
@@ -67,8 +80,10 @@ class Layer(ConstructorRepr, ABC):
     takes_need_dx: bool = False
     mixes_samples: bool = False
     is_random: bool = False
+    rng: np.random.Generator | None = None
+    min_batch_size: int = 1
     _own_parameters: Mapping[str, Parameter] = MappingProxyType({})
-    _children: tuple["Layer", ...] = ()
+    _children: tuple[Layer, ...] = ()
     _is_owned: bool = False
     _learned_shape: bool = False
     _cache: tuple[Any, Shape] | None = None
@@ -116,7 +131,7 @@ class Layer(ConstructorRepr, ABC):
         self._own_parameters = {**self._own_parameters, name: parameter}
         return parameter
 
-    def add_layer(self, layer: "Layer", input_shape: Shape) -> Shape:
+    def add_layer(self, layer: Layer, input_shape: Shape) -> Shape:
         """Take a layer inside this one, for use in `build`; give the shape of its output.
 
         Its parameters become this layer's too. `compute_forward` and `compute_backward` of a
@@ -146,6 +161,41 @@ class Layer(ConstructorRepr, ABC):
         """The layer's own parameters in the order they were declared, then those inside it."""
         inner = [parameter for child in self._children for parameter in child.parameters]
         return [*self._own_parameters.values(), *inner]
+
+    def walk(self, name: str = "") -> Iterator[tuple[str, Layer]]:
+        """Go through this layer and all inside it, each with its dotted name; this one's is ""."""
+        yield name, self
+        prefix = f"{name}." if name else ""
+        for inner, child in zip(self.layer_names, self._children, strict=True):
+            yield from child.walk(prefix + inner)
+
+    @property
+    def layer_names(self) -> list[str]:
+        """What the layers inside are called: their names, or else their classes and places."""
+        return [
+            layer.name or f"{type(layer).__name__.lower()}_{index}"
+            for index, layer in enumerate(self._children)
+        ]
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Give all parameters by name, such as ``"dense_0.kernel"``, in their order."""
+        return {
+            f"{path}.{name}".removeprefix("."): parameter
+            for path, layer in self.walk()
+            for name, parameter in layer._own_parameters.items()
+        }
+
+    def get_state(self) -> dict[str, Any]:
+        """Give what training changes besides the parameters, for a file.
+
+        Unless overridden, the attributes that hold data (numbers, texts, arrays, generators,
+        and collections of them) and are not the constructor's arguments.
+        """
+        return state_of(self, _NO_STATE)
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take what `get_state` gave."""
+        restore(self, state)
 
     def workspace(self, batch_size: int, allocate: Callable[[int], Any]) -> Any:
         """Give ``allocate(batch_size)``, the same object again while a `Trainer` is at work.

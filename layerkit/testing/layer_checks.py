@@ -6,7 +6,9 @@ copy and refuse in the layer's place.
 """
 
 import copy
+import os
 import pickle
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from layerkit import _validation as validation
+from layerkit._repr import ConstructorRepr
 from layerkit._validation import Array, Shape
 from layerkit.errors import StateError
 from layerkit.layers.base import Layer
@@ -38,12 +41,6 @@ __all__ = ["check_layer", "layer_checks"]
 _ROUNDING = 1e-10
 
 
-def _with_inner(layer: Layer) -> Iterator[Layer]:
-    yield layer
-    for child in layer._children:
-        yield from _with_inner(child)
-
-
 class Subject:
     """Makes models of one fresh layer, with parameters off their initial values, and batches."""
 
@@ -56,9 +53,10 @@ class Subject:
         self.is_local = not can_be_pickled(layer)
         model = self.model()
         self.output_shape, self.input_shape = model.output_shape, model.input_shape
+        self.fewest = model.min_batch_size
         # What a layer inside does, the one around it does too.
-        self.mixes_samples = any(inner.mixes_samples for inner in _with_inner(model))
-        self.is_random = any(inner.is_random for inner in _with_inner(model))
+        self.mixes_samples = any(inner.mixes_samples for _, inner in model.walk())
+        self.is_random = any(inner.is_random for _, inner in model.walk())
 
     def _layer(self) -> Layer:
         where = "check_layer.make"
@@ -239,7 +237,7 @@ def check_overwrites_gradients(subject: Subject) -> None:
 def check_new_batch_size(subject: Subject) -> None:
     """A batch of another size gives what a fresh layer gives."""
     model = subject.model()
-    for salt, n_samples in enumerate((5, 2, 7, 1, 5)):
+    for salt, n_samples in enumerate((5, 2, 7, subject.fewest, 5)):
         x, dy = subject.x(n_samples, salt), subject.dy(n_samples)
         expected = subject.passes(subject.model(), x, dy)
         got = subject.passes(model, x, dy)
@@ -496,7 +494,7 @@ def _check_copy(subject: Subject, make_copy: Callable[[Sequential], Sequential],
 
 def check_output_shape(subject: Subject) -> None:
     """The output has the shape that build declared."""
-    for n_samples in (1, 4):
+    for n_samples in (subject.fewest, 4):
         for training in (True, False):
             model = subject.model()
             y, _ = model.compute_forward(subject.x(n_samples), training=training)
@@ -522,16 +520,56 @@ def check_config_round_trip(subject: Subject) -> None:
 
 
 def check_weights_round_trip(subject: Subject) -> None:
-    """All that training changes is in get_weights."""
+    """All that training changes is in get_weights, and get_state."""
+    model, again = _trained(subject), subject.model()
+    again.set_weights(model.get_weights())
+    for (_, inner), (_, trained) in zip(again.walk(), model.walk(), strict=True):
+        inner.set_state(copy.deepcopy(trained.get_state()))
+    x = subject.x()
+    message = (
+        "with get_weights and get_state of a trained layer another one computes another y: state "
+        "is missing"
+    )
+    equal(again.predict(x), model.predict(x), message)
+
+
+def _trained(subject: Subject) -> Sequential:
     model = subject.model()
     for salt in range(2):
         _, _, grads = subject.passes(model, subject.x(salt=salt), subject.dy())
         model.values = model.values - 0.01 * grads
-    again = subject.model()
-    again.set_weights(model.get_weights())
-    x = subject.x()
-    message = "set_weights(get_weights()) of a trained layer computes another y: state is missing"
-    equal(again.predict(x), model.predict(x), message)
+    return model
+
+
+def check_save(subject: Subject) -> None:
+    """A trained layer that is saved and loaded goes on as the original does."""
+    model = _trained(subject)
+    classes = {type(part).__name__: type(part) for part in _parts(model)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model")
+        model.save(path)
+        loaded = Sequential.load(path, custom_objects=classes)
+    x, dy = subject.x(), subject.dy()
+    equal(loaded.predict(x), model.predict(x), "once saved and loaded, it gives other outputs")
+    results = []
+    for each in (model, loaded):
+        each.forward(x, training=True)
+        results.append((each.backward(dy), each.grads, each.predict(x)))
+    for what, got, true in zip(("dx", "gradients", "outputs"), *results, strict=True):
+        message = f"a further step of training, once saved and loaded, gives other {what}"
+        equal(got, true, message)
+
+
+def _parts(thing: Any) -> Iterator[Any]:
+    """List the objects that something is made of, as `get_config` tells."""
+    if isinstance(thing, ConstructorRepr):
+        yield thing
+        thing = list(thing.get_config().values())
+    if isinstance(thing, dict):
+        thing = list(thing.values())
+    if isinstance(thing, list | tuple):
+        for item in thing:
+            yield from _parts(item)
 
 
 def check_concurrent_predict(subject: Subject) -> None:
@@ -586,6 +624,7 @@ _CHECKS = [
     check_output_shape,
     check_config_round_trip,
     check_weights_round_trip,
+    check_save,
     check_concurrent_predict,
 ]
 # What a layer's tags take out.

@@ -80,8 +80,15 @@ def named_parameters(layer: Layer) -> Iterator[tuple[str, Parameter]]:
             yield f"{place}.{name}", parameter
 
 
-def generators(thing: Any, depth: int = 4) -> Iterator[np.random.Generator]:
+def generators(model: Layer) -> Iterator[np.random.Generator]:
     """Find the random generators that a layer, or a layer inside it, keeps."""
+    for _, layer in model.walk():
+        for name, value in vars(layer).items():
+            if name != "_children":
+                yield from _generators_in(value)
+
+
+def _generators_in(thing: Any, depth: int = 3) -> Iterator[np.random.Generator]:
     if isinstance(thing, np.random.Generator):
         yield thing
     elif depth:
@@ -93,7 +100,7 @@ def generators(thing: Any, depth: int = 4) -> Iterator[np.random.Generator]:
         elif isinstance(thing, dict):
             inner = list(thing.values())
         for value in inner:
-            yield from generators(value, depth - 1)
+            yield from _generators_in(value, depth - 1)
 
 
 class ModelProblem(Problem):
@@ -172,6 +179,7 @@ class ModelProblem(Problem):
 
     def move(self, rng: np.random.Generator, scale: float, spread: float, n_samples: int) -> None:
         """Go to a random point; see `Problem.move`."""
+        n_samples = max(n_samples, self.model.min_batch_size)
         rows = np.arange(len(self._x))
         if n_samples != len(rows):
             rows = rng.integers(len(self._x), size=n_samples) if len(rows) else rows
