@@ -42,7 +42,7 @@ def replace_file(where: str, path: Path, chunks: Iterable[bytes | memoryview]) -
     """
     try:
         target = os.path.realpath(os.fspath(path))
-    except TypeError:
+    except (TypeError, ValueError):
         check.fail(where, "path", "the path of a file", path, error=SaveError)
     folder, name = os.path.split(target)
     temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
@@ -78,6 +78,11 @@ def _sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
+def _bytes(array: Any) -> memoryview:
+    """Look at the bytes of a contiguous vector."""
+    return memoryview(array.view(np.uint8))
+
+
 def _plain(array: Array) -> Array:
     """Give an array as it is written: in C order and little-endian."""
     shape = np.shape(array)
@@ -88,7 +93,7 @@ def write(where: str, path: Path, content: Any, arrays: list[Array]) -> None:
     """Write JSON, and the arrays that it refers to by their place in the list."""
     sha256 = _lazy("hashlib").sha256
     plain = [_plain(array) for array in arrays]
-    views = [memoryview(array.reshape(-1).view(np.uint8)) for array in plain]
+    views = [_bytes(array.reshape(-1)) for array in plain]
     described = [
         {"dtype": array.dtype.str, "shape": array.shape, "sha256": sha256(view).hexdigest()}
         for array, view in zip(plain, views, strict=True)
@@ -147,7 +152,7 @@ def read(where: str, path: Path) -> tuple[Any, list[Array]]:
             arrays = []
             for index, (dtype, shape, digest) in enumerate(described):
                 array = np.empty(math.prod(shape), dtype)
-                view = memoryview(array.view(np.uint8))
+                view = _bytes(array)
                 if file.readinto(view) != len(view) or sha256(view).hexdigest() != digest:
                     refuse(f"other bytes in array {index}")
                 arrays.append(array.reshape(shape).astype(dtype.newbyteorder("="), copy=False))

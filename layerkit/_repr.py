@@ -6,7 +6,6 @@ So they have a `repr` that reads like the code that made them, and can be made a
 from typing import Any, Self
 
 from layerkit import _validation as check
-
 from layerkit._signatures import MISSING, arguments_of
 from layerkit.errors import SaveError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Unencodable(Exception):
     """What can't be put into a file; never seen by users."""
 
 
-def is_plain(value: object) -> bool:
+def is_plain(value: Any) -> bool:
     """Tell whether a value is data: numbers, texts, arrays, generators, and collections of them."""
     if isinstance(value, list | tuple):
         return all(map(is_plain, value))
@@ -38,10 +38,10 @@ def is_plain(value: object) -> bool:
         return value.dtype.name in _DTYPES
     if isinstance(value, bool | int | float | str) or value is None:
         return True
-    return is_generator(value) and type(value.bit_generator).__name__ in _BIT_GENERATORS  # type: ignore[attr-defined]
+    return is_generator(value) and type(value.bit_generator).__name__ in _BIT_GENERATORS
 
 
-def is_generator(value: object) -> bool:
+def is_generator(value: Any) -> TypeGuard[np.random.Generator]:
     """Tell whether a value is a Generator, without the import that it would take to make one."""
     return hasattr(value, "bit_generator") and isinstance(value, np.random.Generator)
 
@@ -162,7 +162,9 @@ def decode(tree: Any, arrays: list[Array], classes: Mapping[str, type]) -> Any:
     except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
         if isinstance(error, LayerkitError):
             raise
-        raise LoadError(f"load: {kind} must be as layerkit writes it; got {value!r:.80}.") from error
+        raise LoadError(
+            f"load: {kind} must be as layerkit writes it; got {value!r:.80}."
+        ) from error
     raise LoadError(f"load: the file must be made of what layerkit writes; got {kind!r:.80}.")
 
 
@@ -170,7 +172,9 @@ def _make(name: str, config: Any, classes: Mapping[str, type]) -> Any:
     if name not in classes:
         remedy = f"Pass custom_objects={{{name!r}: {name}}}."
         wanted = "one of layerkit's, or handed in"
-        check.fail("load", f"the class {name}", wanted, check.Said("neither"), remedy, error=LoadError)
+        check.fail(
+            "load", f"the class {name}", wanted, check.Said("neither"), remedy, error=LoadError
+        )
     try:
         return classes[name].from_config(config)  # type: ignore[attr-defined]
     except LoadError:

@@ -8,8 +8,8 @@ they live.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from _thread import _local as local
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np

@@ -361,9 +361,7 @@ class Sequential(Layer):
         write_tree(where, path, "model", tree)
 
     @classmethod
-    def load(
-        cls, path: Path, *, custom_objects: Mapping[str, type] | None = None
-    ) -> Sequential:
+    def load(cls, path: Path, *, custom_objects: Mapping[str, type] | None = None) -> Sequential:
         """Read a model from a file that `save` wrote.
 
         No code is loaded from the file: classes that are not layerkit's are named by the caller.

@@ -102,9 +102,7 @@ def fill(where: str, model: Layer, contents: Any) -> None:
             check.fail(where, f"the state of {name!r}", wanted, got, error=LoadError)
 
 
-def check_names(
-    where: str, arrays: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]
-) -> None:
+def check_names(where: str, arrays: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> None:
     """Refuse arrays that are missing, too many, or of another shape."""
     for words, names in (
         ("missing", [name for name in shapes if name not in arrays]),

@@ -119,5 +119,6 @@ class BatchNorm(Layer):
         n = max(1, dy.size // dy.shape[-1])
         self.beta.grad = beta_grad = dy.sum(axis=axes)
         self.gamma.grad = gamma_grad = (dy * normalised).sum(axis=axes)
-        dx: Array = dy - beta_grad / n - normalised * (gamma_grad / n)
-        return dx * (self.gamma.value * inverse)
+        centred = dy - beta_grad / n - normalised * (gamma_grad / n)
+        dx: Array = centred * (self.gamma.value * inverse)
+        return dx

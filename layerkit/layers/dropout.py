@@ -88,4 +88,5 @@ class Dropout(Layer):
 
     def compute_backward(self, dy: Array, cache: Any) -> Array:
         """Apply the same mask to the gradient."""
-        return dy * cache
+        dx: Array = dy * cache
+        return dx

@@ -6,8 +6,10 @@ import pytest
 import layerkit
 from layerkit import (
     ArgumentError,
+    BatchNorm,
     Constant,
     Dense,
+    Dropout,
     Identity,
     Layer,
     LayerkitError,
@@ -30,6 +32,8 @@ def concrete(base):
 
 # How to make one of each public layer; a new one has to be put in here, or a test fails.
 MAKERS = {
+    "BatchNorm": [BatchNorm, lambda: BatchNorm(0.5, 1e-3)],
+    "Dropout": [lambda: Dropout(0.3), lambda: Dropout(0.5, seed=4)],
     "Dense": [
         lambda: Dense(8, 3),
         lambda: Dense(3, 4, Sigmoid()),
@@ -39,9 +43,16 @@ MAKERS = {
     "Sequential": [
         lambda: Sequential([Dense(3, 4, Tanh()), Dense(4, 2, Softmax())], seed=0),
         lambda: Sequential([Sequential([Dense(3, 4, ReLU())]), Dense(4, 2)]),
+        lambda: Sequential([Dense(3, 4), BatchNorm(), Dropout(0.4), Dense(4, 2)]),
     ],
 }
-SUBJECTS = [(make, None) for makers in MAKERS.values() for make in makers]
+SHAPES = {"BatchNorm": [(3,), (2, 2)], "Dropout": [(3,), (2, 2)]}
+SUBJECTS = [
+    (make, shape)
+    for name, makers in MAKERS.items()
+    for make in makers
+    for shape in SHAPES.get(name, [None])
+]
 
 
 def test_every_public_layer_is_here():
@@ -56,9 +67,11 @@ def test_every_public_layer_is_here():
     assert public == {kind.__name__ for kind in concrete(Layer)}
 
 
-@pytest.mark.parametrize("make", [make for make, _ in SUBJECTS], ids=lambda make: repr(make())[:40])
-def test_built_in_layers_pass(make):
-    check_layer(make)
+@pytest.mark.parametrize(
+    ("make", "shape"), SUBJECTS, ids=[f"{make()!r}-{shape}"[:40] for make, shape in SUBJECTS]
+)
+def test_built_in_layers_pass(make, shape):
+    check_layer(make, shape)
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
