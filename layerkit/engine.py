@@ -167,6 +167,8 @@ class CompiledEpochs:
         self.data = data
         if type(optimizer) is not SGD:
             raise Refused(f"the optimizer, {optimizer!r}, is not SGD")
+        if optimizer.weight_decay:
+            raise Refused(f"the optimizer, {optimizer!r}, decays weights")
         loss_code = _loss_code(loss)
         work = data.batch_size * len(model.values)
         if only_if_faster and data.batch_size > _SMALL_BATCH and work > _SMALL_WORK:
@@ -325,6 +327,7 @@ class CompiledEpochs:
             n_steps //= 2
             status = self._run(n_steps)
         done = n_steps - int(self._position[2])
+        self.optimizer.n_steps += done
         seconds = time.perf_counter() - started
         if done == self._steps_per_call and seconds < _CALL_SECONDS / 2:
             self._steps_per_call *= 2
@@ -450,12 +453,13 @@ def compiled_parts(
 
 
 def _compiled_step(kernels: ModuleType, model: Sequential, optimizer: Optimizer) -> Step | None:
-    if type(optimizer) is not SGD or len(model.values) < _SHORTEST_STEP:
+    if type(optimizer) is not SGD or optimizer.weight_decay or len(model.values) < _SHORTEST_STEP:
         return None
 
     def step(values: Array, grads: Array) -> None:
         velocity = optimizer.state.get("velocity", grads[:0])
         rate, momentum, nesterov = optimizer.learning_rate, optimizer.momentum, optimizer.nesterov
+        optimizer.n_steps += 1
         kernels.descend(values, grads, velocity, rate, momentum, nesterov)
 
     return step
@@ -524,6 +528,8 @@ def _slope(activation: Activation) -> float:
 
 
 def _loss_code(loss: Loss) -> int:
+    if getattr(loss, "label_smoothing", 0):
+        raise Refused(f"the loss, {loss!r}, smooths labels")
     if type(loss) is SoftmaxCrossEntropy:
         return 3 if loss.targets == "indices" else 4
     kinds: list[type[Loss]] = [HalfSquaredError, MeanSquaredError, SigmoidCrossEntropy]

@@ -116,7 +116,7 @@ class BatchNorm(Layer):
         """Compute dx, and the gradients of gamma and beta."""
         normalised, inverse = cache
         axes = tuple(range(dy.ndim - 1))
-        n = max(1, dy.size // dy.shape[-1])
+        n = dy.size // dy.shape[-1] or 1
         self.beta.grad = beta_grad = dy.sum(axis=axes)
         self.gamma.grad = gamma_grad = (dy * normalised).sum(axis=axes)
         centred = dy - beta_grad / n - normalised * (gamma_grad / n)

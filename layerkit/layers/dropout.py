@@ -51,8 +51,8 @@ class Dropout(Layer):
     >>> from layerkit import Dropout, Sequential
     >>> model = Sequential([Dropout(0.5)], input_shape=(4,), seed=2)
     >>> model.forward(np.ones((2, 4)), training=True)
-    array([[0., 2., 0., 2.],
-           [2., 2., 0., 0.]])
+    array([[0., 2., 0., 0.],
+           [2., 0., 0., 2.]])
     >>> model.predict(np.ones((1, 4)))
     array([[1., 1., 1., 1.]])
     """

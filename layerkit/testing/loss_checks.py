@@ -56,6 +56,7 @@ class Subject:
                 np.ones(self.output_shape[-1]), (n, *self.output_shape[:-1])
             ),
             lambda rng, n: rng.integers(self.output_shape[-1], size=(n, *self.output_shape[:-1])),
+            lambda rng, n: rng.choice([-1.0, 1.0], size=(n, *self.output_shape)),
         ]
         for kind in kinds:
             try:
@@ -65,7 +66,7 @@ class Subject:
                 continue
             return kind
         remedy = "Write targets=lambda rng, n: ..., which gives those of n samples."
-        got = validation.Said("none of numbers, probabilities or class indices")
+        got = validation.Said("none of numbers, probabilities, class indices or signs")
         validation.fail("check_loss", "targets", "what the loss takes", got, remedy)
 
     def batch(self, n_samples: int = 5, salt: int = 0, scale: float = 1.0) -> tuple[Array, Array]:
@@ -102,6 +103,16 @@ def check_mean_over_samples(subject: Subject) -> None:
     parts = np.concatenate([loss.gradient(*pair) for pair in single]) / len(single)
     message = "the gradient of a batch is not the mean of the samples' gradients"
     equal(loss.gradient(y_pred, y_true), parts, message, rtol=_ROUNDING)
+
+
+def check_per_sample(subject: Subject) -> None:
+    """The losses of the samples, as weighted means take them, are those of each on its own."""
+    loss = subject.loss()
+    y_pred, y_true = subject.batch()
+    single = [loss.value(y_pred[i : i + 1], y_true[i : i + 1]) for i in range(len(y_pred))]
+    got = loss.per_sample(y_pred, y_true)
+    message = "per_sample gives other losses than value does for each sample"
+    equal(np.asarray(got), np.array(single), message, rtol=_ROUNDING)
 
 
 def check_inputs_untouched(subject: Subject) -> None:
@@ -210,6 +221,7 @@ _CHECKS = [
     check_gradients,
     check_value_is_a_float,
     check_mean_over_samples,
+    check_per_sample,
     check_inputs_untouched,
     check_value_and_gradient,
     check_stateless,

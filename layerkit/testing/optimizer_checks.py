@@ -256,10 +256,12 @@ def optimizer_checks(
     """
     seed = validation.integer("optimizer_checks", "seed", seed, minimum=0)
     subject = Subject(make, reference, seed)
+    elementwise = subject.optimizer().is_elementwise
     return [
         Check(check.__name__.removeprefix("check_"), subject.name, partial(check, subject))
         for check in _CHECKS
-        if reference is not None or check is not check_follows_reference
+        if (reference is not None or check is not check_follows_reference)
+        and (elementwise or check is not check_coordinates_independent)
     ]
 
 

@@ -82,10 +82,12 @@ def named_parameters(layer: Layer) -> Iterator[tuple[str, Parameter]]:
 
 def generators(model: Layer) -> Iterator[np.random.Generator]:
     """Find the random generators that a layer, or a layer inside it, keeps."""
+    found: dict[int, np.random.Generator] = {}
     for _, layer in model.walk():
         for name, value in vars(layer).items():
             if name != "_children":
-                yield from _generators_in(value)
+                found |= {id(generator): generator for generator in _generators_in(value)}
+    yield from found.values()
 
 
 def _generators_in(thing: Any, depth: int = 3) -> Iterator[np.random.Generator]:

@@ -3,6 +3,7 @@
 Each shrinks to the smallest of its kind: one sample, one unit, one layer.
 """
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from layerkit._validation import Array, Shape
 from layerkit.activations import ELU, Activation, Identity, LeakyReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
-from layerkit.losses import Loss, SoftmaxCrossEntropy
+from layerkit.losses import CosineDistance, Hinge, Loss, SoftmaxCrossEntropy
 from layerkit.sequential import Sequential
 
 try:
@@ -73,13 +74,18 @@ def batches(
     )
 
 
+def is_public(kind: type[Any]) -> bool:
+    """Tell whether a class is for users, and no base that others share."""
+    return kind.__name__ in sys.modules[kind.__module__].__all__
+
+
 def _concrete(base: type[Any]) -> list[type[Any]]:
     """Find the built-in classes of a kind, as many as there are."""
     found = []
     for kind in base.__subclasses__():
-        inner = _concrete(kind)
-        if kind.__module__.startswith("layerkit."):
-            found += inner or [kind]
+        found += _concrete(kind)
+        if kind.__module__.startswith("layerkit.") and is_public(kind):
+            found.append(kind)
     return sorted(found, key=lambda kind: kind.__name__)
 
 
@@ -147,5 +153,10 @@ def losses_with_targets(
         classes = draw(st.lists(st.integers(0, width - 1), min_size=n, max_size=n))
         indices = np.array(classes, dtype=np.intp)
         return loss, indices if loss.targets == "indices" else np.eye(width)[indices]
-    unit = st.floats(0, 1, allow_subnormal=False)
+    if isinstance(loss, Hinge):
+        signs = st.sampled_from([-1.0, 1.0])
+        return loss, draw(st_numpy.arrays(np.float64, (n, width), elements=signs))
+    # A vector of zeros has no direction.
+    least = 1 / 64 if isinstance(loss, CosineDistance) else 0
+    unit = st.floats(least, 1, allow_subnormal=False)
     return loss, draw(st_numpy.arrays(np.float64, (n, width), elements=unit))

@@ -671,14 +671,21 @@ class ArgumentForgotten(Plain):
 @mutant("state is missing|evaluation")
 class RunningScale(Plain):
     is_random = True
-    _running = 1.0
+
+    class Hidden:
+        running = 1.0
+
+    def build(self, input_shape):
+        self._hidden = self.Hidden()  # an object, of which no state is saved
+        return super().build(input_shape)
 
     def compute_forward(self, x, *, training):
         if training:
-            self._running = 0.9 * self._running + 0.1 * float(abs(x).max(initial=0))
+            largest = float(abs(x).max(initial=0))
+            self._hidden.running = 0.9 * self._hidden.running + 0.1 * largest
             return super().compute_forward(x, training=training)
         y, cache = super().compute_forward(x, training=training)
-        return y * self._running, cache
+        return y * self._hidden.running, cache
 
 
 @mutant("widens")

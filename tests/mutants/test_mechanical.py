@@ -17,7 +17,9 @@ import pytest
 from layerkit import (
     ELU,
     Activation,
+    BatchNorm,
     Dense,
+    Dropout,
     Layer,
     LeakyReLU,
     ReLU,
@@ -177,6 +179,10 @@ def checks_for(kind):
             *layer_checks(lambda: Dense(4, 4, Tanh())),
             *layer_checks(lambda: Dense(3, 2, LeaningBack(), use_bias=False)),
         ]
+    if kind is Dropout:
+        return layer_checks(lambda: Dropout(0.4), (4,))
+    if kind is BatchNorm:
+        return [*layer_checks(BatchNorm, (3,)), *layer_checks(lambda: BatchNorm(0.5, 0.1), (2, 3))]
     return layer_checks(
         lambda: Sequential([Dense(3, 4, Tanh()), Dense(4, 4, Sigmoid()), Dense(4, 2)], seed=0)
     )
@@ -184,6 +190,9 @@ def checks_for(kind):
 
 # What is left: how many of each, and why they change nothing.
 EQUIVALENT = {
+    "BatchNorm.compute_backward": {
+        "1 -> 2 (2)": (1, "without samples there is nothing to divide"),
+    },
     "Dense.compute_backward": {
         "z -> y (y for z)": (1, "the buffer for dz is y's, which is not read any more either"),
     },

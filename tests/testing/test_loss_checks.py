@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 import layerkit
-from layerkit import ArgumentError, Dense, Loss, SoftmaxCrossEntropy
+from layerkit import (
+    ArgumentError,
+    Dense,
+    Focal,
+    Huber,
+    Loss,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+)
 from layerkit.testing import CheckError, check_loss, loss_checks
 
 BUILT_IN = sorted(
@@ -20,24 +28,47 @@ def test_all_are_found():
     assert len(BUILT_IN) >= 4
 
 
+# What no default of the suite finds.
+TARGETS = {
+    "Hinge": lambda shape: lambda rng, n: rng.choice([-1.0, 1.0], size=(n, *shape)),
+    "Poisson": lambda shape: lambda rng, n: rng.poisson(3, size=(n, *shape)).astype(float),
+}
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 @pytest.mark.parametrize("shape", [(3,), (1,), (7,)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_built_in_losses_pass(name, shape, seed):
-    check_loss(getattr(layerkit, name), shape, seed=seed)
+    targets = TARGETS[name](shape) if name in TARGETS else None
+    check_loss(getattr(layerkit, name), shape, targets=targets, seed=seed)
 
 
 def test_with_probabilities():
     check_loss(lambda: SoftmaxCrossEntropy("probabilities"), (5,))
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SoftmaxCrossEntropy("probabilities", 0.1),
+        lambda: SoftmaxCrossEntropy("indices", 0.2),
+        lambda: SigmoidCrossEntropy(0.1),
+        lambda: Focal(0.5, 0.25),
+        lambda: Huber(0.3),
+    ],
+    ids=lambda make: repr(make()),
+)
+def test_with_other_settings(make):
+    check_loss(make, (4,))
+
+
 class Hinge(Loss):
-    """A loss of targets that no default finds: −1 or 1."""
+    """A loss of targets that no default finds: −3 or 3."""
 
     def check_targets(self, where, y_true, output_shape):
         super().check_targets(where, y_true, output_shape)
-        if not (abs(y_true) == 1).all():
-            raise ArgumentError("targets must be -1 or 1")
+        if not (abs(y_true) == 3).all():
+            raise ArgumentError("targets must be -3 or 3")
 
     def value(self, y_pred, y_true):
         return float(np.maximum(0, 1 - y_pred * y_true).sum() / len(y_pred))
@@ -47,7 +78,7 @@ class Hinge(Loss):
 
 
 def test_with_targets_of_its_own():
-    check_loss(Hinge, (3,), targets=lambda rng, n: rng.choice([-1.0, 1.0], size=(n, 3)))
+    check_loss(Hinge, (3,), targets=lambda rng, n: rng.choice([-3.0, 3.0], size=(n, 3)))
     with pytest.raises(ArgumentError, match="targets must be what the loss takes"):
         check_loss(Hinge, (3,))
 

@@ -25,7 +25,17 @@ MAKERS = {
         (lambda: SGD(0.1), plain(0, False)),
         (lambda: SGD(0.1, momentum=0.9), plain(0.9, False)),
         (lambda: SGD(0.1, momentum=0.9, nesterov=True), plain(0.9, True)),
-    ]
+        (lambda: SGD(0.1, weight_decay=0.5), None),
+    ],
+    # Against torch and optax: tests/optimizers/test_adaptive.py.
+    "Adadelta": [(lambda: layerkit.Adadelta(0.5), None)],
+    "Adagrad": [(lambda: layerkit.Adagrad(0.1), None)],
+    "Adam": [(layerkit.Adam, None), (lambda: layerkit.Adam(0.1, 0.5, 0.9, 1e-4), None)],
+    "AdamW": [(lambda: layerkit.AdamW(0.01, weight_decay=0.1), None)],
+    "LBFGS": [(layerkit.LBFGS, None), (lambda: layerkit.LBFGS(0.5, 2), None)],
+    "Lion": [(lambda: layerkit.Lion(0.01), None)],
+    "NAdam": [(layerkit.NAdam, None)],
+    "RMSprop": [(layerkit.RMSprop, None), (lambda: layerkit.RMSprop(0.01, momentum=0.5), None)],
 }
 
 

@@ -1,24 +1,26 @@
-"""Optimizers: what turns a gradient into a change of the parameters.
+"""`Optimizer`: the base of what turns a gradient into a change of the parameters.
 
 An optimizer sees two flat vectors, the values and the gradients of a whole model, and nothing
 of its layers.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from layerkit import _validation as check
 from layerkit._repr import ConstructorRepr
+from layerkit._state import is_plain, restore
 from layerkit._validation import Array
 from layerkit.errors import ShapeError, StateError
 
-__all__ = ["SGD", "Optimizer"]
+__all__ = ["Optimizer"]
 
 # A long vector is stepped through in blocks, so that what a step takes besides is no vector as
 # long as the model's, and stays in the processor's cache.
-_BLOCK = 1 << 15
+BLOCK = 1 << 15
 
 
 class Optimizer(ConstructorRepr, ABC):
@@ -31,6 +33,11 @@ class Optimizer(ConstructorRepr, ABC):
     state : dict of str to ndarray
         What it remembers from step to step: vectors as long as the model's, by name. Empty
         before the first step.
+    n_steps : int
+        How many steps have been begun; in `update`, the number of the present one.
+    is_elementwise : bool
+        Whether each value's steps follow from its own gradients alone; a class that looks at
+        all of them together sets it to False.
 
     Examples
     --------
@@ -48,6 +55,8 @@ class Optimizer(ConstructorRepr, ABC):
     """
 
     # Class-level defaults, so that a subclass owes no super().__init__().
+    n_steps: int = 0
+    is_elementwise: bool = True
     _learning_rate: float
     _state: dict[str, Array] | None = None
     _values: Array | None = None
@@ -72,6 +81,22 @@ class Optimizer(ConstructorRepr, ABC):
     def state(self) -> dict[str, Array]:
         """What the optimizer remembers, by name."""
         return {} if self._state is None else self._state
+
+    def set_state(self, state: Mapping[str, Array], attributes: Mapping[str, Any]) -> None:
+        """Go on where another left off that was made alike: by its `state` and `attributes`."""
+        restore(self, attributes)
+        self._state = {name: np.array(vector) for name, vector in state.items()} or None
+        self._values = None
+
+    def attributes(self) -> dict[str, Any]:
+        """Give the numbers besides `state`: settings as they are now, and what is counted."""
+        data = {"learning_rate": self.learning_rate, **vars(self)}
+        hidden = {"_learning_rate", "_rates", "_state", "_values"}
+        return {
+            name: value
+            for name, value in data.items()
+            if name not in hidden and is_plain(value) and not isinstance(value, np.ndarray)
+        }
 
     def init_state(self, values: Array) -> dict[str, Array]:
         """Make the state before the first step: named vectors as long as ``values``."""
@@ -104,6 +129,7 @@ class Optimizer(ConstructorRepr, ABC):
         """
         if values is not self._values:  # asked here too, which spares a call each step
             self.bind(values, grads)
+        self.n_steps += 1
         self.update(values, grads, self._state)  # type: ignore[arg-type]
 
     def bind(self, values: Array, grads: Array) -> None:
@@ -144,85 +170,3 @@ class Optimizer(ConstructorRepr, ABC):
 def _same_memory(first: Array, second: Array) -> bool:
     """Tell whether two vectors are the same stretch of memory."""
     return (first.ctypes.data, first.shape) == (second.ctypes.data, second.shape)
-
-
-class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum if asked for.
-
-    Without: values ← values − η · grads. With momentum μ, velocity ← μ · velocity + grads and
-    values ← values − η · velocity, or, in Nesterov's form,
-    values ← values − η · (grads + μ · velocity).
-
-    Parameters
-    ----------
-    learning_rate : float
-        η, above 0.
-    momentum : float
-        μ, from 0 to below 1.
-    nesterov : bool
-        Whether to take Nesterov's form; it needs a momentum above 0.
-
-    Raises
-    ------
-    ArgumentError
-        If a number is out of its range.
-
-    References
-    ----------
-    Sutskever et al. (2013), "On the importance of initialization and momentum in deep
-    learning", eq. 1-4, with the learning rate taken out of the velocity.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from layerkit import SGD
-    >>> values, grads = np.array([1.0]), np.array([2.0])
-    >>> optimizer = SGD(0.1, momentum=0.5)
-    >>> for _ in range(2):
-    ...     optimizer.step(values, grads)
-    >>> values
-    array([0.5])
-    """
-
-    def __init__(self, learning_rate: float, momentum: float = 0.0, nesterov: bool = False) -> None:
-        self.learning_rate = learning_rate
-        where = "SGD.__init__"
-        self.momentum = check.number(where, "momentum", momentum, minimum=0, below=1)
-        self.nesterov = check.boolean(where, "nesterov", nesterov)
-        if nesterov and not momentum:
-            check.fail(where, "momentum", "above 0 for Nesterov's form", momentum)
-
-    _scratch: Array | None = None
-
-    def init_state(self, values: Array) -> dict[str, Array]:
-        """Start with the velocity at rest, if there is momentum."""
-        return {"velocity": np.zeros_like(values)} if self.momentum else {}
-
-    def update(self, values: Array, grads: Array, state: dict[str, Array]) -> None:
-        """Make a step; see `Optimizer.update`."""
-        velocity = state.get("velocity")
-        if len(values) <= _BLOCK:
-            self._descend(values, grads, velocity)
-            return
-        for start in range(0, len(values), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            moving = None if velocity is None else velocity[part]
-            self._descend(values[part], grads[part], moving)
-
-    def _descend(self, values: Array, grads: Array, velocity: Array | None) -> None:
-        step = self._scratch
-        if step is None or step.shape != values.shape or step.dtype != values.dtype:
-            step = self._scratch = np.empty_like(values)
-        rate = self._rates[values.dtype]
-        if velocity is None:
-            np.multiply(grads, rate, step)
-        else:
-            velocity *= self.momentum
-            velocity += grads
-            if self.nesterov:
-                np.multiply(velocity, self.momentum, step)
-                step += grads
-                step *= rate
-            else:
-                np.multiply(velocity, rate, step)
-        np.subtract(values, step, values)

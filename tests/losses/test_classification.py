@@ -3,7 +3,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from layerkit import (
+    Focal,
     HalfSquaredError,
+    Hinge,
+    KLDivergence,
     Loss,
     MeanSquaredError,
     SigmoidCrossEntropy,
@@ -180,3 +183,48 @@ def test_a_loss_of_ones_own_takes_targets_of_the_outputs_shape():
     with pytest.raises(ValueError, match=r"here: y_true must be of shape \(5, 1\); got \(5, 3\)"):
         linear.check_targets("here", Y_PRED, (1,))
     assert linear.value_and_gradient(Y_PRED, Y_PRED)[0] == 0
+
+
+def test_the_other_losses_are_the_formulas():
+    s = 1 / (1 + np.exp(-Y_PRED))
+    y = TARGETS[2][1]
+    focal = -0.3 * y * (1 - s) ** 1.5 * np.log(s) - 0.7 * (1 - y) * s**1.5 * np.log(1 - s)
+    assert Focal(1.5, 0.3).value(Y_PRED, y) == pytest.approx(focal.mean())
+    plain = SigmoidCrossEntropy().value(Y_PRED, y)
+    assert Focal(0).value(Y_PRED, y) == pytest.approx(plain, rel=1e-13)
+    signs = np.where(y > 0.5, 1.0, -1.0)
+    assert Hinge().value(Y_PRED, signs) == pytest.approx(np.maximum(0, 1 - signs * Y_PRED).mean())
+    shares = TARGETS[4][1]
+    kl = (shares * np.log(shares / softmax(Y_PRED))).sum(axis=1).mean()
+    assert KLDivergence().value(Y_PRED, shares) == pytest.approx(kl)
+    assert KLDivergence().value(np.log(shares), shares) == pytest.approx(0, abs=1e-15)
+    assert KLDivergence().value(np.zeros((1, 2)), np.array([[1.0, 0.0]])) == pytest.approx(
+        np.log(2)
+    )
+
+
+def test_smoothed_labels_are_targets_less_certain():
+    indices, e = TARGETS[3][1], 0.1
+    smooth = np.eye(3)[indices] * (1 - e) + e / 3
+    for targets, y_true in (("indices", indices), ("probabilities", np.eye(3)[indices])):
+        loss = SoftmaxCrossEntropy(targets, label_smoothing=e)
+        plain = SoftmaxCrossEntropy("probabilities")
+        assert loss.value(Y_PRED, y_true) == pytest.approx(plain.value(Y_PRED, smooth), rel=1e-13)
+        assert_allclose(loss.gradient(Y_PRED, y_true), plain.gradient(Y_PRED, smooth), rtol=1e-12)
+    answers = (TARGETS[2][1] > 0.5).astype(float)
+    loss, plain = SigmoidCrossEntropy(0.2), SigmoidCrossEntropy()
+    smooth = answers * 0.8 + 0.1
+    assert loss.value(Y_PRED, answers) == pytest.approx(plain.value(Y_PRED, smooth), rel=1e-13)
+    assert_allclose(loss.gradient(Y_PRED, answers), plain.gradient(Y_PRED, smooth), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y_true", "message"),
+    [
+        (Hinge(), [[1.0], [0.0]], r"-1 or 1; got 0.0 in sample 1. For 0 and 1, write 2 \* y - 1"),
+        (Focal(), [[1.0], [1.5]], "between 0 and 1; got 1.5 in sample 1"),
+    ],
+)
+def test_targets_that_they_can_not_take(loss, y_true, message):
+    with pytest.raises(ValueError, match=message):
+        loss.value(np.ones((2, 1)), np.array(y_true))

@@ -1,0 +1,35 @@
+"""Losses: one number that says how far the predictions are off, and its gradient."""
+
+from layerkit.losses.base import Loss
+from layerkit.losses.classification import (
+    Focal,
+    Hinge,
+    KLDivergence,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+)
+from layerkit.losses.regression import (
+    AbsoluteError,
+    CosineDistance,
+    HalfSquaredError,
+    Huber,
+    LogCosh,
+    MeanSquaredError,
+    Poisson,
+)
+
+__all__ = [
+    "AbsoluteError",
+    "CosineDistance",
+    "Focal",
+    "HalfSquaredError",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
+    "Loss",
+    "MeanSquaredError",
+    "Poisson",
+    "SigmoidCrossEntropy",
+    "SoftmaxCrossEntropy",
+]

@@ -1,0 +1,229 @@
+"""Losses of regression: numbers against numbers."""
+
+import numpy as np
+
+from layerkit import _validation as check
+from layerkit._validation import Array, Shape
+from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, mean_over_outputs
+
+__all__ = [
+    "AbsoluteError",
+    "CosineDistance",
+    "HalfSquaredError",
+    "Huber",
+    "LogCosh",
+    "MeanSquaredError",
+    "Poisson",
+]
+
+_LARGEST_LOG_RATE = 60.0
+
+
+class HalfSquaredError(BuiltInLoss):
+    """½ Σ (y_pred − y_true)² over the outputs, and its mean over the samples.
+
+    The gradient is (y_pred − y_true) / n_samples: for a single sample, just the error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import HalfSquaredError
+    >>> y_pred, y_true = np.array([[1.0, 2.0]]), np.array([[0.0, 0.0]])
+    >>> HalfSquaredError().value(y_pred, y_true)
+    2.5
+    >>> HalfSquaredError().gradient(y_pred, y_true)
+    array([[1., 2.]])
+    """
+
+    def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
+        error = np.subtract(y_pred, y_true)
+        flat = error.ravel()
+        n_samples = len(y_pred)
+        value = float(flat.dot(flat)) / (2 * n_samples)
+        if n_samples > 1:
+            np.divide(error, n_samples, error)
+        return value, error
+
+    def _per_sample(self, y_pred: Array, y_true: Array) -> Array:
+        halves: Array = np.square(y_pred - y_true).reshape(len(y_pred), -1).sum(axis=1) / 2
+        return halves
+
+
+class MeanSquaredError(BuiltInLoss):
+    """The mean over the outputs of (y_pred − y_true)², and its mean over the samples.
+
+    The gradient is 2 (y_pred − y_true) / (n_outputs · n_samples).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import MeanSquaredError
+    >>> y_pred, y_true = np.array([[1.0, 2.0]]), np.array([[0.0, 0.0]])
+    >>> MeanSquaredError().value(y_pred, y_true)
+    2.5
+    >>> MeanSquaredError().gradient(y_pred, y_true)
+    array([[1., 2.]])
+    """
+
+    def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
+        error = np.subtract(y_pred, y_true)
+        flat = error.ravel()
+        value = float(flat.dot(flat)) / error.size
+        np.multiply(error, 2 / error.size, error)
+        return value, error
+
+    def _per_sample(self, y_pred: Array, y_true: Array) -> Array:
+        return mean_over_outputs(np.square(y_pred - y_true))
+
+
+class AbsoluteError(ElementwiseLoss):
+    """The mean over the outputs of |y_pred − y_true|, and its mean over the samples.
+
+    The gradient is sign(y_pred − y_true) / (n_outputs · n_samples), and 0 where both are equal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import AbsoluteError
+    >>> AbsoluteError().value(np.array([[1.0, -3.0]]), np.zeros((1, 2)))
+    2.0
+    """
+
+    def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
+        error = y_pred - y_true
+        return np.abs(error), np.sign(error)
+
+
+class Huber(ElementwiseLoss):
+    """½ e² where |e| ≤ delta and else delta · (|e| − delta / 2), with e = y_pred − y_true.
+
+    The mean over outputs and samples; the gradient is e, clipped to ±delta, divided by
+    n_outputs · n_samples.
+
+    Parameters
+    ----------
+    delta : float
+        Where the square turns into a line; above 0.
+
+    References
+    ----------
+    Huber (1964), "Robust estimation of a location parameter".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import Huber
+    >>> Huber().value(np.array([[0.5], [3.0]]), np.zeros((2, 1)))
+    1.3125
+    """
+
+    def __init__(self, delta: float = 1.0) -> None:
+        self.delta = check.number("Huber.__init__", "delta", delta, above=0)
+
+    def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
+        error = y_pred - y_true
+        clipped = np.clip(error, -self.delta, self.delta)
+        return clipped * (error - clipped / 2), clipped
+
+
+class LogCosh(ElementwiseLoss):
+    """log cosh(y_pred − y_true): about half the square of small errors, and the size of large ones.
+
+    The mean over outputs and samples; the gradient is
+    tanh(y_pred − y_true) / (n_outputs · n_samples).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import LogCosh
+    >>> round(LogCosh().value(np.array([[100.0]]), np.zeros((1, 1))), 4)
+    99.3069
+    """
+
+    def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
+        error = y_pred - y_true
+        size = np.abs(error)
+        # cosh itself overflows.
+        return size + np.log1p(np.expm1(-2 * size) / 2), np.tanh(error)
+
+
+class Poisson(ElementwiseLoss):
+    """exp(y_pred) − y_true · y_pred: counts, of which y_pred is the logarithm of the rate.
+
+    The mean over outputs and samples, without the term of the targets alone; the gradient is
+    (exp(y_pred) − y_true) / (n_outputs · n_samples). Targets are at least 0. Above 60, the
+    exponential goes on as a straight line, so that nothing overflows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import Poisson
+    >>> Poisson().gradient(np.array([[0.0]]), np.array([[3.0]]))
+    array([[-2.]])
+    """
+
+    def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
+        """Refuse another shape, and targets below 0; see `Loss.check_targets`."""
+        super().check_targets(where, y_true, output_shape)
+        for start, rows in check.row_blocks(y_true):
+            if (rows < 0).any():
+                first = np.argwhere(rows < 0)[0]
+                got = check.Said(f"{rows[tuple(first)]} in sample {start + int(first[0])}")
+                check.fail(where, "y_true", "counts of at least 0", got)
+
+    def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
+        bounded = np.minimum(y_pred, _LARGEST_LOG_RATE)
+        rate = np.exp(bounded)
+        return rate * (1 + (y_pred - bounded)) - y_true * y_pred, rate - y_true
+
+
+class CosineDistance(BuiltInLoss):
+    """1 − cos of the angle between y_pred and y_true, sample by sample.
+
+    With unit vectors p = y_pred / ‖y_pred‖ and t = y_true / ‖y_true‖ the gradient of a sample is
+    (p · (p · t) − t) / ‖y_pred‖, divided by n_samples; where y_pred is 0, whose direction is
+    anybody's guess, the loss is 1 and the gradient 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import CosineDistance
+    >>> CosineDistance().value(np.array([[3.0, 0.0]]), np.array([[0.0, 1.0]]))
+    1.0
+    """
+
+    def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
+        """Refuse another shape, and targets without a direction; see `Loss.check_targets`."""
+        super().check_targets(where, y_true, output_shape)
+        for start, rows in check.row_blocks(y_true):
+            zero = ~rows.reshape(len(rows), -1).any(axis=1)
+            if zero.any():
+                got = check.Said(f"zeros alone in sample {start + int(np.argmax(zero))}")
+                check.fail(where, "y_true", "vectors that have a direction", got)
+
+    def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
+        cosines, norms, unit, target = self._cosines(y_pred, y_true)
+        gradient = (unit * cosines - target) / norms
+        gradient[~unit.any(axis=1)] = 0
+        return float((1 - cosines).mean()), (gradient / len(y_pred)).reshape(y_pred.shape)
+
+    def _per_sample(self, y_pred: Array, y_true: Array) -> Array:
+        distances: Array = 1 - self._cosines(y_pred, y_true)[0][:, 0]
+        return distances
+
+    def _cosines(self, y_pred: Array, y_true: Array) -> tuple[Array, Array, Array, Array]:
+        unit, norms = _units(y_pred)
+        target, _ = _units(y_true)
+        return (unit * target).sum(axis=1, keepdims=True), norms, unit, target
+
+
+def _units(vectors: Array) -> tuple[Array, Array]:
+    """Give unit vectors and their lengths; those of length 0 stay 0, with a length of 1."""
+    flat = vectors.reshape(len(vectors), -1)
+    # First by the largest number, whose square might overflow.
+    largest = np.abs(flat).max(axis=1, keepdims=True)
+    largest[largest == 0] = 1
+    scaled = flat / largest
+    lengths = np.sqrt(np.square(scaled).sum(axis=1, keepdims=True))
+    lengths[lengths == 0] = 1
+    return scaled / lengths, lengths * largest

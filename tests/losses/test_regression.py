@@ -1,0 +1,61 @@
+"""The formulas, against numbers found another way; gradients are the suite's to check."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from layerkit import (
+    AbsoluteError,
+    ArgumentError,
+    CosineDistance,
+    Huber,
+    LogCosh,
+    Poisson,
+)
+
+RNG = np.random.default_rng(0)
+Y_PRED, Y_TRUE = 2 * RNG.normal(size=(6, 3)), RNG.normal(size=(6, 3))
+ERROR = Y_PRED - Y_TRUE
+
+
+def test_values_are_the_formulas():
+    assert AbsoluteError().value(Y_PRED, Y_TRUE) == pytest.approx(np.abs(ERROR).mean())
+    size = np.abs(ERROR)
+    huber = np.where(size <= 0.7, ERROR**2 / 2, 0.7 * (size - 0.35))
+    assert Huber(0.7).value(Y_PRED, Y_TRUE) == pytest.approx(huber.mean())
+    assert LogCosh().value(Y_PRED, Y_TRUE) == pytest.approx(np.log(np.cosh(ERROR)).mean())
+    counts = RNG.poisson(3, size=(6, 3)).astype(float)
+    poisson = (np.exp(Y_PRED) - counts * Y_PRED).mean()
+    assert Poisson().value(Y_PRED, counts) == pytest.approx(poisson)
+    norms = np.linalg.norm(Y_PRED, axis=1) * np.linalg.norm(Y_TRUE, axis=1)
+    cosine = 1 - (Y_PRED * Y_TRUE).sum(axis=1) / norms
+    assert CosineDistance().value(Y_PRED, Y_TRUE) == pytest.approx(cosine.mean())
+
+
+def test_small_and_large_errors():
+    far = np.array([[1e200], [-1e200]])
+    assert LogCosh().value(far, np.zeros((2, 1))) == pytest.approx(1e200)
+    assert LogCosh().value(np.full((1, 1), 1e-5), np.zeros((1, 1))) == pytest.approx(
+        5e-11, rel=1e-5
+    )
+    assert_allclose(Huber(2).gradient(far, np.zeros((2, 1))), [[1], [-1]])
+    assert CosineDistance().value(far, np.full((2, 1), 1e-200)) == pytest.approx(1)
+
+
+def test_a_prediction_without_a_direction():
+    y_pred, y_true = np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[1.0, 0.0], [1.0, 1.0]])
+    assert CosineDistance().value(y_pred, y_true) == pytest.approx(0.5)
+    assert_allclose(CosineDistance().gradient(y_pred, y_true), np.zeros((2, 2)), atol=1e-16)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y_true", "message"),
+    [
+        (Poisson(), [[1.0], [-2.0]], "counts of at least 0; got -2.0 in sample 1"),
+        (CosineDistance(), [[1.0], [0.0]], "have a direction; got zeros alone in sample 1"),
+        (Huber(), [[1.0]], "one target for each"),
+    ],
+)
+def test_targets_that_it_can_not_take(loss, y_true, message):
+    with pytest.raises(ArgumentError, match=message):
+        loss.value(np.ones((2, 1)), np.array(y_true))
