@@ -13,8 +13,23 @@ from layerkit.activations import (
     Softplus,
     Tanh,
 )
-from layerkit.callbacks import Callback, History, StopAt
+from layerkit.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    JSONLogger,
+    LambdaCallback,
+    LearningRateSchedule,
+    ModelCheckpoint,
+    ProgressBar,
+    ReduceOnPlateau,
+    StopAt,
+    TensorBoard,
+    WeightAverage,
+)
+from layerkit.clipping import ClipByGlobalNorm, ClipByNorm, ClipByValue, Clipping
 from layerkit.config import show_config
+from layerkit.data import Dataset
 from layerkit.engine import EngineUsed
 from layerkit.errors import (
     ArgumentError,
@@ -26,6 +41,7 @@ from layerkit.errors import (
     ShapeError,
     StateError,
 )
+from layerkit.history import History
 from layerkit.initializers import (
     Constant,
     GlorotNormal,
@@ -58,7 +74,19 @@ from layerkit.losses import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
-from layerkit.metrics import Accuracy, MeanAbsoluteError, Metric, SquaredDistance
+from layerkit.metrics import (
+    Accuracy,
+    ConfusionMatrix,
+    F1Score,
+    MeanAbsoluteError,
+    Metric,
+    Precision,
+    R2Score,
+    Recall,
+    RootMeanSquaredError,
+    SquaredDistance,
+    TopKAccuracy,
+)
 from layerkit.optimizers import (
     LBFGS,
     SGD,
@@ -71,7 +99,10 @@ from layerkit.optimizers import (
     Optimizer,
     RMSprop,
 )
+from layerkit.parameter_groups import ParameterGroup
 from layerkit.parameters import Parameter
+from layerkit.regularizers import L1, L2, Regularizer
+from layerkit.schedules import Cosine, Exponential, Schedule, Step, Warmup
 from layerkit.sequential import Sequential
 from layerkit.trainer import Trainer
 
@@ -80,6 +111,8 @@ __version__ = "0.1.0"
 __all__ = [
     "ELU",
     "GELU",
+    "L1",
+    "L2",
     "LBFGS",
     "SGD",
     "AbsoluteError",
@@ -91,12 +124,23 @@ __all__ = [
     "AdamW",
     "ArgumentError",
     "BatchNorm",
+    "CSVLogger",
     "Callback",
+    "ClipByGlobalNorm",
+    "ClipByNorm",
+    "ClipByValue",
+    "Clipping",
+    "ConfusionMatrix",
     "Constant",
+    "Cosine",
     "CosineDistance",
+    "Dataset",
     "Dense",
     "Dropout",
+    "EarlyStopping",
     "EngineUsed",
+    "Exponential",
+    "F1Score",
     "Focal",
     "GlorotNormal",
     "GlorotUniform",
@@ -108,10 +152,13 @@ __all__ = [
     "Huber",
     "Identity",
     "Initializer",
+    "JSONLogger",
     "KLDivergence",
+    "LambdaCallback",
     "Layer",
     "LayerkitError",
     "LeakyReLU",
+    "LearningRateSchedule",
     "LecunNormal",
     "Lion",
     "LoadError",
@@ -121,16 +168,26 @@ __all__ = [
     "MeanSquaredError",
     "Metric",
     "MissingExtraError",
+    "ModelCheckpoint",
     "NAdam",
     "NonFiniteError",
     "Normal",
     "Optimizer",
     "Orthogonal",
     "Parameter",
+    "ParameterGroup",
     "Poisson",
+    "Precision",
+    "ProgressBar",
+    "R2Score",
     "RMSprop",
     "ReLU",
+    "Recall",
+    "ReduceOnPlateau",
+    "Regularizer",
+    "RootMeanSquaredError",
     "SaveError",
+    "Schedule",
     "Sequential",
     "ShapeError",
     "SiLU",
@@ -141,10 +198,15 @@ __all__ = [
     "Softplus",
     "SquaredDistance",
     "StateError",
+    "Step",
     "StopAt",
     "Tanh",
+    "TensorBoard",
+    "TopKAccuracy",
     "Trainer",
     "Uniform",
+    "Warmup",
+    "WeightAverage",
     "Zeros",
     "show_config",
 ]

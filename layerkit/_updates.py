@@ -19,6 +19,8 @@ from layerkit.optimizers import Optimizer
 from layerkit.parameters import Parameter
 from layerkit.sequential import Sequential
 
+Step = Callable[[Array, Array], None]
+
 
 class Updates:
     """Applies an optimizer to a model; a context in which SIGINT waits for whole updates.
@@ -27,18 +29,19 @@ class Updates:
     if the program has not installed another.
     """
 
-    def __init__(self, model: Sequential, optimizer: Optimizer) -> None:
+    def __init__(self, model: Sequential, optimizer: Optimizer, step: Step | None = None) -> None:
         self.model, self.optimizer = model, optimizer
+        self._usual_step: Step = step or optimizer.step
         # Below this, neither a sum of squared steps nor a parameter comes near overflow.
         self._calm = float(np.finfo(model.dtype).max) * 1e-6
         self._vectors = model.vectors
-        self._step: Callable[[Array, Array], None] = optimizer.step
+        self._step: Step = self._usual_step
         self._frozen: list[Parameter] = []
         self._busy = self._interrupted = self._installed = False
 
-    def use_step(self, step: Callable[[Array, Array], None] | None) -> None:
-        """Take another way to make the optimizer's step, or None for its own."""
-        self._step = step or self.optimizer.step
+    def use_step(self, step: Step | None) -> None:
+        """Take another way to make the optimizer's step, or None for the usual one."""
+        self._step = step or self._usual_step
 
     def prepare(self) -> None:
         """Take up the optimizer and what is frozen; before the first update of an epoch."""
@@ -47,7 +50,7 @@ class Updates:
         self._frozen = [p for p in self.model.parameters if not p.trainable]
 
     def apply(self, loss: float, x: Array, place: Callable[[], str]) -> None:
-        """Make an update with the gradients that the model holds.
+        """Make an update with the gradients that the model holds; SIGINT waits for `release`.
 
         Parameters
         ----------
@@ -73,8 +76,13 @@ class Updates:
                 self._step(values, grads)
             else:
                 self._apply_carefully(loss, x, place)
-        finally:
-            self._release()
+        except BaseException:
+            self.release()
+            raise
+
+    def hold(self) -> None:
+        """Let SIGINT wait for `release`."""
+        self._busy = True
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
@@ -83,9 +91,10 @@ class Updates:
         try:
             yield
         finally:
-            self._release()
+            self.release()
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Let SIGINT through again, one that has come meanwhile at once."""
         self._busy = False
         if self._interrupted:
             self._interrupted = False
@@ -95,15 +104,20 @@ class Updates:
         values, grads = self._vectors
         if not (math.isfinite(loss) and np.isfinite(grads).all()):
             self._refuse(loss, x, place)
-        before = values.copy()
+        state = self.optimizer.state
+        before = values.copy(), {name: vector.copy() for name, vector in state.items()}
+        n_steps = self.optimizer.n_steps
         frozen = [(parameter, parameter.value.copy()) for parameter in self._frozen]
         for parameter, _ in frozen:
             parameter.grad.fill(0)
-        self.optimizer.step(values, grads)
+        self._usual_step(values, grads)
         for parameter, value in frozen:
             parameter.value = value
-        if not np.isfinite(values).all():
-            values[:] = before
+        if not all(np.isfinite(vector).all() for vector in (values, *state.values())):
+            values[:] = before[0]
+            for name, vector in before[1].items():
+                state[name][:] = vector
+            self.optimizer.n_steps = n_steps
             raise NonFiniteError(
                 f"{place()} must lead to a finite update; got one that overflows. The parameters "
                 "are as they were before it: lower the learning rate."

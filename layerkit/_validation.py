@@ -162,6 +162,23 @@ def name(where: str, value: object) -> str | None:
     return value
 
 
+def names(where: str, argument: str, value: object) -> list[str] | None:
+    """Take a list of texts, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or not all(isinstance(n, str) and n for n in value):
+        fail(where, argument, "a list of names", value)
+    return list(value)
+
+
+def layer_named(where: str, model: Any, name: str) -> Any:
+    """Find a layer of a model, at any depth, by its dotted name."""
+    known = {path: layer for path, layer in model.walk() if path}
+    if name not in known:
+        fail(where, "a layer's name", f"one of {', '.join(map(repr, known))}", name)
+    return known[name]
+
+
 def generator(where: str, argument: str, seed: object) -> np.random.Generator:
     """Make a Generator of a seed (an int, or None for a fresh one), or take one as it is."""
     if isinstance(seed, np.random.Generator):

@@ -1,23 +1,87 @@
 """Batches: how samples reach a training step.
 
-Both kinds give, epoch by epoch, pairs ``(x, y)`` in the dtypes that the model computes with.
-Arrays are never copied whole, nor changed: they are cut, and cast, batch by batch.
+Each kind gives, epoch by epoch, triples ``(x, y, weight)`` in the dtypes that the model computes
+with; the weight is None unless samples are weighted. Arrays are never copied whole, nor changed:
+they are cut, and cast, batch by batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from layerkit import _validation as check
 from layerkit._validation import Array
 
-__all__ = ["ArrayBatches", "StreamBatches"]
+__all__ = ["ArrayBatches", "Batches", "Dataset", "DatasetBatches", "StreamBatches"]
+
+Batch = tuple[Array, Array, Array | None]
+Prepare = Callable[..., Batch]
 
 
-class ArrayBatches:
+@runtime_checkable
+class Dataset(Protocol):
+    """Samples that are fetched when they are needed: a length, and rows by their numbers.
+
+    ``dataset[indices]``, for an array of numbers from 0 to ``len(dataset) - 1``, gives a batch:
+    ``(x, y)`` or ``(x, y, sample_weight)``. `Trainer.fit` takes one in the place of ``x``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import SGD, Dataset, Dense, HalfSquaredError, Sequential, Trainer
+    >>> class Squares:
+    ...     def __len__(self):
+    ...         return 100
+    ...     def __getitem__(self, indices):
+    ...         x = indices[:, None] / 100
+    ...         return x, x**2
+    >>> isinstance(Squares(), Dataset)
+    True
+    >>> trainer = Trainer(Sequential([Dense(1, 1)]), HalfSquaredError(), SGD(0.1), seed=0)
+    >>> trainer.fit(Squares(), epochs=3, batch_size=10).n_epochs
+    3
+    """
+
+    def __len__(self) -> int:
+        """Count the samples."""
+
+    def __getitem__(self, indices: Any, /) -> Any:
+        """Fetch the samples of these numbers."""
+
+
+class Batches:
+    """What all kinds of batches have: how to go through an epoch, from its beginning or further on.
+
+    Attributes
+    ----------
+    steps_per_epoch : int or None
+        How many batches an epoch has, if that is known before.
+    order : ndarray or None
+        The order of the samples in the current epoch, if there is one.
+    """
+
+    steps_per_epoch: int | None
+    order: Array | None = None
+
+    def epoch(
+        self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
+    ) -> Iterator[Batch]:
+        """Give the batches of an epoch.
+
+        ``rng`` draws the order of the samples; from the batch ``first`` on, it goes in the
+        ``order`` of an epoch that was begun before.
+        """
+        raise NotImplementedError
+
+    def describe(self, step: int) -> str:
+        """Name the samples of the ``step``-th batch of the current epoch."""
+        raise NotImplementedError
+
+
+class ArrayBatches(Batches):
     """Batches of two arrays of samples, in order or shuffled sample by sample.
 
     Parameters
@@ -28,6 +92,10 @@ class ArrayBatches:
         The number of samples in a batch; the last one may have fewer.
     x_dtype, y_dtype : numpy.dtype
         What the batches are cast to.
+    weight : ndarray of shape (n_samples,), optional
+        The weight of each sample.
+    rows : ndarray of int, optional
+        The numbers of the samples that take part; by default all.
     """
 
     def __init__(
@@ -37,19 +105,26 @@ class ArrayBatches:
         batch_size: int,
         x_dtype: np.dtype[Any],
         y_dtype: np.dtype[Any],
+        weight: Array | None = None,
+        rows: Array | None = None,
     ) -> None:
-        self.x, self.y = x, y
-        self.batch_size = batch_size = min(batch_size, len(x))
+        self.x, self.y, self.weight, self.rows = x, y, weight, rows
+        self.n_samples = len(x) if rows is None else len(rows)
+        self.batch_size = batch_size = min(batch_size, self.n_samples)
         self.dtypes = None if (x.dtype, y.dtype) == (x_dtype, y_dtype) else (x_dtype, y_dtype)
-        self._order: Array | None = None
-        self.steps_per_epoch = -(-len(x) // batch_size)
+        self.steps_per_epoch: int = -(-self.n_samples // batch_size)
 
-    def epoch(self, rng: np.random.Generator | None) -> Iterator[tuple[Array, Array]]:
-        """Give each sample once: shuffled by ``rng``, or in order without one."""
-        x, y, size, dtypes = self.x, self.y, self.batch_size, self.dtypes
-        order = self._order = None if rng is None else rng.permutation(len(x))
+    def epoch(
+        self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
+    ) -> Iterator[Batch]:
+        """Give each sample once; see `Batches.epoch`."""
+        x, y, weight, size, dtypes = self.x, self.y, self.weight, self.batch_size, self.dtypes
+        if rng is not None and order is None:
+            order = rng.permutation(self.n_samples)
+        self.order = order
+        order = self._numbers()
         span: Any
-        for start in range(0, len(x), size):
+        for start in range(first * size, self.n_samples, size):
             if order is None:
                 span = slice(start, start + size)
             elif size == 1:  # a slice is several times faster than an index array of one
@@ -57,62 +132,155 @@ class ArrayBatches:
                 span = slice(sample, sample + 1)
             else:
                 span = order[start : start + size]
+            own = None if weight is None else weight[span]
             if dtypes is None:
-                yield x[span], y[span]
+                yield x[span], y[span], own
             else:
-                yield x[span].astype(dtypes[0]), y[span].astype(dtypes[1])
+                yield x[span].astype(dtypes[0]), y[span].astype(dtypes[1]), own
+
+    def _numbers(self) -> Array | None:
+        """Give the numbers of the samples, in the order of the epoch."""
+        if self.rows is None:
+            return self.order
+        return self.rows if self.order is None else self.rows[self.order]
 
     def use_order(self, order: Array | None) -> None:
         """Take the order of an epoch that is gone through elsewhere."""
-        self._order = order
+        self.order = order
 
     def describe(self, step: int) -> str:
-        """Name the samples of the ``step``-th batch of the current epoch."""
+        """Name them by their numbers; see `Batches.describe`."""
         start = (step - 1) * self.batch_size
-        indices = np.arange(len(self.x)) if self._order is None else self._order
+        numbers = self._numbers()
+        indices = np.arange(self.n_samples) if numbers is None else numbers
         return f"samples {indices[start : start + self.batch_size].tolist()}"
 
 
-class StreamBatches:
-    """Batches from an iterator that the caller has made.
+class DatasetBatches(Batches):
+    """Batches that a `Dataset` fetches.
 
     Parameters
     ----------
-    stream : Iterator
-        Gives pairs ``(x, y)``.
-    steps_per_epoch : int
-        How many of them make an epoch.
+    dataset : Dataset
+        The samples.
+    batch_size : int
+        The number of samples in a batch; the last one may have fewer.
     prepare : callable
-        Checks and casts a pair.
+        Checks and casts a batch.
+    where : str
+        The call that errors name.
+    """
+
+    def __init__(self, dataset: Dataset, batch_size: int, prepare: Prepare, where: str) -> None:
+        self.dataset, self.prepare, self.where = dataset, prepare, where
+        self.n_samples = len(dataset)
+        self.batch_size = min(batch_size, self.n_samples)
+        self.steps_per_epoch: int = -(-self.n_samples // self.batch_size)
+
+    def epoch(
+        self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
+    ) -> Iterator[Batch]:
+        """Fetch each sample once; see `Batches.epoch`."""
+        if rng is not None and order is None:
+            order = rng.permutation(self.n_samples)
+        self.order = order
+        numbers = np.arange(self.n_samples) if order is None else order
+        for start in range(first * self.batch_size, self.n_samples, self.batch_size):
+            batch = self.dataset[numbers[start : start + self.batch_size]]
+            yield _prepared(self, batch, f"dataset[{start}...]")
+
+    def describe(self, step: int) -> str:
+        """Name them by their numbers; see `Batches.describe`."""
+        start = (step - 1) * self.batch_size
+        numbers = np.arange(self.n_samples) if self.order is None else self.order
+        return f"samples {numbers[start : start + self.batch_size].tolist()}"
+
+
+class StreamBatches(Batches):
+    """Batches from a stream: an iterator, or what makes a new one for each epoch.
+
+    Parameters
+    ----------
+    stream : Iterator, iterable or callable
+        Gives batches; an iterable is gone through anew in each epoch, and a callable called.
+    steps_per_epoch : int or None
+        How many of them make an epoch; None takes all, but not of an iterator.
+    prepare : callable
+        Checks and casts a batch.
     where : str
         The call that errors name.
     """
 
     def __init__(
-        self,
-        stream: Iterator[Any],
-        steps_per_epoch: int,
-        prepare: Callable[[Any, Any], tuple[Array, Array]],
-        where: str,
+        self, stream: Any, steps_per_epoch: int | None, prepare: Prepare, where: str
     ) -> None:
         self.stream, self.steps_per_epoch = stream, steps_per_epoch
         self.prepare, self.where = prepare, where
+        self.is_iterator = hasattr(stream, "__next__")
 
-    def epoch(self, rng: np.random.Generator | None) -> Iterator[tuple[Array, Array]]:
-        """Give the next batches, in the stream's own order."""
+    def epoch(
+        self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
+    ) -> Iterator[Batch]:
+        """Give the next batches, in the stream's own order; see `Batches.epoch`."""
+        stream = self._open()
+        if not self.is_iterator:
+            self._skip(stream, first)
         ended = object()
-        for step in range(1, self.steps_per_epoch + 1):
-            batch = next(self.stream, ended)
+        step = first
+        while step != self.steps_per_epoch:
+            step += 1
+            batch = next(stream, ended)
             if batch is ended:
+                if self.steps_per_epoch is None and step > 1:
+                    return
                 got = check.Said(f"a stream that ended before step {step}")
-                wanted = f"a stream of {self.steps_per_epoch} batches for each epoch"
+                wanted = f"a stream of {self.steps_per_epoch or 'some'} batches for each epoch"
                 remedy = "Lower steps_per_epoch, or make a stream that repeats itself."
                 check.fail(self.where, "x", wanted, got, remedy)
-            if not isinstance(batch, tuple | list) or len(batch) != 2:
-                wanted = "a stream of pairs (x, y)"
-                check.fail(self.where, "x", wanted, batch, f"See step {step}.")
-            yield self.prepare(*batch)
+            yield _prepared(self, batch, f"step {step}")
+
+    def _open(self) -> Iterator[Any]:
+        if self.is_iterator:
+            stream: Iterator[Any] = self.stream
+            return stream
+        batches = self.stream() if callable(self.stream) else self.stream
+        if not hasattr(batches, "__iter__"):
+            wanted = "a function that gives an iterable of batches"
+            check.fail(self.where, "x", wanted, check.Said(f"{check.describe(batches)} from it"))
+        return iter(batches)
+
+    def skip(self, n_batches: int) -> None:
+        """Leave out batches of an iterator that were trained on before."""
+        if self.is_iterator:
+            self._skip(self.stream, n_batches)
+
+    def _skip(self, stream: Iterator[Any], n_batches: int) -> None:
+        for _ in range(n_batches):
+            next(stream, None)
 
     def describe(self, step: int) -> str:
         """Name a batch by its place, since a stream's samples have no numbers."""
         return f"batch {step} of the stream in this epoch"
+
+
+def _prepared(batches: DatasetBatches | StreamBatches, batch: Any, place: str) -> Batch:
+    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+        wanted = "made of batches (x, y) or (x, y, sample_weight)"
+        check.fail(batches.where, "x", wanted, batch, f"See {place}.")
+    return batches.prepare(*batch)
+
+
+def held_out(
+    rng: np.random.Generator, n_samples: int, share: float, classes: Array | None = None
+) -> tuple[Array, Array]:
+    """Draw which samples are trained on, and which are kept for validation.
+
+    With ``classes``, the class of each sample, each class gives its share, to within one sample.
+    """
+    order = rng.permutation(n_samples)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    # Evenly along the order: every class in it is met in proportion.
+    counts = np.floor(np.arange(n_samples + 1) * share + 1e-9)
+    is_kept = np.diff(counts) > 0
+    return np.sort(order[~is_kept]), np.sort(order[is_kept])

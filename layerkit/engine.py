@@ -32,7 +32,7 @@ from layerkit.activations import (
     Softplus,
     Tanh,
 )
-from layerkit.data import ArrayBatches, StreamBatches
+from layerkit.data import ArrayBatches, Batches
 from layerkit.errors import MissingExtraError
 from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
@@ -157,13 +157,15 @@ class CompiledEpochs:
         loss: Loss,
         optimizer: Optimizer,
         metrics: list[Metric],
-        data: ArrayBatches | StreamBatches,
+        data: Batches,
         only_if_faster: bool,
     ) -> None:
         self.model, self.optimizer, self.metrics = model, optimizer, metrics
         self._layers = _dense_layers(model)
-        if isinstance(data, StreamBatches):
-            raise Refused("the batches come from a stream")
+        if not isinstance(data, ArrayBatches):
+            raise Refused("the batches come from a stream or a Dataset")
+        if data.weight is not None:
+            raise Refused("the samples are weighted")
         self.data = data
         if type(optimizer) is not SGD:
             raise Refused(f"the optimizer, {optimizer!r}, is not SGD")
@@ -189,7 +191,7 @@ class CompiledEpochs:
         self._others = [k for k, code in enumerate(codes) if code == kernels.OTHER]
         self._codes = np.array([loss_code, 0, data.batch_size, 0, *codes], np.uint64)
         self._thresholds = np.array([getattr(m, "threshold", 0.0) for m in metrics], np.float64)
-        rows = 0 if not self._others else max(data.batch_size, min(len(data.x), _PREDICTIONS))
+        rows = 0 if not self._others else max(data.batch_size, min(data.n_samples, _PREDICTIONS))
         self._predictions = np.empty((rows, model.output_shape[0]), model.dtype)
         self._settings = np.zeros(3)
         self._position = np.zeros(3, np.uint64)
@@ -245,11 +247,15 @@ class CompiledEpochs:
         """Tell how many epochs to begin together, at most."""
         if self._others:
             return 1
-        fitting = min(self._steps_per_call // self.n_steps, _LARGEST_ORDER // len(self.data.x))
+        fitting = min(self._steps_per_call // self.n_steps, _LARGEST_ORDER // self.data.n_samples)
         return max(1, min(fitting, most))
 
     def begin(
-        self, n_epochs: int, rng: np.random.Generator | None, watched: list[tuple[int, float, bool]]
+        self,
+        n_epochs: int,
+        rng: np.random.Generator | None,
+        watched: list[tuple[int, float, bool]],
+        resumed: Any = None,
     ) -> None:
         """Begin some epochs, which end early at a figure that is watched.
 
@@ -261,12 +267,16 @@ class CompiledEpochs:
             Draws the order of each epoch.
         watched : list of tuple
             The column of a figure, the value to reach, and whether a greater one is better.
+        resumed : Progress, optional
+            How far a single epoch has come already.
         """
-        n = len(self.data.x)
+        n = self.data.n_samples
         self._rng, self._n_epochs = rng, n_epochs
         self._before = rng.bit_generator.state if rng is not None and n_epochs > 1 else None
         self._order = np.empty((0 if rng is None else n_epochs, n), np.int64)
-        if rng is not None:
+        if resumed is not None and resumed.order is not None:
+            self._order[0] = resumed.order
+        elif rng is not None:
             self._draw(self._order)
         self._figures = np.zeros((n_epochs, 1 + len(self.metrics)))
         self._watched = np.array(watched, np.float64).reshape(-1, 3)
@@ -275,6 +285,36 @@ class CompiledEpochs:
         self._n_taken = 0
         self._position[:] = 0
         self.is_finished = self._is_careful = False
+        if resumed is not None:
+            self._position[1] = resumed.step
+            self._settings[2] = resumed.batch_loss
+            self._figures[0, 0] = resumed.loss_total
+            if resumed.step and not resumed.n_samples:
+                self._figures[0, 1:] = resumed.totals
+                self._position[:2] = 1, 0
+                self.is_finished = True
+                return
+            for k, total in enumerate(resumed.totals):
+                if k in self._others:
+                    self._totals[k] = total
+                else:
+                    self._figures[0, 1 + k] = total
+            self.advance(0)  # which ends the epoch, if no step of it is left
+
+    def position(self) -> tuple[int, Array | None, float, float, int, list[Any]]:
+        """Tell how far the current epoch is, in the form of `Progress.note`."""
+        epoch, step = min(self.epoch, self._n_epochs - 1), self.step
+        order = self._order[epoch] if len(self._order) else None
+        figures = self._figures[epoch]
+        if self.epoch > epoch:  # the figures are final, as no samples say
+            final = figures.tolist()
+            return self.n_steps, order, final[0], 0.0, 0, final[1:]
+        totals = [
+            self._totals[k] if k in self._others else float(figures[1 + k])
+            for k in range(len(self.metrics))
+        ]
+        n_samples = min(step * self.data.batch_size, self.data.n_samples)
+        return step, order, float(figures[0]), float(n_samples), n_samples, totals
 
     def _draw(self, order: Array) -> None:
         if len(order) == 1:
@@ -378,7 +418,7 @@ class CompiledEpochs:
 
     def _measure(self, first: int, n_steps: int) -> None:
         """Let the metrics that are not compiled look at the predictions, batch by batch."""
-        size, n = self.data.batch_size, len(self.data.x)
+        size, n = self.data.batch_size, self.data.n_samples
         for step in range(first, first + n_steps):
             _, y = self._rows(step)
             start = (step - first) * size
@@ -388,7 +428,7 @@ class CompiledEpochs:
 
     def _finish(self) -> None:
         for k in self._others:
-            self._figures[0, 1 + k] = self.metrics[k].result(self._totals[k], len(self.data.x))
+            self._figures[0, 1 + k] = self.metrics[k].result(self._totals[k], self.data.n_samples)
 
     def _rows(self, step: int) -> tuple[Array, Array]:
         """Give a batch of the current epoch."""
@@ -541,6 +581,11 @@ def _loss_code(loss: Loss) -> int:
 def _contiguous(data: ArrayBatches, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """Give the data in the form that the kernel reads; as it is, if it can be."""
     wanted = data.dtypes or (data.x.dtype, data.y.dtype)
+    if data.rows is not None:
+        if (data.x.nbytes + data.y.nbytes) * data.n_samples > _LARGEST_COPY * len(data.x):
+            raise Refused("some of the samples are trained on, and they are too large to copy")
+        x, y = data.x[data.rows], data.y[data.rows]
+        return np.require(x, wanted[0], ["C"]), np.require(y, wanted[1], ["C"])
     size = 0
     for array, kind in zip((data.x, data.y), wanted, strict=True):
         fits = array.dtype == kind and array.flags.c_contiguous and array.flags.aligned

@@ -7,7 +7,7 @@ training and evaluation at once.
 
 import re
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,19 @@ from layerkit._repr import ConstructorRepr
 from layerkit._validation import Array, Shape
 from layerkit.errors import ShapeError
 
-__all__ = ["Accuracy", "MeanAbsoluteError", "Metric", "SquaredDistance"]
+__all__ = [
+    "Accuracy",
+    "ConfusionMatrix",
+    "F1Score",
+    "MeanAbsoluteError",
+    "Metric",
+    "Precision",
+    "R2Score",
+    "Recall",
+    "RootMeanSquaredError",
+    "SquaredDistance",
+    "TopKAccuracy",
+]
 
 
 class Metric(ConstructorRepr, ABC):
@@ -28,6 +40,8 @@ class Metric(ConstructorRepr, ABC):
         What `History` calls the figure; unless set, the class's name in snake_case.
     greater_is_better : bool
         Which way `StopAt` looks.
+    is_figure : bool
+        Whether it gives one number, which a `History` can hold.
 
     Examples
     --------
@@ -43,6 +57,7 @@ class Metric(ConstructorRepr, ABC):
     """
 
     greater_is_better: bool = False
+    is_figure: bool = True
 
     @property
     def name(self) -> str:
@@ -122,6 +137,12 @@ class MeanAbsoluteError(Metric):
         return float(np.abs(y_pred - y_true).sum()) * len(y_pred) / y_pred.size
 
 
+def _check_classes(metric: Metric, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
+    """Take one class index a sample, or one-hot rows."""
+    if len(output_shape) != 1 or len(y_true_shape) != 1:
+        Metric.check_targets(metric, where, y_true_shape, output_shape)
+
+
 class Accuracy(Metric):
     """The share of samples whose predicted class is right.
 
@@ -152,8 +173,7 @@ class Accuracy(Metric):
 
     def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
         """Take class indices too; see `Metric.check_targets`."""
-        if len(output_shape) != 1 or len(y_true_shape) != 1:
-            super().check_targets(where, y_true_shape, output_shape)
+        _check_classes(self, where, y_true_shape, output_shape)
 
     def total(self, y_pred: Array, y_true: Array) -> int:
         """Count the samples that are right; see `Metric.total`."""
@@ -163,3 +183,270 @@ class Accuracy(Metric):
             classes = y_true if y_true.ndim == 1 else y_true.argmax(axis=-1)
             right = y_pred.argmax(axis=-1) == classes
         return int(np.count_nonzero(right))
+
+
+class RootMeanSquaredError(Metric):
+    """√ of the mean of (y_pred − y_true)² over outputs and samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import RootMeanSquaredError
+    >>> RootMeanSquaredError()(np.array([[3.0], [5.0]]), np.array([[0.0], [4.0]])) ** 2
+    5.000000000000001
+    """
+
+    def total(self, y_pred: Array, y_true: Array) -> float:
+        """Sum the samples' mean squares; see `Metric.total`."""
+        error = np.subtract(y_pred, y_true, dtype=np.float64).ravel()
+        return float(error.dot(error)) * len(y_pred) / y_pred.size
+
+    def result(self, total: float, n_samples: int) -> float:
+        """Take the root of the mean, not the mean of roots; see `Metric.result`."""
+        return float(np.sqrt(total / n_samples))
+
+
+class R2Score(Metric):
+    """R², the share of the targets' variance that the predictions explain.
+
+    1 − Σ (y_true − y_pred)² / Σ (y_true − mean)² for each output, and its mean over the outputs;
+    1 is perfect, 0 what the mean alone gives. An output whose targets are all equal counts 1 if
+    it is predicted exactly, and else 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import R2Score
+    >>> R2Score()(np.array([[1.0], [2.0], [4.0]]), np.array([[1.0], [2.0], [3.0]]))
+    0.5
+    """
+
+    greater_is_better = True
+
+    def total(self, y_pred: Array, y_true: Array) -> Array:
+        """Sum errors² and the targets' powers, by output; see `Metric.total`."""
+        truth = y_true.reshape(len(y_true), -1).astype(np.float64)
+        errors = y_pred.reshape(truth.shape) - truth
+        return np.stack(
+            [np.square(errors).sum(axis=0), truth.sum(axis=0), np.square(truth).sum(axis=0)]
+        )
+
+    def result(self, total: Array, n_samples: int) -> float:
+        """Compare both sums; see `Metric.result`."""
+        errors, sums, squares = total
+        spread = squares - sums * sums / n_samples
+        # What is left of equal numbers is rounding.
+        is_flat = spread <= 1e-14 * squares
+        scores = 1 - errors / np.where(is_flat, 1, spread)
+        return float(np.where(is_flat, errors <= 1e-14 * squares, scores).mean())
+
+
+class TopKAccuracy(Metric):
+    """The share of samples whose class is among the k largest outputs.
+
+    Targets are class indices, of shape (n_samples,), or one-hot rows. Of equal outputs, all count
+    as larger than the true class's, so that a constant prediction is right for nobody.
+
+    Parameters
+    ----------
+    k : int
+        How many outputs count; at least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import TopKAccuracy
+    >>> TopKAccuracy(2)(np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]), np.array([1, 0]))
+    0.5
+    """
+
+    greater_is_better = True
+
+    def __init__(self, k: int = 5) -> None:
+        self.k = check.integer("TopKAccuracy.__init__", "k", k, minimum=1)
+
+    @property
+    def name(self) -> str:
+        """What `History` calls the figure: ``"top_5_accuracy"``."""
+        return f"top_{self.k}_accuracy"
+
+    def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
+        """Take class indices too; see `Metric.check_targets`."""
+        _check_classes(self, where, y_true_shape, output_shape)
+
+    def total(self, y_pred: Array, y_true: Array) -> int:
+        """Count the samples that are right; see `Metric.total`."""
+        classes = y_true if y_true.ndim == 1 else y_true.argmax(axis=-1)
+        own = np.take_along_axis(y_pred, classes[:, None], axis=1)
+        return int(np.count_nonzero((y_pred >= own).sum(axis=1) <= self.k))
+
+
+class _OfClasses(Metric):
+    """Counts, class by class, what was predicted, what was true, and what was both."""
+
+    greater_is_better = True
+
+    def __init__(
+        self, average: Literal["macro", "micro"] = "macro", threshold: float = 0.5
+    ) -> None:
+        where = f"{type(self).__name__}.__init__"
+        self.average = check.choice(where, "average", average, ("macro", "micro"))
+        self.threshold = check.number(where, "threshold", threshold)
+
+    def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
+        """Take class indices too; see `Metric.check_targets`."""
+        _check_classes(self, where, y_true_shape, output_shape)
+
+    def total(self, y_pred: Array, y_true: Array) -> Array:
+        """Count, by class, hits, predictions and truths; see `Metric.total`."""
+        if y_pred[0].size == 1:
+            predicted = y_pred.reshape(-1, 1) >= self.threshold
+            true = y_true.reshape(-1, 1) >= 0.5
+        else:
+            names = np.arange(y_pred.shape[1])
+            classes = y_true if y_true.ndim == 1 else y_true.argmax(axis=-1)
+            predicted, true = y_pred.argmax(axis=-1)[:, None] == names, classes[:, None] == names
+        counts = [(predicted & true).sum(axis=0), predicted.sum(axis=0), true.sum(axis=0)]
+        return np.stack(counts).astype(np.float64)
+
+    def result(self, total: Array, n_samples: int) -> float:
+        """Average over the classes, or count them all together; see `Metric.result`."""
+        if self.average == "micro":
+            total = total.sum(axis=1, keepdims=True)
+        part, whole = self._ratio(*total)
+        # A class that was neither there nor predicted is no failure of anybody's: left out.
+        seen = total.any(axis=0)
+        ratios = part[seen] / np.maximum(whole[seen], 1)
+        return float(ratios.mean()) if len(ratios) else 0.0
+
+    @abstractmethod
+    def _ratio(self, hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
+        """Give what is counted, and of how many."""
+
+
+class Precision(_OfClasses):
+    """Of the samples that were called a class, the share that is one.
+
+    With one output the class is "at least ``threshold``", and targets are 0 or 1; with several,
+    a sample's class is that of the largest, and the figure is the mean over the classes that are
+    there or were predicted ("macro"), or that of all samples together ("micro"). A class that was
+    never predicted counts 0.
+
+    Parameters
+    ----------
+    average : {"macro", "micro"}
+        How classes are put together.
+    threshold : float
+        For a single output: 0.5 suits probabilities, 0 suits logits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import Precision
+    >>> Precision()(np.array([[0.9], [0.8], [0.1], [0.3]]), np.array([[1], [0], [0], [1]]))
+    0.5
+    """
+
+    def _ratio(self, hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
+        return hits, predicted
+
+
+class Recall(_OfClasses):
+    """Of the samples of a class, the share that was called so.
+
+    Classes, averages and thresholds are those of `Precision`.
+
+    Parameters
+    ----------
+    average : {"macro", "micro"}
+        How classes are put together.
+    threshold : float
+        For a single output: 0.5 suits probabilities, 0 suits logits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import Recall
+    >>> y_pred = np.array([[0.9], [0.8], [0.1], [0.3]])
+    >>> round(Recall()(y_pred, np.array([[1], [1], [0], [1]])), 3)
+    0.667
+    """
+
+    def _ratio(self, hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
+        return hits, true
+
+
+class F1Score(_OfClasses):
+    """The harmonic mean of precision and recall: 2 · hits / (predicted + true).
+
+    Classes, averages and thresholds are those of `Precision`.
+
+    Parameters
+    ----------
+    average : {"macro", "micro"}
+        How classes are put together.
+    threshold : float
+        For a single output: 0.5 suits probabilities, 0 suits logits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import F1Score
+    >>> F1Score()(np.array([[0.9], [0.8], [0.1], [0.3]]), np.array([[1], [0], [0], [1]]))
+    0.5
+    """
+
+    @property
+    def name(self) -> str:
+        """What `History` calls the figure."""
+        return "f1_score"
+
+    def _ratio(self, hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
+        return 2 * hits, predicted + true
+
+
+class ConfusionMatrix(Metric):
+    """How often each class was taken for each: row i, column j counts i taken for j.
+
+    A matrix is no figure of a `History`; ``Trainer.evaluate(x, y, metrics=[ConfusionMatrix()])``
+    gives it for a whole data set. With one output the classes are 0 and 1.
+
+    Parameters
+    ----------
+    threshold : float
+        For a single output: 0.5 suits probabilities, 0 suits logits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import ConfusionMatrix
+    >>> ConfusionMatrix()(np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 1, 0]))
+    array([[0, 1],
+           [1, 1]])
+    """
+
+    is_figure = False
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        self.threshold = check.number("ConfusionMatrix.__init__", "threshold", threshold)
+
+    def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
+        """Take class indices too; see `Metric.check_targets`."""
+        _check_classes(self, where, y_true_shape, output_shape)
+
+    def total(self, y_pred: Array, y_true: Array) -> Array:
+        """Count the pairs of a batch; see `Metric.total`."""
+        if y_pred[0].size == 1:
+            n_classes = 2
+            predicted = (y_pred.reshape(-1) >= self.threshold).astype(np.intp)
+            true = (y_true.reshape(-1) >= 0.5).astype(np.intp)
+        else:
+            n_classes = y_pred.shape[1]
+            predicted = y_pred.argmax(axis=-1)
+            true = y_true if y_true.ndim == 1 else y_true.argmax(axis=-1)
+        pairs = np.bincount(true * n_classes + predicted, minlength=n_classes**2)
+        return pairs.reshape(n_classes, n_classes)
+
+    def result(self, total: Any, n_samples: int) -> Any:
+        """Give the counts as they are; see `Metric.result`."""
+        return total

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from layerkit import _validation as check
+from layerkit._files import Path
+from layerkit._gradients import Accumulation, GradientRules
+from layerkit._hooks import Hooks
+from layerkit._preparation import Preparation
+from layerkit._progress import Progress, read_checkpoint, sole_training, write_checkpoint
 from layerkit._updates import Updates
 from layerkit._validation import Array
-from layerkit.callbacks import Callback, History, StopAt
-from layerkit.data import ArrayBatches, StreamBatches
+from layerkit.callbacks import Callback, ProgressBar
+from layerkit.clipping import Clipping
+from layerkit.data import Batches, StreamBatches
 from layerkit.engine import (
     CompiledEpochs,
     EngineUsed,
@@ -21,10 +28,12 @@ from layerkit.engine import (
     compiled_parts,
     load_kernels,
 )
-from layerkit.errors import ShapeError
+from layerkit.history import History
 from layerkit.losses import Loss
 from layerkit.metrics import Metric
 from layerkit.optimizers import Optimizer
+from layerkit.parameter_groups import GroupedStep, ParameterGroup
+from layerkit.regularizers import Regularizer
 from layerkit.sequential import Sequential
 
 __all__ = ["Trainer"]
@@ -45,8 +54,14 @@ class Trainer:
         What is watched besides; in training, taken before each update.
     callbacks : sequence of Callback
         What happens around it, in each `fit`.
+    regularizers : sequence of Regularizer
+        What the parameters add to the loss, in training and in evaluation.
+    clipping : Clipping, optional
+        How gradients are kept from growing too long.
+    groups : sequence of ParameterGroup
+        Settings of the optimizer for some of the layers.
     seed : int or numpy.random.Generator, optional
-        Where the order of shuffled samples comes from.
+        Where the order of shuffled samples comes from, and the validation split.
     engine : {"auto", "numpy", "numba"}
         What runs the epochs of `fit`. "numpy" goes through the layers batch by batch; "numba"
         compiles whole epochs into one call, for chains of `Dense` layers with the losses and
@@ -60,6 +75,8 @@ class Trainer:
         Which engine served in the last fit, and why.
     history : History
         The record of the last fit, as far as it got.
+    epochs : int
+        How many epochs the current fit is to have.
     epoch, step : int
         The current epoch, and the batch in it, counted from 1.
     batch_loss : float
@@ -92,6 +109,9 @@ class Trainer:
         *,
         metrics: Sequence[Metric] = (),
         callbacks: Sequence[Callback] = (),
+        regularizers: Sequence[Regularizer] = (),
+        clipping: Clipping | None = None,
+        groups: Sequence[ParameterGroup] = (),
         seed: int | np.random.Generator | None = None,
         engine: Literal["auto", "numpy", "numba"] = "auto",
     ) -> None:
@@ -101,6 +121,15 @@ class Trainer:
         self.optimizer = check.instance(where, "optimizer", optimizer, Optimizer)
         self.metrics = check.instances(where, "metrics", metrics, Metric)
         self.callbacks = check.instances(where, "callbacks", callbacks, Callback)
+        self.regularizers = check.instances(where, "regularizers", regularizers, Regularizer)
+        self.clipping = clipping
+        if clipping is not None:
+            check.instance(where, "clipping", clipping, Clipping)
+        self.groups = check.instances(where, "groups", groups, ParameterGroup)
+        for metric in self.metrics:
+            if not metric.is_figure:
+                remedy = "Write trainer.evaluate(x, y, metrics=[...])."
+                check.fail(where, "metrics", "figures of one number each", metric, remedy)
         names = ["loss", *(metric.name for metric in self.metrics)]
         for name in names:
             if names.count(name) > 1:
@@ -112,10 +141,16 @@ class Trainer:
             load_kernels(where)
         self.engine_used: EngineUsed | None = None
         self.history = History([])
-        self.epoch = self.step = 0
+        self.epoch = self.step = self.epochs = 0
         self.batch_loss = math.nan
         self._stopped = False
-        self._updates = Updates(model, optimizer)
+        self._rules = GradientRules(model, self.regularizers, clipping)
+        step = GroupedStep(where, model, optimizer, self.groups) if self.groups else None
+        self._updates = Updates(model, optimizer, step)
+        self._preparation = Preparation(model, loss, self.metrics)
+        self._progress = Progress()
+        self._resumed: Mapping[str, Any] | None = None
+        self._hooks = Hooks(self, [])
         self._compiled_loss: ValueAndGradient | None = None
         self._n_steps = 0
 
@@ -127,18 +162,27 @@ class Trainer:
         epochs: int,
         batch_size: int = 32,
         shuffle: bool = True,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: Any = None,
+        validation_split: float | None = None,
+        stratify: bool = False,
         steps_per_epoch: int | None = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        accumulate: int = 1,
         callbacks: Sequence[Callback] = (),
+        progress: bool | None = None,
     ) -> History:
         """Train for some epochs.
 
-        An epoch's loss is the mean over its samples, each taken before its update.
+        An epoch's loss is the mean over its samples, each taken before its update. After
+        `resume`, the fit that was interrupted goes on, up to ``epochs`` in all.
 
         Parameters
         ----------
-        x : array_like of shape (n_samples, *input_shape), or an iterator
-            The inputs; or an iterator of batches ``(x, y)``, with ``steps_per_epoch``.
+        x : array_like of shape (n_samples, *input_shape), Dataset, or a stream of batches
+            The inputs. A `Dataset` has the targets too, and so has a stream: an iterator, an
+            iterable (gone through anew in each epoch) or a function that gives one, of batches
+            ``(x, y)`` or ``(x, y, sample_weight)``.
         y : array_like of shape (n_samples, ...)
             The targets, in the form that the loss takes.
         epochs : int
@@ -147,12 +191,26 @@ class Trainer:
             Samples an update: 1 is online training. The last batch of an epoch may be smaller.
         shuffle : bool
             Whether each epoch draws a new order of the samples.
-        validation_data : tuple of array_like, optional
-            ``(x, y)`` that are evaluated after each epoch.
+        validation_data : tuple of array_like, Dataset or stream, optional
+            ``(x, y)`` or ``(x, y, sample_weight)`` that are evaluated after each epoch.
+        validation_split : float, optional
+            The share of the samples to evaluate instead, drawn at random; they are not trained on.
+        stratify : bool
+            Whether the split takes its share of each class.
         steps_per_epoch : int, optional
-            With an iterator: how many batches make an epoch.
+            With a stream: how many batches make an epoch. Only an iterator needs it.
+        sample_weight : array_like of shape (n_samples,), optional
+            How much each sample counts; the loss is Σ weight · loss / Σ weight. Metrics are not
+            weighted.
+        class_weight : dict of int to float or {"balanced"}, optional
+            How much the samples of each class count; 1 for a class that is not named.
+        accumulate : int
+            How many batches make an update together, whose gradient is the mean over all of
+            their samples: as a batch so many times as large would, in less memory.
         callbacks : sequence of Callback
             Further callbacks, for this fit alone.
+        progress : bool, optional
+            Whether to show a `ProgressBar`; by default, on a terminal.
 
         Returns
         -------
@@ -164,6 +222,8 @@ class Trainer:
         ArgumentError
             If the data, or an argument, can't be used, or ``engine="numba"`` can't train this
             model; the model has not changed then.
+        StateError
+            If the model is being trained already, by a callback or in another thread.
         NonFiniteError
             If a NaN or an infinity turns up; the parameters stay at their last finite values.
         """
@@ -171,37 +231,79 @@ class Trainer:
         epochs = check.integer(where, "epochs", epochs, minimum=0)
         batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         shuffle = check.boolean(where, "shuffle", shuffle)
+        accumulate = check.integer(where, "accumulate", accumulate, minimum=1)
         active = [*self.callbacks, *check.instances(where, "callbacks", callbacks, Callback)]
         for callback in active:
             check.integer(where, f"the period of {callback!r}", callback.period, minimum=1)
-        data: ArrayBatches | StreamBatches
-        if hasattr(x, "__next__"):
-            if y is not None:
-                remedy = "The stream gives the targets too."
-                check.fail(where, "y", "None with a stream of batches", y, remedy)
-            steps = check.integer(where, "steps_per_epoch", steps_per_epoch, minimum=1)
-            data = StreamBatches(x, steps, lambda x, y: self._batch(where, x, y), where)
-        else:
-            if steps_per_epoch is not None:
-                expectation = "None with arrays, whose epochs have an end"
-                check.fail(where, "steps_per_epoch", expectation, steps_per_epoch)
-            data = self._batches(where, x, y, batch_size)
-        validation = None
-        if validation_data is not None:
-            if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
-                check.fail(where, "validation_data", "a pair (x, y)", validation_data)
-            validation = self._batches(f"{where}, validation_data", *validation_data, 1024)
-        self._n_steps += epochs * data.steps_per_epoch
-        compiled = self._choose_engine(data, refuses=self.engine == "numba") if epochs else None
-        prefixes = ["", "val_"] if validation else [""]
-        self.history = History([prefix + name for prefix in prefixes for name in self._names])
-        if epochs:
-            rng = self.rng if shuffle else None
-            self._run(data, epochs, rng, validation, _Hooks(self, active), compiled)
+        if progress is None:
+            progress = sys.stderr.isatty() and epochs > 0
+        if check.boolean(where, "progress", progress):
+            if not any(isinstance(callback, ProgressBar) for callback in active):
+                active.append(ProgressBar())
+        with sole_training(where, self.model):
+            data = self._preparation.batches(
+                where,
+                x,
+                y,
+                batch_size,
+                steps_per_epoch=steps_per_epoch,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+            )
+            begun = Progress(self._resumed)
+            before = self.rng.bit_generator.state
+            validation: Batches | None = None
+            try:
+                if validation_split is not None:
+                    if validation_data is not None:
+                        wanted = "None with validation_data"
+                        check.fail(where, "validation_split", wanted, validation_split)
+                    data, validation = self._preparation.split(
+                        where, data, validation_split, stratify, self.rng, begun.held_out
+                    )
+                    begun.held_out = validation.rows
+                elif validation_data is not None:
+                    validation = self._validation(where, validation_data)
+                begun.check_settings(where, data, shuffle, accumulate, active)
+                n_steps = epochs * (data.steps_per_epoch or 0)
+                compiled = None
+                if epochs:
+                    refuses = self.engine == "numba"
+                    compiled = self._choose_engine(data, accumulate, n_steps, refuses=refuses)
+            except BaseException:
+                self.rng.bit_generator.state = before
+                raise
+            prefixes = ["", "val_"] if validation else [""]
+            names = [prefix + name for prefix in prefixes for name in self._names]
+            self.history = begun.take_history(where, names)
+            self._n_steps += n_steps
+            self._progress, self._resumed = begun, None
+            self.epoch, self.step, self.epochs = begun.epoch, begun.step, epochs
+            self._stopped = begun.stopped
+            if begun.is_resumed and isinstance(data, StreamBatches):
+                data.skip(begun.n_batches)
+            if epochs:
+                rng = self.rng if shuffle else None
+                self._hooks = Hooks(self, active)
+                self._run(data, rng, validation, compiled, accumulate)
         return self.history
 
-    def train_step(self, x: Any, y: Any) -> float:
-        """Make one update on one batch, for a training loop of one's own.
+    def _validation(self, where: str, validation_data: Any) -> Batches:
+        """Bring validation data into batches."""
+        words = f"{where}, validation_data"
+        if isinstance(validation_data, tuple | list):
+            if len(validation_data) not in (2, 3):
+                wanted = "(x, y) or (x, y, sample_weight)"
+                check.fail(where, "validation_data", wanted, validation_data)
+            x, y, *weight = validation_data
+            return self._preparation.of_arrays(words, x, y, 1024, *weight, is_training=False)
+        if hasattr(validation_data, "__next__"):
+            wanted = "arrays, or what can be gone through again in each epoch"
+            check.fail(where, "validation_data", wanted, validation_data)
+        return self._preparation.batches(words, validation_data, None, 1024)
+
+    def train_step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """Make one update on one batch, for a training loop of one's own or an endless stream.
 
         Parameters
         ----------
@@ -209,6 +311,8 @@ class Trainer:
             The inputs.
         y : array_like of shape (batch_size, ...)
             The targets.
+        sample_weight : array_like of shape (batch_size,), optional
+            How much each sample counts.
 
         Returns
         -------
@@ -223,22 +327,40 @@ class Trainer:
             If a NaN or an infinity turns up; the parameters stay at their last finite values.
         """
         where = "Trainer.train_step"
-        x, y = self._batch(where, x, y)
+        batch = self._preparation.batch(where, x, y, sample_weight)
         self._updates.prepare()
         with np.errstate(all="ignore"):
-            return self._step(x, y, None, lambda: f"{where}: the loss")
+            try:
+                return self._step(*batch, None, lambda: f"{where}: the loss", None)
+            finally:
+                self._updates.release()
 
-    def evaluate(self, x: Any, y: Any, *, batch_size: int = 1024) -> dict[str, float]:
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int = 1024,
+        sample_weight: Any = None,
+        steps: int | None = None,
+        metrics: Sequence[Metric] | None = None,
+    ) -> dict[str, Any]:
         """Compute the loss and the metrics, and change nothing.
 
         Parameters
         ----------
-        x : array_like of shape (n_samples, *input_shape)
-            The inputs.
+        x : array_like of shape (n_samples, *input_shape), Dataset, or a stream of batches
+            The inputs, as `fit` takes them.
         y : array_like of shape (n_samples, ...)
             The targets.
         batch_size : int
             How many samples to take at a time, to save memory.
+        sample_weight : array_like of shape (n_samples,), optional
+            How much each sample counts in the loss.
+        steps : int, optional
+            With a stream: how many batches to take. Only an iterator needs it.
+        metrics : sequence of Metric, optional
+            What to compute instead of the trainer's own; `ConfusionMatrix` among them.
 
         Returns
         -------
@@ -252,7 +374,56 @@ class Trainer:
         """
         where = "Trainer.evaluate"
         batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
-        return self._evaluate(self._batches(where, x, y, batch_size))
+        chosen = self.metrics
+        if metrics is not None:
+            chosen = check.instances(where, "metrics", metrics, Metric)
+        preparation = Preparation(self.model, self.loss, chosen)
+        data: Batches
+        if y is None:
+            data = preparation.batches(where, x, y, batch_size, steps_per_epoch=steps,
+                                       sample_weight=sample_weight)  # fmt: skip
+        else:
+            data = preparation.of_arrays(where, x, y, batch_size, sample_weight, is_training=False)
+        return self._evaluate(data, chosen)
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Write all that the training needs to go on, bit for bit: anywhere, at any time.
+
+        The parameters and the layers' states, the optimizer's, every generator's, the order of
+        the epoch and the place in it, the callbacks' states and the history. From a callback, it
+        is what holds after that hook; after a fit that was interrupted, at its last whole update.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; written whole or not at all, as by `Sequential.save`.
+
+        Raises
+        ------
+        SaveError
+            If the file can't be written, or a state can't be put into one.
+        """
+        write_checkpoint("Trainer.save_checkpoint", path, self)
+
+    def resume(self, path: Path) -> None:
+        """Go back to a checkpoint; the next `fit` goes on with the fit that it was saved in.
+
+        That fit is to have the arguments that the other had. ``epochs`` counts from the other's
+        beginning: a run of 100 epochs that was killed is ended by the same ``epochs=100``, and a
+        program that calls ``resume`` wherever a checkpoint is found can be started again and again.
+
+        Parameters
+        ----------
+        path : str or path-like
+            What `save_checkpoint` wrote, by a trainer that was made like this one.
+
+        Raises
+        ------
+        LoadError
+            If the file is missing, damaged, or of another model or optimizer; then nothing has
+            changed.
+        """
+        self._resumed = read_checkpoint("Trainer.resume", path, self)
 
     def stop(self) -> None:
         """End training after the current epoch; for callbacks."""
@@ -260,35 +431,37 @@ class Trainer:
 
     def _run(
         self,
-        data: ArrayBatches | StreamBatches,
-        epochs: int,
+        data: Batches,
         rng: np.random.Generator | None,
-        validation: ArrayBatches | None,
-        hooks: _Hooks,
+        validation: Batches | None,
         compiled: CompiledEpochs | None,
+        accumulate: int,
     ) -> None:
         """Go through the epochs of a fit."""
-        self._stopped = False
-        self.epoch = self.step = 0
+        hooks, progress = self._hooks, self._progress
+        accumulation = Accumulation(self.model, accumulate) if accumulate > 1 else None
         # The guard before each update names what overflows better than NumPy's warnings do.
         with np.errstate(all="ignore"), self._updates:
             try:
-                hooks.begin()
-                while self.epoch < epochs and not self._stopped:
-                    self.epoch += 1
-                    hooks.call_epoch("on_epoch_begin")
+                hooks.begin(progress.callback_states)
+                while progress.is_mid_epoch or (self.epoch < self.epochs and not self._stopped):
+                    if not progress.is_mid_epoch:
+                        self.epoch, self.step = self.epoch + 1, 0
+                        hooks.call_epoch("on_epoch_begin")
+                        progress.begin_epoch(self.epoch)
                     if hooks.callbacks and compiled and not compiled.is_current():
-                        compiled = self._choose_engine(data, refuses=False)
+                        compiled = self._choose_engine(data, accumulate, 0, refuses=False)
                     if compiled:
-                        figures = self._compiled_epochs(compiled, epochs, rng, hooks, validation)
+                        figures = self._compiled_epochs(compiled, rng, validation)
                     else:
-                        figures = self._epoch(data, rng, hooks)
+                        figures = self._epoch(data, rng, accumulation)
                     if validation:
-                        evaluated = self._evaluate(validation)
+                        evaluated = self._evaluate(validation, self.metrics)
                         figures |= {f"val_{name}": [v] for name, v in evaluated.items()}
-                    if figures:
-                        with self._updates.whole():
+                    with self._updates.whole():
+                        if figures:
                             self.history.extend(figures)
+                        progress.end_epoch()
                     hooks.call_epoch("on_epoch_end")
             finally:
                 self.model.forget_workspace()
@@ -298,7 +471,7 @@ class Trainer:
                 hooks.end()
 
     def _choose_engine(
-        self, data: ArrayBatches | StreamBatches, *, refuses: bool
+        self, data: Batches, accumulate: int, n_steps: int, *, refuses: bool
     ) -> CompiledEpochs | None:
         """Take the compiled engine if it may and can serve, and keep the reason."""
         if self.engine == "numpy":
@@ -306,6 +479,14 @@ class Trainer:
             return None
         auto = self.engine == "auto"
         try:
+            for words, what in (
+                ("regularizers", self.regularizers),
+                ("clipping", self.clipping),
+                ("groups", self.groups),
+                ("accumulate", accumulate > 1),
+            ):
+                if what:
+                    raise Refused(f"the fit has {words}")
             compiled = CompiledEpochs(
                 self.model, self.loss, self.optimizer, self.metrics, data, only_if_faster=auto
             )
@@ -315,7 +496,8 @@ class Trainer:
                 remedy = "Pass engine='auto', which takes NumPy then."
                 check.fail("Trainer.fit", "engine", "able to serve", got, remedy)
             self.engine_used = EngineUsed("numpy", str(reason))
-            parts = compiled_parts(self.model, self.loss, self.optimizer, self._n_steps)
+            n_steps += self._n_steps
+            parts = compiled_parts(self.model, self.loss, self.optimizer, n_steps)
             self._updates.use_step(parts[0])
             self._compiled_loss = parts[1]
             return None
@@ -324,26 +506,26 @@ class Trainer:
         return compiled
 
     def _compiled_epochs(
-        self,
-        compiled: CompiledEpochs,
-        epochs: int,
-        rng: np.random.Generator | None,
-        hooks: _Hooks,
-        validation: ArrayBatches | None,
+        self, compiled: CompiledEpochs, rng: np.random.Generator | None, validation: Batches | None
     ) -> dict[str, list[float]]:
         """Go through epochs in compiled code; record them, or give what is not complete yet."""
+        hooks, progress = self._hooks, self._progress
         before, after = hooks.overridden["on_batch_begin"], hooks.overridden["on_batch_end"]
         self._updates.prepare()
         first = self.epoch
         watched = hooks.watched([self._names[column] for column in compiled.columns()])
-        most = 1 if validation else hooks.epochs_until_due(epochs, watched)
+        most = 1 if validation else hooks.epochs_until_due(self.epochs, watched)
         figures_to_reach = [(self._names.index(c.metric), c.value, c.rises) for c in watched]
-        compiled.begin(compiled.epochs_at_once(most), rng, figures_to_reach)
-        figures: dict[str, list[float]] = {}
+        if progress.step or progress.order is not None:
+            compiled.begin(1, rng, figures_to_reach, progress)
+        else:
+            compiled.begin(compiled.epochs_at_once(most), rng, figures_to_reach)
+        figures = self._finished(compiled)
         try:
             while not compiled.is_finished:
                 self.epoch, self.step = first + compiled.epoch, compiled.step + 1
                 if before:
+                    progress.note(self, compiled.position())
                     hooks.call("on_batch_begin")
                 # Ctrl-C waits until what was trained is on record.
                 with self._updates.whole():
@@ -351,11 +533,15 @@ class Trainer:
                         self._careful_step(compiled, first)
                     self.batch_loss = compiled.batch_loss
                     figures = self._finished(compiled)
-                    if figures and not (validation or after):
+                    self.epoch = first + compiled.epoch - (not compiled.step)
+                    progress.note(self, compiled.position())
+                    if after:
+                        hooks.call("on_batch_end")
+                    elif figures and not validation:
                         self.history.extend(figures)
                         figures = {}
-                if after:
-                    hooks.call("on_batch_end")
+                        if not compiled.step:
+                            progress.end_epoch()
         finally:
             compiled.end()
         self.epoch, self.step = first + compiled.epoch - 1, compiled.n_steps
@@ -371,36 +557,59 @@ class Trainer:
         self.epoch, self.step = first + compiled.epoch, compiled.step + 1
         x, y = compiled.careful_batch()
         totals: list[Any] = [0.0] * len(self.metrics)
-        loss = self._step(x, y, totals, self._place(compiled.data))
+        loss = self._step(x, y, None, totals, self._place(compiled.data), None)
         compiled.add_careful(loss, totals, len(x))
 
     def _epoch(
-        self,
-        data: ArrayBatches | StreamBatches,
-        rng: np.random.Generator | None,
-        hooks: _Hooks,
+        self, data: Batches, rng: np.random.Generator | None, accumulation: Accumulation | None
     ) -> dict[str, list[float]]:
-        """Go through the batches of an epoch, and give its figures."""
+        """Go through the batches of an epoch, or what is left of it, and give its figures."""
+        hooks, progress = self._hooks, self._progress
         before, after = hooks.overridden["on_batch_begin"], hooks.overridden["on_batch_end"]
-        totals: list[Any] = [0.0] * len(self.metrics)
-        loss_total, n_samples = 0.0, 0
+        totals: list[Any] = progress.totals or [0.0] * len(self.metrics)
+        loss_total, total_weight = progress.loss_total, progress.total_weight
+        n_samples, step = progress.n_samples, progress.step
+        if accumulation:
+            accumulation.begin(progress)
         self._updates.prepare()
         place = self._place(data)
-        for self.step, (x, y) in enumerate(data.epoch(rng), 1):
-            if before:
-                hooks.call("on_batch_begin")
-            if before or after:  # a callback may have moved the parameters
-                self._updates.prepare()
-            size = len(x)
-            self.batch_loss = self._step(x, y, totals, place)
-            loss_total += self.batch_loss * size
-            n_samples += size
-            if after:
-                hooks.call("on_batch_end")
-        figures = self._figures(loss_total, totals, n_samples)
+        x = np.empty((0, *self.model.input_shape), self.model.dtype)
+        try:
+            for x, y, weight in data.epoch(rng, step, progress.order):
+                self.step = step + 1
+                if before:
+                    position = (step, data.order, loss_total, total_weight, n_samples, totals)
+                    progress.note(self, position)
+                    hooks.call("on_batch_begin")
+                if before or after:  # a callback may have moved the parameters
+                    self._updates.prepare()
+                size = len(x)
+                self.batch_loss = self._step(x, y, weight, totals, place, accumulation)
+                share = size if weight is None else float(weight.sum())
+                loss_total += self.batch_loss * share
+                total_weight += share
+                n_samples += size
+                step += 1
+                try:
+                    if after:
+                        position = (step, data.order, loss_total, total_weight, n_samples, totals)
+                        progress.note(self, position)
+                        hooks.call("on_batch_end")
+                finally:
+                    self._updates.release()
+            if accumulation:
+                self._updates.hold()
+                accumulation.finish(lambda: self._apply(self.batch_loss, x, place))
+                self._updates.release()
+        finally:
+            position = (step, data.order, loss_total, total_weight, n_samples, totals)
+            progress.note(self, position)
+        if step and not n_samples:  # the compiled engine had ended the epoch
+            return {name: [f] for name, f in zip(self._names, [loss_total, *totals], strict=True)}
+        figures = self._figures(self.metrics, loss_total / (total_weight or 1), totals, n_samples)
         return {name: [figure] for name, figure in figures.items()}
 
-    def _place(self, data: ArrayBatches | StreamBatches) -> Callable[[], str]:
+    def _place(self, data: Batches) -> Callable[[], str]:
         """Give what begins an error's message about the current batch."""
 
         def place() -> str:
@@ -410,146 +619,76 @@ class Trainer:
         return place
 
     def _step(
-        self, x: Array, y: Array, totals: list[Any] | None, place: Callable[[], str]
+        self,
+        x: Array,
+        y: Array,
+        weight: Array | None,
+        totals: list[Any] | None,
+        place: Callable[[], str],
+        accumulation: Accumulation | None,
     ) -> float:
-        """Make one update on a batch that is checked, and give its loss."""
+        """Make one update on a batch that is checked, and give its loss; SIGINT then waits."""
         y_pred, cache = self.model.compute_forward(x, training=True)
-        loss, dy = (self._compiled_loss or self.loss.value_and_gradient)(y_pred, y)
-        if totals is not None:
-            for index, metric in enumerate(self.metrics):
-                totals[index] += metric.total(y_pred, y)
+        if weight is None:
+            loss, dy = (self._compiled_loss or self.loss.value_and_gradient)(y_pred, y)
+        else:
+            loss, dy = weighted(self.loss, y_pred, y, weight)
+        # Before the way back, which may use the predictions' memory.
+        added = () if totals is None else [metric.total(y_pred, y) for metric in self.metrics]
         self.model.compute_backward(dy, cache, need_dx=False)
-        self._updates.apply(loss, x, place)
+        if self.regularizers:
+            loss += self._rules.penalty()
+        if accumulation is None:
+            self._apply(loss, x, place)
+        else:
+            self._updates.hold()
+            share = len(x) if weight is None else float(weight.sum())
+            accumulation.add(share, lambda: self._apply(loss, x, place))
+        if totals is not None:
+            for index, total in enumerate(added):
+                totals[index] += total
         return loss
 
-    def _evaluate(self, data: ArrayBatches) -> dict[str, float]:
+    def _apply(self, loss: float, x: Array, place: Callable[[], str]) -> None:
+        if self._rules.are_any:
+            self._rules.apply()
+        self._updates.apply(loss, x, place)
+
+    def _evaluate(self, data: Batches, metrics: Sequence[Metric]) -> dict[str, Any]:
         """Compute the figures of samples that are checked."""
-        totals: list[Any] = [0.0] * len(self.metrics)
-        loss_total, n_samples = 0.0, 0
-        for x, y in data.epoch(None):
+        totals: list[Any] = [0.0] * len(metrics)
+        loss_total, total_weight, n_samples = 0.0, 0.0, 0
+        for x, y, weight in data.epoch(None):
             y_pred, _ = self.model.compute_forward(x, training=False)
-            loss_total += self.loss.value(y_pred, y) * len(x)
+            if weight is None:
+                loss, share = self.loss.value(y_pred, y), float(len(x))
+            else:
+                (loss, _), share = weighted(self.loss, y_pred, y, weight), float(weight.sum())
+            loss_total += loss * share
+            total_weight += share
             n_samples += len(x)
-            for index, metric in enumerate(self.metrics):
+            for index, metric in enumerate(metrics):
                 totals[index] += metric.total(y_pred, y)
-        return self._figures(loss_total, totals, n_samples)
+        loss = loss_total / (total_weight or 1) + self._rules.penalty()
+        return self._figures(metrics, loss, totals, n_samples)
 
-    def _figures(self, loss_total: float, totals: list[Any], n_samples: int) -> dict[str, float]:
-        results = [
-            metric.result(total, n_samples)
-            for metric, total in zip(self.metrics, totals, strict=True)
-        ]
-        return dict(zip(self._names, [loss_total / n_samples, *results], strict=True))
-
-    def _batches(self, where: str, x: Any, y: Any, batch_size: int) -> ArrayBatches:
-        """Check a data set, once for all the batches that it will be cut into."""
-        x, y = self._arrays(where, x, y)
-        if len(x) == 0:
-            check.fail(where, "x", "at least one sample", check.Said("none"))
-        check.finite(where, "x", x)
-        self.model.check_layers(x[:batch_size].astype(self.model.dtype))
-        dtype = self.model.dtype
-        return ArrayBatches(x, y, batch_size, dtype, self.loss.target_dtype(dtype))
-
-    def _batch(self, where: str, x: Any, y: Any) -> tuple[Array, Array]:
-        """Check one batch, and cast it."""
-        x, y = self._arrays(where, x, y)
-        if len(x) == 0:
-            check.fail(where, "x", "at least one sample", check.Said("none"))
-        check.finite(where, "x", x)
-        dtype = self.model.dtype
-        return x.astype(dtype, copy=False), y.astype(self.loss.target_dtype(dtype), copy=False)
-
-    def _arrays(self, where: str, x: Any, y: Any) -> tuple[Array, Array]:
-        """Check inputs and targets, without a copy of what are arrays already."""
-        x = check.numeric_array(where, "x", x, None)
-        if y is None:
-            check.fail(where, "y", "given: the targets", y)
-        y = check.numeric_array(where, "y", y, None)
-        check.batch_shape(where, "x", x.shape, self.model.input_shape)
-        if y.ndim == 0 or len(x) != len(y):
-            got = check.Said(f"{len(x)} samples in x and shape {y.shape} in y")
-            check.fail(where, "y", "as long as x", got, error=ShapeError)
-        self.loss.check_targets(where, y, self.model.output_shape)
-        for metric in self.metrics:
-            metric.check_targets(where, y.shape, self.model.output_shape)
-        return x, y
-
-
-class _Hooks:
-    """The callbacks' hooks, called under the caller's own NumPy error settings."""
-
-    def __init__(self, trainer: Trainer, callbacks: Sequence[Callback]) -> None:
-        self.trainer, self.callbacks = trainer, callbacks
-        self.settings = np.geterr()
-        self.begun: list[Callback] = []
-        self.overridden = {
-            hook: [callback for callback in callbacks if _overrides(callback, hook)]
-            for hook in vars(Callback)
-            if hook.startswith("on_")
+    def _figures(
+        self, metrics: Sequence[Metric], loss: float, totals: list[Any], n_samples: int
+    ) -> dict[str, Any]:
+        results = {
+            metric.name: metric.result(total, n_samples)
+            for metric, total in zip(metrics, totals, strict=True)
         }
-
-    def begin(self) -> None:
-        """Begin training for each callback."""
-        for callback in self.callbacks:
-            self._call_one(callback, "on_train_begin")
-            self.begun.append(callback)
-
-    def end(self) -> None:
-        """End it for each that began, even if another fails to end."""
-        failed: BaseException | None = None
-        for callback in self.begun:
-            try:
-                self._call_one(callback, "on_train_end")
-            except BaseException as error:
-                failed = failed or error
-        if failed:
-            raise failed
-
-    def call_epoch(self, hook: str) -> None:
-        """Call a hook of those callbacks whose period has come."""
-        past = self.trainer.epoch - (hook == "on_epoch_begin")
-        for callback in self.overridden[hook]:
-            if past % callback.period == 0:
-                self._call_one(callback, hook)
-
-    def epochs_until_due(self, epochs: int, watched: list[StopAt]) -> int:
-        """Tell how many epochs may pass, from the current one on, before a hook has to be called.
-
-        The end of an epoch is not waited for where the compiled engine watches for it itself.
-        """
-        past = self.trainer.epoch - 1
-        if self.overridden["on_batch_begin"] or self.overridden["on_batch_end"]:
-            return 1
-        ends = self.overridden["on_epoch_end"]
-        waiting = self.overridden["on_epoch_begin"] + [
-            c for c in ends if not any(c is known for known in watched)
-        ]
-        return min([epochs - past] + [c.period - past % c.period for c in waiting])
-
-    def watched(self, figures: list[str]) -> list[StopAt]:
-        """List each `StopAt` that waits, in its own way, for one of these figures."""
-        return [
-            c
-            for c in self.callbacks
-            if isinstance(c, StopAt)
-            and getattr(c.on_epoch_end, "__func__", None) is StopAt.on_epoch_end
-            and c.metric in figures
-        ]
-
-    def call(self, hook: str) -> None:
-        """Call a hook of each callback that overrides it."""
-        for callback in self.overridden[hook]:
-            self._call_one(callback, hook)
-
-    def _call_one(self, callback: Callback, hook: str) -> None:
-        try:
-            with np.errstate(**self.settings):
-                getattr(callback, hook)(self.trainer)
-        except Exception as error:
-            error.add_note(f"in {hook} of {callback!r}")
-            raise
+        return {"loss": loss, **results}
 
 
-def _overrides(callback: Callback, hook: str) -> bool:
-    return getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
+def weighted(loss: Loss, y_pred: Array, y_true: Array, weight: Array) -> tuple[float, Array]:
+    """Compute the weighted mean of the samples' losses, and its gradient."""
+    gradient = loss.gradient(y_pred, y_true)
+    total = float(weight.sum())
+    if not total:
+        return 0.0, np.zeros_like(gradient)
+    # A sample's gradient is n_samples times its part of that of the mean.
+    factors = (weight * (len(weight) / total)).astype(gradient.dtype)
+    value = float(weight.dot(loss.per_sample(y_pred, y_true))) / total
+    return value, gradient * factors.reshape(-1, *[1] * (gradient.ndim - 1))

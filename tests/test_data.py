@@ -18,9 +18,9 @@ def batches(size, x=X, y=X, x_dtype=F8, y_dtype=F8):
 @pytest.mark.parametrize("size", [1, 3, 10, 99])
 def test_in_order(size):
     pairs = list(batches(size).epoch(None))
-    assert [len(x) for x, _ in pairs] == [min(size, 10 - s) for s in range(0, 10, size)]
-    assert_array_equal(np.concatenate([x for x, _ in pairs]), X)
-    assert_array_equal(np.concatenate([y for _, y in pairs]), X)
+    assert [len(x) for x, _, _ in pairs] == [min(size, 10 - s) for s in range(0, 10, size)]
+    assert_array_equal(np.concatenate([x for x, _, _ in pairs]), X)
+    assert_array_equal(np.concatenate([y for _, y, _ in pairs]), X)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 10])
@@ -29,10 +29,10 @@ def test_shuffled_sample_by_sample(size):
     data = batches(size, y=X[:, :1])
     epochs = [list(data.epoch(rng)) for _ in range(2)]
     for pairs in epochs:
-        assert [len(x) for x, _ in pairs] == [min(size, 10 - s) for s in range(0, 10, size)]
-        x = np.concatenate([x for x, _ in pairs])
+        assert [len(x) for x, _, _ in pairs] == [min(size, 10 - s) for s in range(0, 10, size)]
+        x = np.concatenate([x for x, _, _ in pairs])
         assert_array_equal(np.sort(x[:, 0]), X[:, 0])
-        assert_array_equal(np.concatenate([y for _, y in pairs]), x[:, :1])  # still pairs
+        assert_array_equal(np.concatenate([y for _, y, _ in pairs]), x[:, :1])  # still pairs
         assert not np.array_equal(x, X)
         # Not a shuffle of whole batches: neighbours come apart.
         assert not all(x[i, 0] + 2 == x[i + 1, 0] for i in range(0, 8, 3))
@@ -42,7 +42,7 @@ def test_shuffled_sample_by_sample(size):
 def test_the_order_comes_from_the_generator():
     def order(seed):
         pairs = batches(3).epoch(np.random.default_rng(seed))
-        return np.concatenate([x[:, 0] for x, _ in pairs]).tolist()
+        return np.concatenate([x[:, 0] for x, _, _ in pairs]).tolist()
 
     assert order(1) == order(1) != order(2)
 
@@ -51,23 +51,23 @@ def test_the_order_comes_from_the_generator():
 def test_batches_are_cast(rng):
     labels = np.arange(10, dtype=np.uint8)
     data = batches(4, x=X.astype(np.int16), y=labels, x_dtype=F4, y_dtype=np.dtype(np.intp))
-    for x, y in data.epoch(rng):
+    for x, y, _ in data.epoch(rng):
         assert x.dtype == F4
         assert y.dtype == np.intp
         assert_array_equal(x[:, 0], 2 * y)
 
 
 def test_a_batch_in_order_is_a_view():
-    x, _ = next(iter(batches(3).epoch(None)))
+    x, _, _ = next(iter(batches(3).epoch(None)))
     assert np.shares_memory(x, X)
 
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_describe_names_the_samples(size):
     data = batches(size)
-    for step, (x, _) in enumerate(data.epoch(np.random.default_rng(3)), 1):
+    for step, (x, _, _) in enumerate(data.epoch(np.random.default_rng(3)), 1):
         assert data.describe(step) == f"samples {(x[:, 0] / 2).astype(int).tolist()}"
-    for step, (x, _) in enumerate(data.epoch(None), 1):
+    for step, (x, _, _) in enumerate(data.epoch(None), 1):
         assert data.describe(step) == f"samples {(x[:, 0] / 2).astype(int).tolist()}"
 
 
@@ -77,7 +77,7 @@ def test_a_memmap_is_read_batch_by_batch(tmp_path):
     data = batches(100, x=mapped, y=mapped)
     tracemalloc.start()
     try:
-        total = sum(x.sum() for x, _ in data.epoch(np.random.default_rng(0)))
+        total = sum(x.sum() for x, _, _ in data.epoch(np.random.default_rng(0)))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

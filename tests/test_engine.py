@@ -579,7 +579,7 @@ def test_a_stream_is_numpys():
     trainer = Trainer(Sequential([Dense(2, 2)]), HalfSquaredError(), SGD(0.1))
     batch = np.ones((3, 2))
     trainer.fit(iter([(batch, batch)]), epochs=1, steps_per_epoch=1)
-    assert trainer.engine_used == EngineUsed("numpy", "the batches come from a stream")
+    assert trainer.engine_used == EngineUsed("numpy", "the batches come from a stream or a Dataset")
 
 
 def test_auto_leaves_large_batches_to_numpy():
