@@ -59,6 +59,7 @@ from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
+from layerkit.layers.standardize import Standardize
 from layerkit.losses import (
     AbsoluteError,
     CosineDistance,
@@ -101,9 +102,11 @@ from layerkit.optimizers import (
 )
 from layerkit.parameter_groups import ParameterGroup
 from layerkit.parameters import Parameter
+from layerkit.readers import Table, read_csv, read_idx
 from layerkit.regularizers import L1, L2, Regularizer
 from layerkit.schedules import Cosine, Exponential, Schedule, Step, Warmup
 from layerkit.sequential import Sequential
+from layerkit.trace import LayerTrace
 from layerkit.trainer import Trainer
 
 __version__ = "0.1.0"
@@ -156,6 +159,7 @@ __all__ = [
     "KLDivergence",
     "LambdaCallback",
     "Layer",
+    "LayerTrace",
     "LayerkitError",
     "LeakyReLU",
     "LearningRateSchedule",
@@ -197,9 +201,11 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Softplus",
     "SquaredDistance",
+    "Standardize",
     "StateError",
     "Step",
     "StopAt",
+    "Table",
     "Tanh",
     "TensorBoard",
     "TopKAccuracy",
@@ -208,5 +214,7 @@ __all__ = [
     "Warmup",
     "WeightAverage",
     "Zeros",
+    "read_csv",
+    "read_idx",
     "show_config",
 ]

@@ -17,6 +17,7 @@ from layerkit._summary import html_table, shorten, text_table
 from layerkit._validation import Array, Shape
 from layerkit.errors import LoadError, ShapeError
 from layerkit.layers.base import Layer
+from layerkit.losses import Loss
 from layerkit.parameters import Parameter
 from layerkit.serialization import (
     classes_with,
@@ -27,6 +28,7 @@ from layerkit.serialization import (
     save_weights,
     write_tree,
 )
+from layerkit.trace import LayerTrace, trace_layers
 
 __all__ = ["Sequential"]
 
@@ -296,6 +298,38 @@ class Sequential(Layer):
             span = slice(start, start + batch_size)
             y[span] = self.forward(samples[span])
         return y
+
+    def trace(self, x: Any, y_true: Any, loss: Loss) -> dict[str, LayerTrace]:
+        """Look inside: what each layer takes and gives in a step of training, forward and back.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch_size, *input_shape)
+            The inputs.
+        y_true : array_like
+            The targets, in the form that the loss takes.
+        loss : Loss
+            Where the gradients come from.
+
+        Returns
+        -------
+        dict of str to LayerTrace
+            By the layers' names, first to last; those of models inside too. The model itself
+            stays as it is.
+
+        Raises
+        ------
+        ArgumentError
+            If the inputs or the targets can't be used.
+        """
+        where = "Sequential.trace"
+        check.instance(where, "loss", loss, Loss)
+        batch = check.batch(where, "x", x, self.input_shape, self.dtype)
+        y_true = check.numeric_array(where, "y_true", y_true, None)
+        check.predictions(where, np.empty((len(batch), 1)), y_true)
+        loss.check_targets(where, y_true, self.output_shape)
+        y_true = y_true.astype(loss.target_dtype(self.dtype), copy=False)
+        return trace_layers(self, Sequential, batch, y_true, loss)
 
     def get_weights(self) -> list[Array]:
         """Copy all parameters, in order: [kernel, bias, kernel, bias, …]."""

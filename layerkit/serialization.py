@@ -17,10 +17,13 @@ from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
+from layerkit.layers.standardize import Standardize
 from layerkit.parameters import Loading
 
 # What a file may name without being told; explicit, so that a file runs nobody else's code.
-CLASSES: dict[str, type] = {kind.__name__: kind for kind in (BatchNorm, Dense, Dropout)}
+CLASSES: dict[str, type] = {
+    kind.__name__: kind for kind in (BatchNorm, Dense, Dropout, Standardize)
+}
 CLASSES |= {name: getattr(activations, name) for name in activations.__all__}
 CLASSES |= {name: getattr(initializers, name) for name in initializers.__all__}
 

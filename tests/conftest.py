@@ -1,6 +1,14 @@
 import signal
+import sys
+from pathlib import Path
 
 import pytest
+
+import layerkit
+
+PACKAGE = str(Path(layerkit.__file__).parent)
+RAISED_AT = set()
+LAST = "test_every_raise_is_reached"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -9,3 +17,32 @@ def ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def recorder():
+    """Write down where each error of layerkit comes from."""
+
+    def init(error, *arguments):
+        frame = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_filename.startswith(PACKAGE):
+                RAISED_AT.add((frame.f_code.co_filename, frame.f_lineno))
+            frame = frame.f_back
+        Exception.__init__(error, *arguments)
+
+    layerkit.LayerkitError.__init__ = init
+    yield
+    del layerkit.LayerkitError.__init__
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.name == LAST)
+
+
+@pytest.fixture
+def raised_at(request):
+    """Where errors have come from so far, if all of the tests are being run, else None."""
+    folders = {Path(item.path) for item in request.session.items}
+    wanted = set(Path(__file__).parent.rglob("test_*.py"))
+    return RAISED_AT if wanted <= folders else None

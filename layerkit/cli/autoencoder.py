@@ -1,15 +1,19 @@
 """``python -m layerkit autoencoder``: squeeze 8 one-hot inputs through 3 hidden units."""
 
 import argparse
+import importlib
 import math
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from layerkit import _validation as check
+from layerkit._validation import Array
 from layerkit.activations import Sigmoid
 from layerkit.callbacks import Callback, StopAt
+from layerkit.cli.options import number
+from layerkit.errors import SaveError
 from layerkit.initializers import Uniform
 from layerkit.layers.dense import Dense
 from layerkit.losses import HalfSquaredError
@@ -64,8 +68,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "the squared distance over an epoch is at most a target; then show its codes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    whole, above_zero = _number(int, 0, "of at least 0"), _number(float, None, "above 0")
-    positive = _number(int, 1, "of at least 1")
+    whole, above_zero = number(int, 0, "of at least 0"), number(float, None, "above 0")
+    positive = number(int, 1, "of at least 1")
     add = parser.add_argument
     add("--seed", type=whole, default=0, help="where the first weights and the order come from")
     add("--batch-size", type=positive, default=1, help="samples an update; 1 is online training")
@@ -73,24 +77,33 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add("--learning-rate", type=above_zero, default=1.0, help="the factor of each update")
     add("--engine", choices=["auto", "numpy", "numba"], default="auto", help="what trains")
     add("--max-epochs", type=positive, default=1_000_000, help="when to give up")
+    add("--plot", metavar="FILE", help="draw the distance and the codes into a picture")
     parser.set_defaults(run=run)
 
 
-def _number(kind: type, minimum: int | None, expectation: str) -> Callable[[str], Any]:
-    """Make a reader of an option's number, with an error that says what is wanted."""
-
-    def read(text: str) -> Any:
-        try:
-            number = kind(text)
-        except ValueError:
-            number = math.nan
-        fits = number > 0 if minimum is None else number >= minimum
-        if not (fits and math.isfinite(number)):
-            noun = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"must be {noun} {expectation}; got {text!r}")
-        return number
-
-    return read
+def draw(path: str, trainer: Trainer, hidden: Array) -> None:
+    """Draw the distance over the epochs, and the eight codes in the cube."""
+    plots: Any = importlib.import_module("layerkit.plots")
+    where = "python -m layerkit autoencoder"
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        check.missing_extra(where, "matplotlib", "plot")
+    figure = plt.figure(figsize=(11, 5), layout="constrained")
+    left = figure.add_subplot(1, 2, 1)
+    plots.learning_curves(trainer.history, left, figures=["squared_distance"], log=True)
+    left.set_xscale("log")
+    left.set_ylabel("squared distance of an epoch")
+    right = figure.add_subplot(1, 2, 2, projection="3d")
+    plots.codes_cube(hidden, right)
+    right.set_title("codes of the 8 inputs")
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        got = check.Said(f"{type(error).__name__}: {error}")
+        check.fail(where, "--plot", "a picture that can be written", got, error=SaveError)
+    finally:
+        plt.close(figure)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -112,7 +125,14 @@ def run(options: argparse.Namespace) -> int:
         engine=options.engine,
     )
     try:
-        trainer.fit(x, x, epochs=options.max_epochs, batch_size=options.batch_size, shuffle=False)
+        trainer.fit(
+            x,
+            x,
+            epochs=options.max_epochs,
+            batch_size=options.batch_size,
+            shuffle=False,
+            progress=False,
+        )
     except KeyboardInterrupt:
         print(f"interrupted after {trainer.history.n_epochs:,} epochs", file=sys.stderr)
         return 1
@@ -125,6 +145,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"input = {one_hot.tolist()}  hidden level = [{digits}]  code = {code.tolist()}")
     n_codes = len(np.unique(codes, axis=0))
     print(f"{n_codes} distinct codes for 8 inputs")
+    if options.plot:
+        draw(options.plot, trainer, hidden)
     if not stop.reached:
         print(
             f"the target of {options.target:g} was not reached in {options.max_epochs:,} epochs; "

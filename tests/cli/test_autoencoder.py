@@ -113,3 +113,12 @@ def test_an_engine_that_is_not_installed_is_status_2_with_the_remedy(capsys, mon
 
 def test_both_engines_print_the_same(capsys):
     assert run(capsys, *QUICK, "--engine", "numba") == run(capsys, *QUICK, "--engine", "numpy")
+
+
+def test_the_picture(tmp_path, capsys):
+    path = tmp_path / "out.png"
+    assert main(["autoencoder", "--target", "5", "--plot", str(path)]) == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert main(["autoencoder", "--target", "5", "--plot", str(tmp_path / "no" / "x.png")]) == 2
+    assert "--plot must be a picture that can be written" in capsys.readouterr().err
+    assert main(["autoencoder", "--target", "5", "--plot", str(tmp_path / "x.doc")]) == 2

@@ -25,6 +25,7 @@ from layerkit import (
     ReLU,
     Sequential,
     Sigmoid,
+    Standardize,
     Tanh,
 )
 from layerkit.testing import CheckError, activation_checks, layer_checks
@@ -147,6 +148,15 @@ class LeaningBack(Leaning):
         return dy * self.derivative(z, y)
 
 
+class Adapted(Standardize):
+    """One that has seen data."""
+
+    def build(self, input_shape):
+        shape = super().build(input_shape)
+        self.adapt(np.random.default_rng(0).normal(5, 3, size=(20, *input_shape)))
+        return shape
+
+
 def conventions(kind, function):
     """What the docstrings say and no gradient shows: the function, and its slope at the kink."""
 
@@ -181,6 +191,8 @@ def checks_for(kind):
         ]
     if kind is Dropout:
         return layer_checks(lambda: Dropout(0.4), (4,))
+    if kind is Standardize:
+        return layer_checks(Adapted, (3,))
     if kind is BatchNorm:
         return [*layer_checks(BatchNorm, (3,)), *layer_checks(lambda: BatchNorm(0.5, 0.1), (2, 3))]
     return layer_checks(

@@ -18,6 +18,7 @@ from layerkit import (
     Sequential,
     Sigmoid,
     Softmax,
+    Standardize,
     Tanh,
     Zeros,
 )
@@ -35,6 +36,7 @@ def concrete(base):
 # How to make one of each public layer; a new one has to be put in here, or a test fails.
 MAKERS = {
     "BatchNorm": [BatchNorm, lambda: BatchNorm(0.5, 1e-3)],
+    "Standardize": [Standardize],
     "Dropout": [lambda: Dropout(0.3), lambda: Dropout(0.5, seed=4)],
     "Dense": [
         lambda: Dense(8, 3),
@@ -48,7 +50,7 @@ MAKERS = {
         lambda: Sequential([Dense(3, 4), BatchNorm(), Dropout(0.4), Dense(4, 2)]),
     ],
 }
-SHAPES = {"BatchNorm": [(3,), (2, 2)], "Dropout": [(3,), (2, 2)]}
+SHAPES = {name: [(3,), (2, 2)] for name in ("BatchNorm", "Dropout", "Standardize")}
 SUBJECTS = [
     (make, shape)
     for name, makers in MAKERS.items()

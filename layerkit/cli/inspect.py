@@ -1,0 +1,29 @@
+"""``python -m layerkit inspect``: what is in a model's file."""
+
+import argparse
+
+from layerkit.sequential import Sequential
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command and its options."""
+    parser = commands.add_parser(
+        "inspect",
+        help="show what is in a model's file",
+        description="Show the layers of a model that was saved, and what else its file has.",
+    )
+    parser.add_argument("model", help="the file")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print it, and give the exit status 0."""
+    model, extra = Sequential.load_extra(options.model)
+    print(model.summary())
+    if extra.get("kind") == "table":
+        print(f"predicts {extra['target']!r} from {', '.join(map(repr, extra['features']))}")
+        if extra["classes"] is not None:
+            print(f"classes: {', '.join(map(str, extra['classes']))}")
+    elif extra:
+        print(f"besides: {', '.join(map(str, extra))}")
+    return 0

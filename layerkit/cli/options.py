@@ -1,0 +1,39 @@
+"""Options that the commands share: numbers that are checked, and files that are not overwritten."""
+
+import argparse
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+from layerkit import _validation as check
+from layerkit.errors import SaveError
+
+
+def number(kind: type, minimum: int | None, expectation: str) -> Callable[[str], Any]:
+    """Make a reader of an option's number, with an error that says what is wanted."""
+
+    def read(text: str) -> Any:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = math.nan
+        fits = number > 0 if minimum is None else number >= minimum
+        if not (fits and math.isfinite(number)):
+            noun = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"must be {noun} {expectation}; got {text!r}")
+        return number
+
+    return read
+
+
+def refuse_to_overwrite(where: str, option: str, path: str, force: bool) -> None:
+    """Refuse a file that is there already, and a folder that is not, before any work is done."""
+    if os.path.exists(path) and not (force and os.path.isfile(path)):
+        remedy = "Pass --force to replace it." if os.path.isfile(path) else ""
+        got = check.Said(f"{path!r}, which is there")
+        check.fail(where, option, "a file that is not there yet", got, remedy, error=SaveError)
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        got = check.Said(f"{path!r}, whose folder is not there")
+        check.fail(where, option, "a file in a folder that is there", got, error=SaveError)

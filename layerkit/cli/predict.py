@@ -1,0 +1,67 @@
+"""``python -m layerkit predict``: what a model says of the rows of a table."""
+
+import argparse
+import csv
+import io
+import sys
+
+import numpy as np
+
+from layerkit import _validation as check
+from layerkit._files import replace_file
+from layerkit.cli.options import refuse_to_overwrite
+from layerkit.errors import LoadError
+from layerkit.readers import read_csv
+from layerkit.sequential import Sequential
+
+_WHERE = "python -m layerkit predict"
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command and its options."""
+    parser = commands.add_parser(
+        "predict",
+        help="predict the rows of a table (CSV) with a model that train saved",
+        description="Write a CSV file with a prediction for each row; for classes, with the "
+        "probability of each as well. The table has the columns that the model was trained on, "
+        "by their names; others are left out.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("model", help="the file that train saved")
+    add("data", help="the table: a CSV file with a header")
+    add("--out", default="predictions.csv", help="where the predictions go; - prints them")
+    add("--delimiter", default=",", help="what stands between two values")
+    add("--force", action="store_true", help="replace a file that is there")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Predict, write, and give the exit status 0."""
+    if options.out != "-":
+        refuse_to_overwrite(_WHERE, "--out", options.out, options.force)
+    model, extra = Sequential.load_extra(options.model)
+    if extra.get("kind") != "table":
+        got = check.Said("one that was saved by another program")
+        check.fail(_WHERE, "model", "one that train saved", got, error=LoadError)
+    table = read_csv(options.data, columns=extra["features"], delimiter=options.delimiter)
+    y = model.predict(table.x, batch_size=4096)
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    classes = extra["classes"]
+    if classes is None:
+        writer.writerow([extra["target"]])
+        for (number,) in y * extra["target_deviation"] + extra["target_mean"]:
+            writer.writerow([repr(float(number))])
+    else:
+        writer.writerow([extra["target"], *(f"p({name})" for name in classes)])
+        shares = np.exp(y - y.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        for row in shares:
+            writer.writerow([classes[row.argmax()], *(f"{p:.6f}" for p in row)])
+    if options.out == "-":
+        sys.stdout.write(written.getvalue())
+    else:
+        replace_file(_WHERE, options.out, [written.getvalue().encode()])
+        print(f"{len(y):,} predictions of {extra['target']!r} in {options.out}")
+    return 0

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from layerkit import (
+    SGD,
+    Dense,
+    HalfSquaredError,
+    LambdaCallback,
+    Sequential,
+    StateError,
+    Trainer,
+    WeightAverage,
+)
+
+X = np.random.default_rng(0).normal(size=(10, 2))
+
+
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+@pytest.mark.parametrize("apply", [False, True])
+def test_it_is_the_average_over_the_steps(engine, apply):
+    seen, average = [], WeightAverage(0.6, apply=apply)
+    model = Sequential([Dense(2, 1)], seed=0)
+    expected = model.values.copy()
+    watch = LambdaCallback(on_batch_end=lambda trainer: seen.append(model.values.copy()))
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=[average], engine=engine)
+    trainer.fit(X, X[:, :1], epochs=3, batch_size=3, callbacks=[watch])
+    for step, values in enumerate(seen, 1):
+        decay = min(0.6, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * values
+    assert len(seen) == 12
+    np.testing.assert_allclose(average.average, expected, rtol=1e-12)
+    ended = expected if apply else seen[-1]
+    np.testing.assert_allclose(model.values, ended, rtol=1e-12)
+    own = model.values.copy()
+    with average.applied(model):
+        np.testing.assert_array_equal(model.values, average.average)
+    np.testing.assert_array_equal(model.values, own)
+
+
+def test_before_any_training():
+    model = Sequential([Dense(2, 1)])
+    with pytest.raises(StateError, match="average must be that of a training; got none yet"):
+        with WeightAverage().applied(model):
+            pass
+
+
+def test_a_decay_that_is_none():
+    with pytest.raises(ValueError, match="decay must be"):
+        WeightAverage(1.0)

@@ -1,0 +1,105 @@
+import copy
+
+import numpy as np
+import pytest
+
+from layerkit import (
+    SGD,
+    ArgumentError,
+    Callback,
+    Cosine,
+    Dense,
+    HalfSquaredError,
+    LambdaCallback,
+    LearningRateSchedule,
+    ReduceOnPlateau,
+    Sequential,
+    Step,
+    Trainer,
+    Warmup,
+)
+
+X = np.ones((6, 1))
+
+
+def trainer(*callbacks, rate=0.8, engine="auto"):
+    model = Sequential([Dense(1, 1)], seed=0)
+    return Trainer(model, HalfSquaredError(), SGD(rate), callbacks=callbacks, engine=engine)
+
+
+def rates_of(training, hook="on_epoch_end", **options):
+    rates = []
+    watch = LambdaCallback(**{hook: lambda t: rates.append(t.optimizer.learning_rate)})
+    training.fit(X, X, callbacks=[watch], **options)
+    return rates
+
+
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+def test_by_epochs_and_by_steps(engine):
+    schedule = LearningRateSchedule(Step(2, 0.5))
+    assert rates_of(trainer(schedule, engine=engine), epochs=5) == [0.8, 0.8, 0.4, 0.4, 0.2]
+    schedule = LearningRateSchedule(Warmup(4), "step")
+    rates = rates_of(trainer(schedule, engine=engine), "on_batch_end", epochs=2, batch_size=2)
+    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8])
+
+
+def test_the_rates_are_trained_with():
+    plain, scheduled = trainer(rate=0.4), trainer(LearningRateSchedule(Step(1, 0.5)))
+    plain.fit(X, X, epochs=1, batch_size=6)
+    scheduled.fit(X, X, epochs=2, batch_size=6)
+    twice = trainer(rate=0.8)
+    twice.fit(X, X, epochs=1, batch_size=6)
+    twice.optimizer.learning_rate = 0.4
+    twice.fit(X, X, epochs=1, batch_size=6)
+    assert scheduled.model.values.tobytes() == twice.model.values.tobytes()
+
+
+def test_another_fit_begins_at_the_initial_rate_again():
+    training = trainer(LearningRateSchedule(Step(1, 0.5)))
+    assert rates_of(training, epochs=3) == rates_of(training, epochs=3) == [0.8, 0.4, 0.2]
+    training.optimizer.learning_rate = 1.6  # unless the user has set another
+    assert rates_of(training, epochs=2) == [1.6, 0.8]
+
+
+def test_a_schedule_may_end_at_0():
+    rates = rates_of(trainer(LearningRateSchedule(Cosine(2))), epochs=4)
+    assert rates[0] == 0.8
+    assert 0 < rates[-1] < 1e-20
+
+
+def test_a_copy_sets_the_rate_of_its_own_trainer():
+    schedule = copy.deepcopy(LearningRateSchedule(Warmup(4), "step"))
+    assert rates_of(trainer(schedule), "on_batch_end", epochs=1, batch_size=3)[0] == 0.2
+
+
+class Script(Callback):
+    def __init__(self, figures):
+        self.figures = figures
+
+    def on_epoch_end(self, trainer):
+        trainer.history["loss"][-1] = self.figures[trainer.epoch - 1]
+
+
+def test_on_a_plateau_it_is_lowered():
+    figures = [5, 4, 4, 4, 4, 3, 3, 3, 2]
+    plateau = ReduceOnPlateau("loss", 0.5, patience=2, minimum=0.3)
+    rates = rates_of(trainer(Script(figures), plateau), epochs=9)
+    assert rates == [0.8, 0.8, 0.8, 0.4, 0.4, 0.4, 0.4, 0.3, 0.3]
+    # A rate below the minimum is left as it is.
+    low = trainer(Script([1] * 5), ReduceOnPlateau("loss", patience=1, minimum=1.0))
+    assert rates_of(low, epochs=5) == [0.8] * 5
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LearningRateSchedule(0.5), "schedule must be an instance of Schedule"),
+        (lambda: LearningRateSchedule(Cosine(2), "batch"), "unit must be 'epoch' or 'step'"),
+        (lambda: ReduceOnPlateau("loss", 1.0), "factor must be"),
+        (lambda: ReduceOnPlateau("loss", patience=0), "patience must be"),
+        (lambda: trainer(ReduceOnPlateau()).fit(X, X, epochs=1), "monitor must be one of 'loss'"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()

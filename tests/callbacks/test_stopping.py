@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+
+from layerkit import (
+    SGD,
+    Accuracy,
+    ArgumentError,
+    BatchNorm,
+    Callback,
+    Dense,
+    EarlyStopping,
+    HalfSquaredError,
+    Sequential,
+    SigmoidCrossEntropy,
+    Trainer,
+)
+
+X = np.ones((4, 1))
+
+
+class Script(Callback):
+    """Writes the figures of a script into the history, whatever the model does."""
+
+    def __init__(self, figures, name="loss"):
+        self.figures, self.figure = figures, name
+
+    def on_epoch_end(self, trainer):
+        trainer.history[self.figure][-1] = self.figures[trainer.epoch - 1]
+
+
+class Values(Callback):
+    def __init__(self):
+        self.kept = []
+
+    def on_epoch_end(self, trainer):
+        self.kept.append(trainer.model.values.copy())
+
+
+def run(figures, epochs=None, *, name="loss", metrics=(), loss=None, model=None, **options):
+    stopping, values = EarlyStopping(name, **options), Values()
+    model = model or Sequential([Dense(1, 1)], seed=0)
+    callbacks = [Script(figures, name), stopping, values]
+    trainer = Trainer(model, loss or HalfSquaredError(), SGD(0.1), metrics=metrics,
+                      callbacks=callbacks)  # fmt: skip
+    trainer.fit(X, X, epochs=epochs or len(figures), batch_size=4)
+    return trainer, stopping, values.kept
+
+
+def test_it_stops_when_patience_ends_and_gives_the_best_back():
+    trainer, stopping, kept = run([5, 3, 4, 3.5, 3, 1, 1], patience=3)
+    assert trainer.history.n_epochs == stopping.stopped_epoch == 5
+    assert (stopping.best, stopping.best_epoch) == (3, 2)
+    np.testing.assert_array_equal(trainer.model.values, kept[1])
+    assert (kept[1] != kept[4]).any()
+
+
+def test_the_best_comes_back_if_patience_never_ended_too():
+    trainer, stopping, kept = run([5, 2, 4, 3], patience=10)
+    assert stopping.stopped_epoch == 0
+    np.testing.assert_array_equal(trainer.model.values, kept[1])
+
+
+def test_and_after_an_interruption():
+    class Interrupt(Callback):
+        def on_epoch_end(self, trainer):
+            if trainer.epoch == 4:
+                raise KeyboardInterrupt
+
+    stopping, values = EarlyStopping("loss"), Values()
+    model = Sequential([Dense(1, 1)], seed=0)
+    callbacks = [Script([5, 2, 4, 3, 1]), stopping, values, Interrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=callbacks).fit(X, X, epochs=5)
+    np.testing.assert_array_equal(model.values, values.kept[1])
+
+
+def test_unless_it_is_not_wanted():
+    trainer, _, kept = run([5, 2, 4, 3], restore_best=False)
+    np.testing.assert_array_equal(trainer.model.values, kept[-1])
+
+
+def test_small_gains_do_not_count():
+    trainer, stopping, _ = run([5, 4.9, 4.8, 4.7], patience=2, min_delta=0.5)
+    assert trainer.history.n_epochs == 3
+    assert stopping.best_epoch == 1
+
+
+def test_a_figure_of_which_more_is_better():
+    options = {"name": "accuracy", "metrics": [Accuracy(0)], "loss": SigmoidCrossEntropy()}
+    trainer, stopping, _ = run([0.5, 0.7, 0.6, 0.6], patience=2, **options)
+    assert (stopping.best, trainer.history.n_epochs) == (0.7, 4)
+
+
+def test_what_layers_learned_besides_comes_back():
+    model = Sequential([BatchNorm(), Dense(1, 1)], input_shape=(1,), seed=0)
+    means = []
+
+    class Means(Callback):
+        def on_epoch_end(self, trainer):
+            means.append(model[0].running_mean.copy())
+
+    callbacks = [Script([5, 2, 4]), EarlyStopping("loss"), Means()]
+    Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=callbacks).fit(X, X, epochs=3)
+    assert model[0].running_mean == means[1] != means[2]
+
+
+def test_the_next_fit_begins_anew():
+    stopping = EarlyStopping("loss", patience=1)
+    model = Sequential([Dense(1, 1)], seed=0)
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=[Script([1, 2, 3]), stopping])
+    assert trainer.fit(X, X, epochs=3).n_epochs == trainer.fit(X, X, epochs=3).n_epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"monitor": "val_loss"}, "EarlyStopping.on_train_begin: monitor must be one of 'loss'"),
+        ({"monitor": 3}, "monitor must be a name in History"),
+        ({"patience": 0}, "patience must be"),
+        ({"min_delta": -1}, "min_delta must be"),
+        ({"restore_best": 1}, "restore_best must be"),
+    ],
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        run([1], **{"name": options.pop("monitor", "loss"), **options})

@@ -1,0 +1,36 @@
+import argparse
+
+import pytest
+
+from layerkit import SaveError
+from layerkit.cli.options import number, refuse_to_overwrite
+
+
+@pytest.mark.parametrize(
+    ("kind", "minimum", "good", "bad"),
+    [
+        (int, 1, ["1", "20"], ["0", "-1", "1.5", "x", "nan"]),
+        (int, 0, ["0"], ["-1"]),
+        (float, None, ["0.1", "1e-9"], ["0", "-1", "inf", "nan", "x"]),
+        (float, 0, ["0", "0.5"], ["-0.1"]),
+    ],
+)
+def test_numbers(kind, minimum, good, bad):
+    read = number(kind, minimum, "as wanted")
+    assert [read(text) for text in good] == [kind(text) for text in good]
+    for text in bad:
+        with pytest.raises(argparse.ArgumentTypeError, match=f"number as wanted; got '{text}'"):
+            read(text)
+
+
+def test_files_are_not_overwritten(tmp_path):
+    refuse_to_overwrite("here", "--out", str(tmp_path / "new"), False)
+    (tmp_path / "old").write_text("kept")
+    with pytest.raises(SaveError, match=r"--out must be a file that is not there yet; .* --force"):
+        refuse_to_overwrite("here", "--out", str(tmp_path / "old"), False)
+    refuse_to_overwrite("here", "--out", str(tmp_path / "old"), True)
+    for force in (False, True):
+        with pytest.raises(SaveError, match="not there yet"):
+            refuse_to_overwrite("here", "--out", str(tmp_path), force)
+        with pytest.raises(SaveError, match="whose folder is not there"):
+            refuse_to_overwrite("here", "--out", str(tmp_path / "no" / "f"), force)

@@ -1,0 +1,197 @@
+"""Tables: trained on, predicted, and looked at, from the command line."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from layerkit import Sequential
+from layerkit.__main__ import main
+
+
+def write(path, header, rows):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Flowers of three kinds, and houses with a price."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(3, size=240)
+    x = rng.normal(size=(240, 2)) * [0.3, 20] + np.array([[0, 0], [2, 50], [-1, 100]])[kinds]
+    names = np.array(["iris", "rose", "lily"])[kinds]
+    flowers = [[f"{a:.4f}", f"{b:.4f}", n] for (a, b), n in zip(x, names, strict=True)]
+    write("flowers.csv", ["petal", "height", "kind"], flowers)
+    sizes = rng.uniform(20, 200, size=(300, 2))
+    prices = 1000 * sizes[:, 0] + 50 * sizes[:, 1] + 20_000
+    houses = [
+        [*map(repr, map(float, row)), repr(float(p))] for row, p in zip(sizes, prices, strict=True)
+    ]
+    write("houses.csv", ["area", "garden", "price"], houses)
+    return tmp_path
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_classes(folder, capsys):
+    assert main(["train", "flowers.csv", "--target", "kind", "--epochs", "60"]) == 0
+    printed = capsys.readouterr().out
+    assert "240 rows, 2 features: petal, height" in printed
+    assert "classification of 'kind': 3 classes, iris (" in printed
+    assert float(re.search(r"held out +48 rows: .* accuracy ([\d.]+)", printed)[1]) > 0.9
+    history = rows("history.csv")
+    assert list(history[0]) == [
+        "epoch", "loss", "accuracy", "f1_score", "val_loss", "val_accuracy", "val_f1_score"
+    ]  # fmt: skip
+    assert [row["epoch"] for row in history] == [str(i + 1) for i in range(len(history))]
+
+    assert main(["predict", "model.layerkit", "flowers.csv"]) == 0
+    assert "240 predictions of 'kind' in predictions.csv" in capsys.readouterr().out
+    predicted, true = rows("predictions.csv"), rows("flowers.csv")
+    right = [p["kind"] == t["kind"] for p, t in zip(predicted, true, strict=True)]
+    assert np.mean(right) > 0.9
+    for row in predicted:
+        shares = [float(row[f"p({name})"]) for name in ("iris", "lily", "rose")]
+        assert sum(shares) == pytest.approx(1, abs=2e-6)
+
+    assert main(["inspect", "model.layerkit"]) == 0
+    printed = capsys.readouterr().out
+    assert "Standardize(name='scaling')" in printed
+    assert "predicts 'kind' from 'petal', 'height'" in printed
+    assert "classes: iris, lily, rose" in printed
+
+
+def test_numbers(folder, capsys):
+    assert main(["train", "houses.csv", "--target", "price", "--hidden", "", "--epochs", "200",
+                 "--learning-rate", "0.01"]) == 0  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "regression of 'price'" in printed
+    ours, mean = (float(n) for n in re.findall(r"mean absolute error ([\d.e+]+)", printed)[1:])
+    assert ours < mean / 50
+    assert main(["predict", "model.layerkit", "houses.csv", "--out", "-"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "price"
+    prices = [float(row["price"]) for row in rows("houses.csv")]
+    assert np.abs(np.array(lines[1:], float) - prices).mean() < mean / 50
+
+
+def test_the_columns_are_found_by_their_names(folder, capsys):
+    main(["train", "flowers.csv", "--target", "kind", "--epochs", "5"])
+    table = rows("flowers.csv")
+    write(
+        "turned.csv", ["height", "other", "petal"], [[r["height"], "?", r["petal"]] for r in table]
+    )
+    assert main(["predict", "model.layerkit", "turned.csv", "--out", "a.csv"]) == 0
+    assert main(["predict", "model.layerkit", "flowers.csv", "--out", "b.csv"]) == 0
+    assert (folder / "a.csv").read_bytes() == (folder / "b.csv").read_bytes()
+
+
+def test_the_same_seed_gives_the_same_model(folder):
+    arguments = ["train", "flowers.csv", "--target", "kind", "--epochs", "5", "--dropout", "0.2"]
+    files = []
+    for seed in ("1", "1", "2"):
+        assert main([*arguments, "--seed", seed, "--force"]) == 0
+        files.append((folder / "model.layerkit").read_bytes())
+    assert files[0] == files[1] != files[2]
+
+
+def test_whole_numbers_may_be_classes_or_not(folder, capsys):
+    table = rows("flowers.csv")
+    codes = {"iris": 1, "rose": 2, "lily": 5}
+    write("codes.csv", ["petal", "height", "code"],
+          [[r["petal"], r["height"], codes[r["kind"]]] for r in table])  # fmt: skip
+    for task, words in (("auto", "classification"), ("regress", "regression")):
+        arguments = ["--target", "code", "--task", task, "--epochs", "2", "--force"]
+        assert main(["train", "codes.csv", *arguments]) == 0
+        assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no.csv", "--target", "kind"], "a file of text that can be read; got FileNotFound"),
+        (["flowers.csv", "--target", "color"], "a column must be one of 'petal', 'height', 'kind'"),
+        (["houses.csv", "--target", "price", "--hidden", "8,x"], "--hidden must be whole numbers"),
+        (["houses.csv", "--target", "price", "--hidden", "0"], "--hidden must be whole numbers"),
+        (["flowers.csv", "--target", "kind", "--task", "regress"], "--target must be a column of"),
+        (["flowers.csv", "--target", "petal"], "got '.*' in row 2, column 'kind'"),
+        (["flowers.csv", "--target", "kind", "--validation", "0"], "--validation must be above 0"),
+        (["flowers.csv", "--target", "kind", "--validation", "0.001"], "data must be enough for"),
+        (["flowers.csv", "--target", "kind", "--model", "no/m"], "--model must be a file in a f"),
+        (["flowers.csv", "--target", "kind", "--delimiter", "ab"], "delimiter must be one"),
+        (["one.csv", "--target", "kind"], "--target must be a column of at least two classes"),
+    ],
+)
+def test_what_it_refuses_is_told_in_a_line(arguments, message, folder, capsys):
+    write("one.csv", ["a", "kind"], [[i, "x"] for i in range(10)])
+    before = sorted(os.listdir())
+    assert main(["train", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert len(error.splitlines()) == 1
+    assert sorted(os.listdir()) == before
+
+
+def test_nothing_is_overwritten(folder, capsys):
+    (folder / "history.csv").write_text("mine")
+    assert main(["train", "flowers.csv", "--target", "kind"]) == 2
+    assert "--history must be a file that is not there yet" in capsys.readouterr().err
+    assert (folder / "history.csv").read_text() == "mine"
+    assert not (folder / "model.layerkit").exists()
+    assert main(["train", "flowers.csv", "--target", "kind", "--epochs", "2", "--force"]) == 0
+    (folder / "predictions.csv").write_text("mine")
+    assert main(["predict", "model.layerkit", "flowers.csv"]) == 2
+    assert (folder / "predictions.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--batch-size", "--patience", "--dropout"])
+def test_options_out_of_range(option, folder, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "flowers.csv", "--target", "kind", option, "-1"])
+    with pytest.raises(SystemExit):
+        main(["train", "flowers.csv", "--target", "kind", "--dropout", "1"])
+    assert "must be a" in capsys.readouterr().err
+
+
+def test_models_of_others(folder, capsys):
+    Sequential.load  # noqa: B018
+    from layerkit import Dense
+
+    Sequential([Dense(2, 1)], seed=0).save("other", extra={"note": 1})
+    assert main(["predict", "other", "flowers.csv"]) == 2
+    assert "model must be one that train saved" in capsys.readouterr().err
+    assert main(["inspect", "other"]) == 0
+    assert "besides: note" in capsys.readouterr().out
+    assert main(["inspect", "flowers.csv"]) == 2
+    assert "a file that layerkit wrote" in capsys.readouterr().err
+
+
+def test_interrupted_it_saves_the_best_so_far(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "layerkit", "train", "flowers.csv", "--target", "kind",
+         "--epochs", "1000000", "--patience", "1000000"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("classification"):
+            break
+    try:
+        process.communicate(timeout=1.5)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate()
+    assert process.returncode == 1, errors
+    assert "interrupted after" in errors
+    assert "saved model.layerkit" in printed
+    assert main(["predict", "model.layerkit", "flowers.csv"]) == 0
