@@ -55,7 +55,8 @@ class Preparation:
         ):
             if value is not None:
                 remedy = "Its batches hold the targets too: (x, y) or (x, y, sample_weight)."
-                check.fail(where, argument, f"None with a {kind}", value, remedy)
+                article = "an" if kind == "iterator" else "a"
+                check.fail(where, argument, f"None with {article} {kind}", value, remedy)
 
         def prepare(x: Any, y: Any, weight: Any = None) -> Batch:
             return self.batch(where, x, y, weight)

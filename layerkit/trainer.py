@@ -293,12 +293,12 @@ class Trainer:
         words = f"{where}, validation_data"
         if isinstance(validation_data, tuple | list):
             if len(validation_data) not in (2, 3):
-                wanted = "(x, y) or (x, y, sample_weight)"
+                wanted = "a pair (x, y), or (x, y, sample_weight)"
                 check.fail(where, "validation_data", wanted, validation_data)
             x, y, *weight = validation_data
             return self._preparation.of_arrays(words, x, y, 1024, *weight, is_training=False)
-        if hasattr(validation_data, "__next__"):
-            wanted = "arrays, or what can be gone through again in each epoch"
+        if hasattr(validation_data, "__next__") or hasattr(validation_data, "__array__"):
+            wanted = "a pair (x, y), or what can be gone through again in each epoch"
             check.fail(where, "validation_data", wanted, validation_data)
         return self._preparation.batches(words, validation_data, None, 1024)
 

@@ -1,3 +1,4 @@
+import functools
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ def ctrl_c():
 def recorder():
     """Write down where each error of layerkit comes from."""
 
+    @functools.wraps(Exception.__init__)
     def init(error, *arguments):
         frame = sys._getframe(1)
         while frame is not None:
@@ -32,7 +34,7 @@ def recorder():
         Exception.__init__(error, *arguments)
 
     layerkit.LayerkitError.__init__ = init
-    yield
+    yield RAISED_AT
     del layerkit.LayerkitError.__init__
 
 

@@ -349,11 +349,11 @@ def normed():
         (lambda: trainer().fit({"x": X}, Y, epochs=1), "x must be an array of real numbers"),
         (
             lambda: trainer().fit(X, Y, epochs=1, validation_data=(X,)),
-            r"validation_data must be \(x, y\)",
+            r"validation_data must be a pair \(x, y\)",
         ),
         (
             lambda: trainer().fit(X, Y, epochs=1, validation_data=iter([])),
-            "validation_data must be arrays, or what can be gone through again",
+            "validation_data must be a pair .* what can be gone through again",
         ),
         (
             lambda: trainer().evaluate(X, Y, metrics=[3]),
