@@ -449,4 +449,4 @@ class ConfusionMatrix(Metric):
 
     def result(self, total: Any, n_samples: int) -> Any:
         """Give the counts as they are; see `Metric.result`."""
-        return total
+        return np.asarray(total).astype(np.intp)

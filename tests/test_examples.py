@@ -3,6 +3,7 @@
 import ast
 import functools
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -179,3 +180,55 @@ def test_callback_leaves_the_learning_rate_while_the_loss_falls():
     losses = trainer.fit([[1.0]], [[3.0]], epochs=20)["loss"]
     assert losses == sorted(losses, reverse=True)
     assert trainer.optimizer.learning_rate == 0.1
+
+
+def printed_by(name):
+    (path,) = [path for path in EXAMPLES if path.stem == name]
+    return run(path).stdout
+
+
+def numbers(pattern, name):
+    return [float(number) for number in re.findall(pattern, printed_by(name))]
+
+
+def test_examples_are_short():
+    for path in EXAMPLES:
+        assert len(path.read_text().splitlines()) < 60 or path.stem.startswith("custom_")
+
+
+def test_digits_are_told_apart():
+    (accuracy,) = numbers(r"accuracy on 359 images: ([\d.]+)", "digits")
+    assert accuracy >= 0.97
+
+
+def test_mnist():
+    (accuracy,) = numbers(r"best accuracy on 1,000 images: ([\d.]+)", "mnist")
+    assert accuracy >= 0.92
+
+
+def test_the_ensemble_disagrees_where_nothing_is_known():
+    known, unknown, far = numbers(r"uncertainty ([\d.]+)", "uncertainty")
+    assert 2 * known < min(unknown, far)
+
+
+def test_spirals(tmp_path):
+    (accuracy,) = numbers(r"accuracy on held-out points ([\d.]+)", "spirals")
+    assert accuracy >= 0.95
+    (path,) = [path for path in EXAMPLES if path.stem == "spirals"]
+    command = [sys.executable, "-W", "error", str(path), str(tmp_path / "spirals.png")]
+    subprocess.run(command, check=True, env=os.environ | {"MPLBACKEND": "agg"})
+    assert (tmp_path / "spirals.png").stat().st_size > 10_000
+
+
+def test_who_goes_on_learning_follows_the_drift():
+    learning = numbers(r"learning ([\d.]+)", "drifting_stream")
+    stopped = numbers(r"stopped ([\d.]+)", "drifting_stream")
+    assert learning[:2] == stopped[:2]
+    assert max(learning[2:]) < 0.02
+    assert stopped[-1] > 20 * learning[-1]
+
+
+def test_what_was_learned_elsewhere_helps():
+    assert "features are as they were: True" in printed_by("transfer")
+    frozen, slow, scratch = numbers(r"R² (-?[\d.]+)", "transfer")
+    assert min(frozen, slow) > scratch + 0.1

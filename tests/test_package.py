@@ -213,7 +213,7 @@ def test_public_docstrings_are_valid_numpydoc(name):
     leave_out = {"ES01", "GL01", "PR08", "SA01", "SS02"}
     value = getattr(layerkit, name)
     if isinstance(value, type) and issubclass(value, layerkit.LayerkitError):
-        # Raised by others, whose docstrings say when; their constructor is the recorder's in the tests.
+        # Raised by others, whose docstrings say when; in tests their constructor is a recorder.
         leave_out |= {"EX01", "PR01"}
     if getattr(value, "_is_protocol", False):
         leave_out |= {"PR01"}  # those of a class that has no constructor

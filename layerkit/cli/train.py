@@ -115,9 +115,7 @@ def run(options: argparse.Namespace) -> int:
     table = read_csv(
         options.data, target=options.target, ignore=ignore, delimiter=options.delimiter
     )
-    if table.y is None:
-        raise AssertionError("read_csv gives the target that it is asked for")
-    x, y = table.x, table.y
+    x, y = table.x, np.asarray(table.y)
     rng = np.random.default_rng(options.seed)
     is_of_classes = _is_classification(options.task, y)
     trained, kept = held_out(rng, len(x), options.validation, _ranks(y) if is_of_classes else None)
