@@ -544,6 +544,21 @@ def descend(values, grads, velocity, rate, momentum, nesterov):
 
 
 @_kept(**_OPTIONS)
+def descend_adam(values, grads, mean, square, rate, beta_1, beta_2, epsilon, root, shrink):
+    """Make a step of `Adam` in one pass; ``rate`` and ``root`` have the corrections in them."""
+    real = values.dtype.type
+    rate, epsilon, root, shrink = real(rate), real(epsilon), real(root), real(shrink)
+    keep_1, add_1 = real(beta_1), real(1 - beta_1)
+    keep_2, add_2 = real(beta_2), real(1 - beta_2)
+    for k in range(np.uint64(values.shape[0])):
+        grad = grads[k]
+        mean[k] = keep_1 * mean[k] + add_1 * grad
+        square[k] = keep_2 * square[k] + add_2 * grad * grad
+        step = rate * mean[k] / (math.sqrt(square[k]) * root + epsilon)
+        values[k] = shrink * values[k] - step
+
+
+@_kept(**_OPTIONS)
 def lose(code, y_pred, targets, labels, gradient):
     """Give the mean loss of a batch, and write its gradient: sample by sample, in one pass."""
     n_samples, n = np.uint64(y_pred.shape[0]), np.uint64(y_pred.shape[1])

@@ -63,6 +63,7 @@ class Progress:
     accumulated: tuple[Array, float, int] | None = None
     accumulation: Any = None
     callback_states: list[Any] | None = None
+    arithmetic: str | None = None
 
     def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
         self.totals: list[Any] = []
@@ -134,7 +135,10 @@ class Progress:
 
     def as_tree(self, trainer: Trainer) -> dict[str, Any]:
         """Give it all in a form for a file."""
-        own = {name: getattr(self, name) for name in (*_NUMBERS, *_FLAGS, "settings", "held_out")}
+        own = {
+            name: getattr(self, name)
+            for name in (*_NUMBERS, *_FLAGS, "settings", "held_out", "arithmetic")
+        }
         own |= {"stopped": trainer._stopped, "totals": list(self.totals)}
         own["order"] = None if self.order is None else np.array(self.order)
         accumulation = self.accumulation

@@ -44,7 +44,7 @@ from layerkit.losses import (
     SoftmaxCrossEntropy,
 )
 from layerkit.metrics import Accuracy, MeanAbsoluteError, Metric, SquaredDistance
-from layerkit.optimizers import SGD, Optimizer
+from layerkit.optimizers import SGD, Adam, AdamW, Optimizer
 from layerkit.sequential import Sequential
 
 __all__ = ["EngineUsed"]
@@ -475,7 +475,7 @@ ValueAndGradient = Callable[[Array, Array], tuple[float, Array]]
 
 
 def compiled_parts(
-    model: Sequential, loss: Loss, optimizer: Optimizer, n_steps: int
+    model: Sequential, loss: Loss, optimizer: Optimizer, n_steps: float
 ) -> tuple[Step | None, ValueAndGradient | None]:
     """Give the optimizer's step and the loss in compiled form, for the NumPy engine.
 
@@ -493,7 +493,11 @@ def compiled_parts(
 
 
 def _compiled_step(kernels: ModuleType, model: Sequential, optimizer: Optimizer) -> Step | None:
-    if type(optimizer) is not SGD or optimizer.weight_decay or len(model.values) < _SHORTEST_STEP:
+    if len(model.values) < _SHORTEST_STEP:
+        return None
+    if type(optimizer) in (Adam, AdamW):
+        return _adam_step(kernels, optimizer)
+    if type(optimizer) is not SGD or optimizer.weight_decay:
         return None
 
     def step(values: Array, grads: Array) -> None:
@@ -501,6 +505,21 @@ def _compiled_step(kernels: ModuleType, model: Sequential, optimizer: Optimizer)
         rate, momentum, nesterov = optimizer.learning_rate, optimizer.momentum, optimizer.nesterov
         optimizer.n_steps += 1
         kernels.descend(values, grads, velocity, rate, momentum, nesterov)
+
+    return step
+
+
+def _adam_step(kernels: ModuleType, adam: Any) -> Step:
+    def step(values: Array, grads: Array) -> None:
+        adam.n_steps += 1
+        state, n, rate = adam.state, adam.n_steps, adam.learning_rate
+        root = 1 / math.sqrt(1 - adam.beta_2**n)
+        corrected = rate / (1 - adam.beta_1**n)
+        shrink = 1 - rate * adam.weight_decay
+        betas = adam.beta_1, adam.beta_2, adam.epsilon
+        kernels.descend_adam(
+            values, grads, state["mean"], state["square"], corrected, *betas, root, shrink
+        )
 
     return step
 

@@ -153,6 +153,7 @@ class Trainer:
         self._hooks = Hooks(self, [])
         self._compiled_loss: ValueAndGradient | None = None
         self._n_steps = 0
+        self._arithmetic = "numpy"
 
     def fit(
         self,
@@ -269,7 +270,10 @@ class Trainer:
                 compiled = None
                 if epochs:
                     refuses = self.engine == "numba"
-                    compiled = self._choose_engine(data, accumulate, n_steps, refuses=refuses)
+                    compiled = self._choose_engine(
+                        data, accumulate, n_steps, refuses=refuses, as_before=begun.arithmetic
+                    )
+                    begun.arithmetic = self._arithmetic
             except BaseException:
                 self.rng.bit_generator.state = before
                 raise
@@ -471,14 +475,26 @@ class Trainer:
                 hooks.end()
 
     def _choose_engine(
-        self, data: Batches, accumulate: int, n_steps: int, *, refuses: bool
+        self,
+        data: Batches,
+        accumulate: int,
+        n_steps: float,
+        *,
+        refuses: bool,
+        as_before: str | None = None,
     ) -> CompiledEpochs | None:
-        """Take the compiled engine if it may and can serve, and keep the reason."""
+        """Take the compiled engine if it may and can serve, and keep the reason.
+
+        What is resumed is computed ``as_before``, to the last bit.
+        """
+        self._arithmetic = "numpy"
         if self.engine == "numpy":
             self.engine_used = EngineUsed("numpy", "the Trainer asks for it")
             return None
         auto = self.engine == "auto"
         try:
+            if as_before not in (None, "numba"):
+                raise Refused("NumPy served before the checkpoint")
             for words, what in (
                 ("regularizers", self.regularizers),
                 ("clipping", self.clipping),
@@ -487,8 +503,10 @@ class Trainer:
             ):
                 if what:
                     raise Refused(f"the fit has {words}")
+            # What was compiled before the checkpoint is worth the loading now.
+            faster = auto and as_before is None
             compiled = CompiledEpochs(
-                self.model, self.loss, self.optimizer, self.metrics, data, only_if_faster=auto
+                self.model, self.loss, self.optimizer, self.metrics, data, only_if_faster=faster
             )
         except Refused as reason:
             if refuses:
@@ -496,11 +514,17 @@ class Trainer:
                 remedy = "Pass engine='auto', which takes NumPy then."
                 check.fail("Trainer.fit", "engine", "able to serve", got, remedy)
             self.engine_used = EngineUsed("numpy", str(reason))
-            n_steps += self._n_steps
-            parts = compiled_parts(self.model, self.loss, self.optimizer, n_steps)
-            self._updates.use_step(parts[0])
-            self._compiled_loss = parts[1]
+            if as_before != "numpy":
+                n_steps = math.inf if as_before == "parts" else n_steps + self._n_steps
+                step, self._compiled_loss = compiled_parts(
+                    self.model, self.loss, self.optimizer, n_steps
+                )
+                # Groups have steps of their own.
+                self._updates.use_step(None if self.groups else step)
+                if step or self._compiled_loss:
+                    self._arithmetic = "parts"
             return None
+        self._arithmetic = "numba"
         why = "it can train this model" if auto else "the Trainer asks for it"
         self.engine_used = EngineUsed("numba", why)
         return compiled

@@ -22,6 +22,8 @@ from layerkit import (
     SGD,
     Accuracy,
     Activation,
+    Adam,
+    AdamW,
     ArgumentError,
     Callback,
     Dense,
@@ -37,6 +39,7 @@ from layerkit import (
     MissingExtraError,
     NonFiniteError,
     Optimizer,
+    ParameterGroup,
     ReLU,
     Sequential,
     Sigmoid,
@@ -754,6 +757,36 @@ def test_the_numpy_engine_borrows_compiled_parts(loss, monkeypatch):
     auto.fit(x, y, epochs=1, batch_size=32)
     assert len(_kernels.run.overloads) == n_compiled
     pickle.loads(pickle.dumps(auto))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("make", [lambda: Adam(0.01), lambda: AdamW(0.01, weight_decay=0.1)])
+def test_adams_step_is_compiled_too(make, dtype, monkeypatch):
+    monkeypatch.setattr(engine, "_LOADING_COST", 0)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(70, 40)), rng.normal(size=(70, 30))
+    ends = {}
+    for name in ("auto", "numpy"):
+        model = Sequential([Dense(40, 50, Tanh()), Dense(50, 30)], seed=0, dtype=dtype)
+        trainer = Trainer(model, HalfSquaredError(), make(), seed=0, engine=name)
+        trainer.fit(x, y, epochs=6, batch_size=32)
+        assert trainer.optimizer.n_steps == 18
+        ends[name] = [model.values, *trainer.optimizer.state.values()]
+    tolerance = 1e-10 if dtype == "float64" else 2e-3
+    for first, second in zip(*ends.values(), strict=True):
+        assert_allclose(first, second, rtol=tolerance, atol=tolerance * 1e-2)
+    assert (ends["auto"][0] != ends["numpy"][0]).any()  # indeed another way to compute it
+
+
+def test_groups_keep_their_own_steps(monkeypatch):
+    monkeypatch.setattr(engine, "_LOADING_COST", 0)
+    model = Sequential([Dense(40, 50, name="first"), Dense(50, 30, name="last")], seed=0)
+    before = model["first"].kernel.value.copy()
+    groups = [ParameterGroup(["first"], frozen=True)]
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), groups=groups)
+    trainer.fit(np.ones((4, 40)), np.ones((4, 30)), epochs=1)
+    assert (model["first"].kernel.value == before).all()
+    assert trainer.engine_used.reason == "the fit has groups"
 
 
 class Stack(Layer):

@@ -38,6 +38,7 @@ from layerkit import (
     Trainer,
     Warmup,
     WeightAverage,
+    engine,
 )
 from layerkit._progress import sole_training
 from layerkit.schedules import Cosine
@@ -303,6 +304,31 @@ def test_streams_go_on_where_they_were(tmp_path):
 
         expected = run(make, save=save)
         assert run(make, tmp_path / "c") == expected
+
+
+@pytest.mark.parametrize("arithmetic", ["numba", "parts", "numpy"])
+def test_what_is_resumed_is_computed_as_before(arithmetic, tmp_path, monkeypatch):
+    """Also where numba's loading would pay now and did not then, or the other way round."""
+    x = np.random.default_rng(0).normal(size=(64, 40))
+
+    def run(loading_cost, path=None):
+        monkeypatch.setattr(engine, "_LOADING_COST", loading_cost)
+        monkeypatch.delitem(sys.modules, "layerkit._kernels", raising=False)
+        model = Sequential([Dense(40, 40, ReLU()), Dense(40, 40)], seed=0)
+        trainer = Trainer(model, HalfSquaredError(), SGD(0.01, 0.9), seed=0)
+        if path:
+            trainer.resume(path)
+        size = 4 if arithmetic == "numba" else 32
+        hook = LambdaCallback(on_epoch_end=lambda t: t.epoch == 2 and save(t))
+        trainer.fit(x, x, epochs=4, batch_size=size, callbacks=[hook])
+        return end_of(trainer)
+
+    def save(trainer):
+        assert trainer._arithmetic == arithmetic
+        trainer.save_checkpoint(tmp_path / "c")
+
+    costs = (1e30, 0) if arithmetic == "numpy" else (0, 1e30)
+    assert run(costs[0]) == run(costs[1], tmp_path / "c")
 
 
 def checkpoint(tmp_path, epochs=2, **options):
