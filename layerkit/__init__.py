@@ -1,5 +1,8 @@
 """layerkit: neural-network layers, gradients and training in NumPy."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from layerkit.activations import (
     ELU,
     GELU,
@@ -28,7 +31,6 @@ from layerkit.callbacks import (
     WeightAverage,
 )
 from layerkit.clipping import ClipByGlobalNorm, ClipByNorm, ClipByValue, Clipping
-from layerkit.config import show_config
 from layerkit.data import Dataset
 from layerkit.engine import EngineUsed
 from layerkit.errors import (
@@ -102,12 +104,15 @@ from layerkit.optimizers import (
 )
 from layerkit.parameter_groups import ParameterGroup
 from layerkit.parameters import Parameter
-from layerkit.readers import Table, read_csv, read_idx
 from layerkit.regularizers import L1, L2, Regularizer
 from layerkit.schedules import Cosine, Exponential, Schedule, Step, Warmup
 from layerkit.sequential import Sequential
-from layerkit.trace import LayerTrace
 from layerkit.trainer import Trainer
+
+if TYPE_CHECKING:
+    from layerkit.config import show_config
+    from layerkit.readers import Table, read_csv, read_idx
+    from layerkit.trace import LayerTrace
 
 __version__ = "0.1.0"
 
@@ -218,3 +223,24 @@ __all__ = [
     "read_idx",
     "show_config",
 ]
+
+# What few programs need is imported when it is asked for: it would be a part of every start.
+_LATER = {
+    "LayerTrace": "trace",
+    "Table": "readers",
+    "read_csv": "readers",
+    "read_idx": "readers",
+    "show_config": "config",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'layerkit' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"layerkit.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

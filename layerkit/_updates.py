@@ -5,11 +5,11 @@ taken back; frozen parameters stay as they are; and Ctrl-C waits for the step's 
 """
 
 import contextlib
+import importlib
 import math
-import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,6 +18,12 @@ from layerkit.errors import NonFiniteError
 from layerkit.optimizers import Optimizer
 from layerkit.parameters import Parameter
 from layerkit.sequential import Sequential
+
+
+def _signal() -> Any:
+    # Importing it takes longer than most of layerkit does.
+    return importlib.import_module("signal")
+
 
 Step = Callable[[Array, Array], None]
 
@@ -144,6 +150,7 @@ class Updates:
 
     def __enter__(self) -> None:
         """Take the place of Python's handler of SIGINT."""
+        signal = _signal()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Only the main thread may, and only it is interrupted.
             with contextlib.suppress(ValueError):
@@ -153,6 +160,7 @@ class Updates:
     def __exit__(self, *error: object) -> None:
         """Give Python's handler its place back."""
         if self._installed:
+            signal = _signal()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self._installed = False
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from layerkit.errors import ArgumentError, LayerkitError, MissingExtraError, ShapeError
 
-Array = npt.NDArray[Any]
+# What numpy.typing.NDArray[Any] is, without the import.
+Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 Shape = tuple[int, ...]
 T = TypeVar("T")
 

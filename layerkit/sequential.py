@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from layerkit import _validation as check
 from layerkit import parameters as flat
@@ -28,7 +28,11 @@ from layerkit.serialization import (
     save_weights,
     write_tree,
 )
-from layerkit.trace import LayerTrace, trace_layers
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from layerkit.trace import LayerTrace
 
 __all__ = ["Sequential"]
 
@@ -329,7 +333,9 @@ class Sequential(Layer):
         check.predictions(where, np.empty((len(batch), 1)), y_true)
         loss.check_targets(where, y_true, self.output_shape)
         y_true = y_true.astype(loss.target_dtype(self.dtype), copy=False)
-        return trace_layers(self, Sequential, batch, y_true, loss)
+        trace: Any = importlib.import_module("layerkit.trace")  # few programs need it
+        traced: dict[str, LayerTrace] = trace.trace_layers(self, Sequential, batch, y_true, loss)
+        return traced
 
     def get_weights(self) -> list[Array]:
         """Copy all parameters, in order: [kernel, bias, kernel, bias, …]."""

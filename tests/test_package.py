@@ -198,12 +198,23 @@ def test_importing_layerkit_leaves_out_what_is_slow_to_import():
 
 def test_all_is_sorted_and_complete():
     assert len(set(layerkit.__all__)) == len(layerkit.__all__)
+    assert set(layerkit.__all__) <= set(dir(layerkit))
     public = {
         name
-        for name, value in vars(layerkit).items()
-        if not name.startswith("_") and isinstance(value, type | types.FunctionType)
+        for name in dir(layerkit)
+        if not name.startswith("_")
+        and isinstance(getattr(layerkit, name), type | types.FunctionType)
     }
     assert public == set(layerkit.__all__)
+
+
+def test_names_that_are_imported_later_are_there():
+    code = "import layerkit, sys; assert 'layerkit.readers' not in sys.modules; "
+    code += "from layerkit import *; assert Table and show_config and LayerTrace; "
+    code += "assert layerkit.read_csv is read_csv"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match=r"module 'layerkit' has no attribute 'Dance'"):
+        layerkit.Dance  # noqa: B018
 
 
 @pytest.mark.parametrize("name", layerkit.__all__)

@@ -1,6 +1,9 @@
 import copy
+import multiprocessing
+import os
 import pickle
 import sys
+import tempfile
 import threading
 
 import numpy as np
@@ -13,7 +16,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from layerkit import (
     SGD,
     ArgumentError,
+    BatchNorm,
     Dense,
+    Dropout,
     HalfSquaredError,
     Layer,
     Normal,
@@ -426,6 +431,23 @@ class ModelMachine(RuleBasedStateMachine):
         self.x = None
         self.has_cache = False
 
+    @rule()
+    def saved_and_loaded(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "model")
+            self.model.save(path)
+            self.model = Sequential.load(path)
+        self.x = self.grads = None
+        self.has_cache = False
+
+    @rule()
+    def looked_into(self):
+        x, y = self.rng.normal(size=(3, 3)), self.rng.normal(size=(3, 2))
+        traced = self.model.trace(x, y, HalfSquaredError())
+        assert_allclose(traced["dense_2"].y, self.plain(x), rtol=1e-12)
+        _, grads = self.plain_gradients(x, traced["dense_2"].dy)
+        assert_allclose(traced["dense_0"].grads["kernel"], grads[0], rtol=1e-9, atol=1e-12)
+
     @rule(cut=st.integers(1, 2))
     def sliced(self, cut):
         x = self.rng.normal(size=(2, 3))
@@ -442,3 +464,36 @@ class ModelMachine(RuleBasedStateMachine):
 
 TestModelMachine = ModelMachine.TestCase
 TestModelMachine.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+
+
+def _predict(model, x, connection):
+    connection.send((model.predict(x), model[1].rng.random()))
+
+
+def test_models_go_to_other_processes_by_spawn():
+    model = Sequential([Dense(3, 4, Tanh()), Dropout(0.5), BatchNorm(), Dense(4, 2)], seed=0)
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    model.forward(x, training=True)
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_predict, args=(model, x, there))
+    process.start()
+    predicted, drawn = here.recv()
+    process.join()
+    np.testing.assert_array_equal(predicted, model.predict(x))
+    assert drawn == model[1].rng.random()
+
+
+def test_children_of_a_generator_have_streams_of_their_own():
+    children = np.random.default_rng(0).spawn(3)
+    models = [Sequential([Dense(3, 4), Dropout(0.5)], seed=child) for child in children]
+    values = [model.values for model in models]
+    masks = [model[1].rng.random(10) for model in models]
+    for i in range(3):
+        for j in range(i):
+            assert (values[i] != values[j]).any()
+            assert not np.isin(masks[i], masks[j]).any()
+    # And the same ones again from the same seed.
+    again = np.random.default_rng(0).spawn(3)[1]
+    twin = Sequential([Dense(3, 4), Dropout(0.5)], seed=again)
+    assert twin.values.tobytes() == values[1].tobytes()
