@@ -40,6 +40,7 @@ class Preparation:
         steps_per_epoch: int | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
+        is_training: bool = True,
     ) -> Batches:
         """Take arrays, a `Dataset` or a stream, and bring it into batches."""
         kind = _kind(x)
@@ -47,7 +48,9 @@ class Preparation:
             if steps_per_epoch is not None:
                 expectation = "None with arrays, whose epochs have an end"
                 check.fail(where, "steps_per_epoch", expectation, steps_per_epoch)
-            return self.of_arrays(where, x, y, batch_size, sample_weight, class_weight)
+            return self.of_arrays(
+                where, x, y, batch_size, sample_weight, class_weight, is_training=is_training
+            )
         for argument, value in (
             ("y", y),
             ("sample_weight", sample_weight),
@@ -68,7 +71,8 @@ class Preparation:
             if len(x) == 0:
                 check.fail(where, "x", "a dataset of at least one sample", check.Said("none"))
             data = DatasetBatches(x, batch_size, prepare, where)
-            self._check_smallest(where, data.n_samples, data.batch_size)
+            if is_training:
+                self._check_smallest(where, data.n_samples, data.batch_size)
             return data
         if steps_per_epoch is not None or kind == "iterator":
             steps_per_epoch = check.integer(where, "steps_per_epoch", steps_per_epoch, minimum=1)

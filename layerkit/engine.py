@@ -593,7 +593,7 @@ def _loss_code(loss: Loss) -> int:
         return 3 if loss.targets == "indices" else 4
     kinds: list[type[Loss]] = [HalfSquaredError, MeanSquaredError, SigmoidCrossEntropy]
     if type(loss) not in kinds:
-        raise Refused(f"the loss, {loss!r}, is not one of layerkit's")
+        raise Refused(f"the loss, {loss!r}, is not one that is compiled")
     return kinds.index(type(loss))
 
 

@@ -224,7 +224,9 @@ def codes_cube(codes: Array, ax: Any = None, *, names: Sequence[str] | None = No
         ax.scatter(*code, color=colour, s=45, depthshade=False)
         outward = code + 0.22 * (corner - 0.5)
         name = names[index] if names else str(index)
-        ax.text(*outward, name, color=colour, ha="center", va="center", fontsize=10)
+        plate = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.6}
+        place = {"ha": "center", "va": "center", "fontsize": 10, "bbox": plate}
+        ax.text(*outward, name, color=colour, **place)
     for axis, unit in ((ax.xaxis, 0), (ax.yaxis, 1), (ax.zaxis, 2)):
         axis.set_label_text(f"unit {unit}")
         axis.set_ticks([0, 0.5, 1])

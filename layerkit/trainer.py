@@ -281,7 +281,7 @@ class Trainer:
             names = [prefix + name for prefix in prefixes for name in self._names]
             self.history = begun.take_history(where, names)
             self._n_steps += n_steps
-            self._progress, self._resumed = begun, None
+            self._progress, self._resumed = begun, None if epochs else self._resumed
             self.epoch, self.step, self.epochs = begun.epoch, begun.step, epochs
             self._stopped = begun.stopped
             if begun.is_resumed and isinstance(data, StreamBatches):
@@ -304,7 +304,7 @@ class Trainer:
         if hasattr(validation_data, "__next__") or hasattr(validation_data, "__array__"):
             wanted = "a pair (x, y), or what can be gone through again in each epoch"
             check.fail(where, "validation_data", wanted, validation_data)
-        return self._preparation.batches(words, validation_data, None, 1024)
+        return self._preparation.batches(words, validation_data, None, 1024, is_training=False)
 
     def train_step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """Make one update on one batch, for a training loop of one's own or an endless stream.
@@ -382,12 +382,15 @@ class Trainer:
         if metrics is not None:
             chosen = check.instances(where, "metrics", metrics, Metric)
         preparation = Preparation(self.model, self.loss, chosen)
-        data: Batches
-        if y is None:
-            data = preparation.batches(where, x, y, batch_size, steps_per_epoch=steps,
-                                       sample_weight=sample_weight)  # fmt: skip
-        else:
-            data = preparation.of_arrays(where, x, y, batch_size, sample_weight, is_training=False)
+        data = preparation.batches(
+            where,
+            x,
+            y,
+            batch_size,
+            steps_per_epoch=steps,
+            sample_weight=sample_weight,
+            is_training=False,
+        )
         return self._evaluate(data, chosen)
 
     def save_checkpoint(self, path: Path) -> None:
@@ -415,6 +418,8 @@ class Trainer:
         That fit is to have the arguments that the other had. ``epochs`` counts from the other's
         beginning: a run of 100 epochs that was killed is ended by the same ``epochs=100``, and a
         program that calls ``resume`` wherever a checkpoint is found can be started again and again.
+        An iterator is to give all batches from the beginning once more; those that were trained on
+        are left out.
 
         Parameters
         ----------

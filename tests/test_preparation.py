@@ -364,3 +364,22 @@ def normed():
 def test_bad_input(call, message):
     with pytest.raises(ArgumentError, match=f"(?s){message}"):
         call()
+
+
+def test_a_single_row_is_well_in_evaluation():
+    rows = Rows(X[:9], Y[:9])
+    training = normed()
+    training.fit(rows, epochs=1, batch_size=3, validation_data=Rows(X[:1], Y[:1]))
+    assert training.evaluate(Rows(X, Y), batch_size=11)["loss"] == pytest.approx(
+        training.evaluate(X, Y)["loss"]
+    )
+
+
+def test_nothing_to_do_keeps_what_is_resumed(tmp_path):
+    first = trainer()
+    first.fit(X, Y, epochs=2)
+    first.save_checkpoint(tmp_path / "c")
+    again = trainer()
+    again.resume(tmp_path / "c")
+    again.fit(X, Y, epochs=0)
+    assert again.fit(X, Y, epochs=3).n_epochs == 3

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+import layerkit
 from layerkit import (
     ELU,
     SGD,
@@ -217,7 +218,7 @@ def test_a_maze(tmp_path):
         tree = [tree]
     files.write("here", tmp_path / "f", {"kind": "model", "tree": tree}, [])
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(len(inspect.stack(0)) + 500)
+    sys.setrecursionlimit(len(inspect.stack(0)) + 1200)
     try:
         with pytest.raises(LoadError, match=r"Sequential.load: path must be .*; got a maze"):
             Sequential.load(tmp_path / "f")
@@ -272,3 +273,30 @@ def test_safetensors_that_do_not_fit_change_nothing(tmp_path):
         with pytest.raises(LoadError, match="a file of safetensors"):
             model.load_weights(path)
     assert model.values.tobytes() == before
+
+
+def test_every_public_class_of_a_model_has_its_place_in_the_table():
+    public = {
+        name
+        for name in layerkit.__all__
+        if isinstance(getattr(layerkit, name), type)
+        and issubclass(getattr(layerkit, name), Layer | layerkit.Activation | layerkit.Initializer)
+    }
+    assert public - set(CLASSES) == {"Layer", "Sequential"}
+
+
+def test_a_model_with_any_bit_flipped_is_refused_or_equal(tmp_path):
+    model = Sequential([Dense(2, 1, Sigmoid()), Dropout(0.5)], seed=0)
+    model.save(tmp_path / "m")
+    data = (tmp_path / "m").read_bytes()
+    expected = model.values.tobytes()
+    rng = np.random.default_rng(0)
+    for bit in rng.choice(8 * len(data), size=2000, replace=False):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "f").write_bytes(flipped)
+        try:
+            loaded = Sequential.load(tmp_path / "f")
+        except LoadError:
+            continue
+        assert loaded.values.tobytes() == expected
