@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from layerkit import _validation as check
 from layerkit.callbacks.base import Callback
-from layerkit.callbacks.stopping import figure_name, rises
+from layerkit.callbacks.stopping import figure_name, gain, rises, worst
 from layerkit.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -120,13 +120,13 @@ class ReduceOnPlateau(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         """Begin anew; refuse a figure that nobody records."""
         self.rises = rises(trainer, "ReduceOnPlateau.on_train_begin", "monitor", self.monitor)
-        self.best = -math.inf if self.rises else math.inf
+        self.best = worst(self.rises)
         self.n_waited = 0
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Compare, and lower the rate when patience is at its end."""
         figure = trainer.history[self.monitor][-1]
-        if (figure - self.best if self.rises else self.best - figure) > self.min_delta:
+        if gain(figure, self.best, self.rises) > self.min_delta:
             self.best, self.n_waited = figure, 0
             return
         self.n_waited += 1

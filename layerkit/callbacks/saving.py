@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from layerkit import _validation as check
 from layerkit._files import Path
 from layerkit.callbacks.base import Callback
-from layerkit.callbacks.stopping import figure_name, rises
+from layerkit.callbacks.stopping import figure_name, gain, rises, worst
 
 if TYPE_CHECKING:
     from layerkit.trainer import Trainer
@@ -88,7 +88,7 @@ class ModelCheckpoint(Callback):
         self._saved_step = trainer.optimizer.n_steps
         if self.best is not None:
             self._rises = rises(trainer, "ModelCheckpoint.on_train_begin", "best", self.best)
-            self._best_value = -math.inf if self._rises else math.inf
+            self._best_value = worst(self._rises)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Save, if it is time and good enough."""
@@ -96,7 +96,7 @@ class ModelCheckpoint(Callback):
             return
         if self.best is not None:
             figure = trainer.history[self.best][-1]
-            if not (figure > self._best_value if self._rises else figure < self._best_value):
+            if not gain(figure, self._best_value, self._rises) > 0:
                 return
             self._best_value = figure
         self._save(trainer)

@@ -27,6 +27,16 @@ def rises(trainer: Trainer, where: str, argument: str, figure: str) -> bool:
     return any(m.name == name and m.greater_is_better for m in trainer.metrics)
 
 
+def worst(rises: bool) -> float:
+    """Give the value that any other is better than."""
+    return -math.inf if rises else math.inf
+
+
+def gain(figure: float, best: float, rises: bool) -> float:
+    """Tell how much better a figure is."""
+    return figure - best if rises else best - figure
+
+
 def figure_name(where: str, argument: str, value: object) -> str:
     """Take the name of a figure."""
     if not isinstance(value, str):
@@ -141,15 +151,14 @@ class EarlyStopping(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         """Begin anew; refuse a figure that nobody records."""
         self.rises = rises(trainer, "EarlyStopping.on_train_begin", "monitor", self.monitor)
-        self.best = -math.inf if self.rises else math.inf
+        self.best = worst(self.rises)
         self.best_epoch = self.stopped_epoch = 0
         self._values, self._states = None, {}
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Compare, keep what is better, and stop when patience is at its end."""
         figure = trainer.history[self.monitor][-1]
-        gain = figure - self.best if self.rises else self.best - figure
-        if gain > self.min_delta:
+        if gain(figure, self.best, self.rises) > self.min_delta:
             self.best, self.best_epoch = figure, trainer.epoch
             if self.restore_best:
                 self._keep(trainer)
