@@ -68,3 +68,16 @@ def test_bad_arguments(make):
         make(0)
     with pytest.raises(ValueError, match="clipping must be an instance of Clipping"):
         Trainer(Sequential([Dense(1, 1)]), HalfSquaredError(), SGD(1), clipping=1.0)
+
+
+def test_limits_below_1():
+    grads = np.array([3.0, -0.2])
+    ClipByValue(0.5).clip(grads, [])
+    assert_allclose(grads, [0.5, -0.2])
+    grads = np.array([0.3, 0.4])
+    ClipByGlobalNorm(0.25).clip(grads, [])
+    assert_allclose(grads, [0.15, 0.2])
+    model = Sequential([Dense(1, 2)], seed=0)
+    model.grads = [0.6, 0.8, 0.06, 0.08]
+    ClipByNorm(0.5).clip(model.grads, model.parameters)
+    assert_allclose(model.grads, [0.3, 0.4, 0.06, 0.08])

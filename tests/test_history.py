@@ -22,6 +22,14 @@ def test_it_is_a_mapping():
     assert record.n_epochs == 3
 
 
+def test_epochs_are_recorded_one_by_one_or_together():
+    record = History(["loss", "accuracy"])
+    record.append({"loss": 3.0, "accuracy": 0.1, "more": 1.0})
+    assert dict(record) == {"loss": [3.0], "accuracy": [0.1]}
+    assert repr(record) == "<History of 1 epochs, loss=3, accuracy=0.1>"
+    assert repr(History(["loss"])) == "<History of 0 epochs>"
+
+
 def test_as_a_frame():
     frame = history().to_frame()
     assert list(frame.columns) == ["loss", "accuracy"]

@@ -16,6 +16,7 @@ from layerkit import (
     HalfSquaredError,
     LambdaCallback,
     Loss,
+    MeanAbsoluteError,
     MeanSquaredError,
     Sequential,
     SoftmaxCrossEntropy,
@@ -277,6 +278,24 @@ def normed():
             "batch_size must be one whose .* at least 2 samples.*a last batch of 1. Choose",
         ),
         (lambda: normed().fit(Rows(X, Y), epochs=1, batch_size=1), "a last batch of 1"),
+        (
+            lambda: normed().fit(X, Y, epochs=1, batch_size=8, validation_split=0.25),
+            "batch_size must be one whose .*8 of 9 samples, which leaves a last batch of 1",
+        ),
+        (
+            lambda: trainer(metrics=[Accuracy()]).fit(X, Y[:, :1], epochs=1),
+            r"y_true must be of shape \(12, 2\)",
+        ),
+        (
+            lambda: trainer(SoftmaxCrossEntropy(), metrics=[MeanAbsoluteError()]).fit(
+                X, LABELS % 2, epochs=1
+            ),
+            "y_true must be of shape .* which MeanAbsoluteError can't take",
+        ),
+        (
+            lambda: trainer(SoftmaxCrossEntropy(), 3).fit(X, LABELS, epochs=1, class_weight="even"),
+            "class_weight must be a dict or 'balanced'; got 'even'",
+        ),
         (
             lambda: trainer().fit(X, Y, epochs=1, sample_weight=np.ones(3)),
             r"sample_weight must be of shape \(12,\); got \(3,\)",

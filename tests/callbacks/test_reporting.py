@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import sys
+import time
 import unittest.mock
 
 import numpy as np
@@ -46,6 +47,21 @@ def test_the_bar_shows_how_far_it_is(tqdm):
     assert "5000/5000" in shown
     assert f"loss {history['loss'][-1]:.4g}, squared_distance" in shown
     assert shown.count("\r") < 500  # it doesn't write at each epoch
+
+
+@pytest.mark.parametrize("tqdm", [True, False])
+def test_slow_epochs_are_shown_one_by_one(tqdm):
+    class Slow(Callback):
+        def on_epoch_begin(self, trainer):
+            time.sleep(0.25)
+
+    screen = io.StringIO()
+    with unittest.mock.patch.dict(sys.modules, {} if tqdm else {"tqdm.auto": None}):
+        trainer(ProgressBar(screen), Slow()).fit(X, 2 * X, epochs=4, batch_size=6)
+    shown = screen.getvalue()
+    for epoch in (1, 2, 3, 4):
+        assert f"{epoch}/4" in shown
+    assert shown.endswith("\n")
 
 
 def test_a_fit_that_fails_closes_the_bar():
@@ -118,6 +134,17 @@ def test_a_resumed_fit_has_all_epochs_in_its_files(tmp_path):
     again = make()
     again.resume(tmp_path / "c3")
     again.fit(X, 2 * X, epochs=6)
+    assert (tmp_path / "h.csv").read_text() == expected
+
+
+def test_a_run_that_was_over_has_them_too(tmp_path):
+    first = trainer(CSVLogger(tmp_path / "h.csv"))
+    first.fit(X, 2 * X, epochs=3)
+    expected = (tmp_path / "h.csv").read_text()
+    first.save_checkpoint(tmp_path / "c")
+    again = trainer(CSVLogger(tmp_path / "h.csv"))
+    again.resume(tmp_path / "c")
+    again.fit(X, 2 * X, epochs=3)
     assert (tmp_path / "h.csv").read_text() == expected
 
 
