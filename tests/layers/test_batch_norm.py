@@ -70,3 +70,14 @@ def test_the_model_around_it_knows():
         Sequential([Dense(4, 3), Sequential([BatchNorm()], input_shape=(3,))]).min_batch_size == 2
     )
     assert Sequential([Dense(4, 3)]).min_batch_size == 1
+
+
+def test_epsilon_is_added_to_the_variance():
+    y = model(epsilon=0.5).forward(X, training=True)
+    assert_allclose(y.var(axis=0), X.var(axis=0) / (X.var(axis=0) + 0.5), rtol=1e-9)
+
+
+def test_images_may_come_one_by_one():
+    assert model(np.ones((1, 3, 2, 4))).min_batch_size == 1
+    with pytest.raises(ArgumentError, match="at least 2 samples"):
+        model(np.ones((1, 1))).forward([[3.0]], training=True)
