@@ -59,6 +59,9 @@ RUNS = {
     "RMSprop(0.02)": by_torch(lambda p: t.RMSprop(p, 0.02, alpha=0.9)),
     "RMSprop(0.01, 0.99, 0.5)": by_torch(lambda p: t.RMSprop(p, 0.01, 0.99, momentum=0.5)),
     "Adagrad(0.1)": by_torch(lambda p: t.Adagrad(p, 0.1)),
+    "Adagrad(0.1, 0.5)": by_torch(lambda p: t.Adagrad(p, 0.1, eps=0.5)),
+    "RMSprop(0.02, epsilon=0.5)": by_torch(lambda p: t.RMSprop(p, 0.02, 0.9, 0.5)),
+    "Adadelta(0.5, 0.8, 0.01)": by_torch(lambda p: t.Adadelta(p, 0.5, 0.8, 0.01)),
     "Adadelta(0.5)": by_torch(lambda p: t.Adadelta(p, 0.5)),
     "LBFGS(0.05)": by_torch(
         lambda p: t.LBFGS(

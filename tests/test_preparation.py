@@ -1,6 +1,7 @@
 """What a fit is given: weights, splits, data sets and streams."""
 
 import itertools
+import re
 
 import numpy as np
 import pandas
@@ -18,7 +19,9 @@ from layerkit import (
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
+    NonFiniteError,
     Sequential,
+    SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
     Tanh,
     Trainer,
@@ -402,3 +405,23 @@ def test_nothing_to_do_keeps_what_is_resumed(tmp_path):
     again.resume(tmp_path / "c")
     again.fit(X, Y, epochs=0)
     assert again.fit(X, Y, epochs=3).n_epochs == 3
+
+
+def test_classes_of_a_single_answer():
+    answers = (LABELS > 0).astype(float)[:, None]
+    loss = SigmoidCrossEntropy()
+    by_class, by_sample = trainer(loss, 1), trainer(loss, 1)
+    by_class.fit(X, answers, epochs=2, batch_size=5, class_weight={1: 3})
+    by_sample.fit(X, answers, epochs=2, batch_size=5, sample_weight=1 + 2 * answers[:, 0])
+    assert_allclose(by_class.model.values, by_sample.model.values, rtol=1e-12)
+
+
+def test_an_error_names_the_rows_of_a_dataset():
+    y = np.where(np.arange(12) == 7, 1e300, 1.0)[:, None] * np.ones((12, 2))
+    with pytest.raises(NonFiniteError, match=r"epoch 1, step 4, samples \[6, 7\]"):
+        trainer().fit(Rows(X, y), epochs=1, batch_size=2, shuffle=False)
+    order = np.random.default_rng(0).permutation(12)
+    place = int(np.flatnonzero(order == 7)[0]) // 2
+    rows = order[2 * place : 2 * place + 2].tolist()
+    with pytest.raises(NonFiniteError, match=rf"step {place + 1}, samples {re.escape(str(rows))}"):
+        trainer().fit(Rows(X, y), epochs=1, batch_size=2)
