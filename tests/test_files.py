@@ -313,3 +313,14 @@ def test_what_refers_to_arrays_is_theirs(tmp_path):
     arrays = []
     assert encode([np.ones(2), (1,)], arrays) == [{"$array": 0}, {"$tuple": [1]}]
     assert len(arrays) == 1
+
+
+def test_no_descriptor_is_left_open(tmp_path):
+    def n_open():
+        return len(os.listdir("/proc/self/fd"))
+
+    written(tmp_path / "f")
+    before = n_open()
+    for _ in range(5):
+        files.read("here", written(tmp_path / "f"))
+    assert n_open() == before

@@ -3,6 +3,7 @@
 import inspect
 import os
 import sys
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from layerkit import (
     Identity,
     Layer,
     LoadError,
+    MissingExtraError,
     SaveError,
     Sequential,
     Sigmoid,
@@ -300,3 +302,11 @@ def test_a_model_with_any_bit_flipped_is_refused_or_equal(tmp_path):
         except LoadError:
             continue
         assert loaded.values.tobytes() == expected
+
+
+def test_without_safetensors(tmp_path):
+    hidden = {"safetensors": None, "safetensors.numpy": None}
+    with unittest.mock.patch.dict(sys.modules, hidden):
+        for call in (network().save_weights, network().load_weights):
+            with pytest.raises(MissingExtraError, match=r"pip install 'layerkit\[safetensors\]'"):
+                call(tmp_path / "w")

@@ -81,14 +81,22 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.set_defaults(run=run)
 
 
-def draw(path: str, trainer: Trainer, hidden: Array) -> None:
-    """Draw the distance over the epochs, and the eight codes in the cube."""
-    plots: Any = importlib.import_module("layerkit.plots")
-    where = "python -m layerkit autoencoder"
+_WHERE = "python -m layerkit autoencoder"
+
+
+def pyplot() -> Any:
+    """Import what draws."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:
-        check.missing_extra(where, "matplotlib", "plot")
+        check.missing_extra(_WHERE, "matplotlib", "plot")
+    return plt
+
+
+def draw(path: str, trainer: Trainer, hidden: Array) -> None:
+    """Draw the distance over the epochs, and the eight codes in the cube."""
+    plots: Any = importlib.import_module("layerkit.plots")
+    plt = pyplot()
     figure = plt.figure(figsize=(11, 5), layout="constrained")
     left = figure.add_subplot(1, 2, 1)
     plots.learning_curves(trainer.history, left, figures=["squared_distance"], log=True)
@@ -101,13 +109,15 @@ def draw(path: str, trainer: Trainer, hidden: Array) -> None:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
         got = check.Said(f"{type(error).__name__}: {error}")
-        check.fail(where, "--plot", "a picture that can be written", got, error=SaveError)
+        check.fail(_WHERE, "--plot", "a picture that can be written", got, error=SaveError)
     finally:
         plt.close(figure)
 
 
 def run(options: argparse.Namespace) -> int:
     """Train, print, and give the exit status: 0 if the target was reached, else 1."""
+    if options.plot:
+        pyplot()  # it is missed before the training, not after it
     x = np.eye(8)
     start = {"kernel_initializer": Uniform(0, 1), "bias_initializer": Uniform(0, 1)}
     model = Sequential(

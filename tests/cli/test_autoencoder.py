@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import unittest.mock
 
 import pytest
 
@@ -122,3 +123,12 @@ def test_the_picture(tmp_path, capsys):
     assert main(["autoencoder", "--target", "5", "--plot", str(tmp_path / "no" / "x.png")]) == 2
     assert "--plot must be a picture that can be written" in capsys.readouterr().err
     assert main(["autoencoder", "--target", "5", "--plot", str(tmp_path / "x.doc")]) == 2
+
+
+def test_the_picture_is_refused_before_the_training(tmp_path, capsys):
+    hidden = {"matplotlib": None, "matplotlib.pyplot": None}
+    with unittest.mock.patch.dict(sys.modules, hidden):
+        assert main(["autoencoder", "--plot", str(tmp_path / "out.png")]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "pip install 'layerkit[plot]'" in printed.err
