@@ -200,7 +200,9 @@ def read_checkpoint(where: str, path: Path, trainer: Trainer) -> dict[str, Any]:
         fill(where, model, contents)
         optimizer.set_state(vectors, attributes)
     except BaseException:
-        fill(where, model, before)
+        # The parameters come first; a layer that refuses its state may refuse it again.
+        with contextlib.suppress(LoadError):
+            fill(where, model, before)
         raise
     rng.bit_generator.state = generator.bit_generator.state
     return {"progress": progress, "callbacks": callbacks, "history": history}

@@ -16,6 +16,7 @@ from layerkit import _files as files
 from layerkit._state import encode
 
 ARRAYS = [np.arange(6.0).reshape(2, 3), np.array(3, np.int8), np.zeros((0, 4), np.float32)]
+KINDS = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
 
 
 def written(path, content="text", arrays=ARRAYS):
@@ -31,7 +32,8 @@ def same(first, second):
 
 
 def test_round_trip(tmp_path):
-    arrays = [*ARRAYS, np.asfortranarray(ARRAYS[0]), ARRAYS[0][::-1], ARRAYS[0].astype(">f4")]
+    arrays = [*ARRAYS, *(np.array([0, 1], kind) for kind in KINDS)]
+    arrays += [np.asfortranarray(ARRAYS[0]), ARRAYS[0][::-1], ARRAYS[0].astype(">f4")]
     content, got = files.read("here", written(tmp_path / "f", {"a": [1, None]}, arrays))
     assert content == {"a": [1, None]}
     for array, expected in zip(got, arrays, strict=True):
@@ -324,3 +326,28 @@ def test_no_descriptor_is_left_open(tmp_path):
     for _ in range(5):
         files.read("here", written(tmp_path / "f"))
     assert n_open() == before
+
+
+def test_what_is_synchronised_is_all_of_it(tmp_path, monkeypatch):
+    sizes, real = [], os.fsync
+
+    def fsync(descriptor):
+        sizes.append(os.fstat(descriptor).st_size)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    written(tmp_path / "f")
+    assert sizes[0] == (tmp_path / "f").stat().st_size
+    assert len(sizes) == 2  # the file, then its folder
+
+
+@pytest.mark.parametrize("dtype", ["|O", "<c16", "|V8", "<U2", "<M8[s]", 8, None, ["<f8"]])
+def test_forged_arrays_of_objects(dtype, tmp_path):
+    data = b"12345678"
+    digest = files._lazy("hashlib").sha256(data).hexdigest()
+    described = [{"dtype": dtype, "shape": [1], "sha256": digest}]
+    header = files._lazy("json").dumps({"content": 1, "arrays": described}).encode()
+    path = forged(tmp_path / "f", header)
+    path.write_bytes(path.read_bytes() + data)
+    with pytest.raises(LoadError):
+        files.read("here", path)

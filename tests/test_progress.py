@@ -478,3 +478,22 @@ def test_matrices_are_for_evaluation():
         ArgumentError, match=r"figures of one number each; (?s:.*) Write trainer.evaluate"
     ):
         Trainer(network(), SoftmaxCrossEntropy(), SGD(0.1), metrics=[ConfusionMatrix()])
+
+
+def test_a_layer_that_refuses_its_state_changes_nothing(tmp_path):
+    class Strict(Dropout):
+        def set_state(self, state):
+            raise RuntimeError("no")
+
+    def make(seed):
+        model = Sequential([Dense(3, 2), Strict(0.5)], seed=seed)
+        return Trainer(model, HalfSquaredError(), Adam(), seed=seed)
+
+    first = make(0)
+    first.fit(X, Y, epochs=1)
+    first.save_checkpoint(tmp_path / "c")
+    again = make(1)
+    before = end_of(again)
+    with pytest.raises(LoadError, match=r"the state of 'strict_1' must be one that its set_state"):
+        again.resume(tmp_path / "c")
+    assert end_of(again) == before
