@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 import layerkit
-from layerkit import Activation, Dense, Loss, Sequential, SoftmaxCrossEntropy
+from layerkit import Activation, ArgumentError, Dense, Loss, Sequential, SoftmaxCrossEntropy
 from layerkit.testing import check_activation, check_layer, check_loss
 from layerkit.testing.problems import generators
 
@@ -88,11 +88,27 @@ class OfLoss:
         rng = np.random.default_rng(0)
         self.loss = make()
         self.arrays = [rng.normal(size=(4, 3))]
-        self.y_true = rng.normal(size=(4, 3))
-        if isinstance(self.loss, SoftmaxCrossEntropy):
-            self.y_true = rng.integers(3, size=4)
+        kinds = [
+            rng.normal(size=(4, 3)),
+            rng.uniform(size=(4, 3)),
+            rng.dirichlet(np.ones(3), 4),
+            rng.integers(3, size=4),
+            rng.choice([-1.0, 1.0], size=(4, 3)),
+        ]
+        self.y_true = kinds[0]
+        if type(self.loss).__module__.startswith("layerkit."):
+            self.y_true = next(kind for kind in kinds if self.takes(kind))
+        elif isinstance(self.loss, SoftmaxCrossEntropy):
+            self.y_true = kinds[3]
         elif not isinstance(self.loss, Loss) or "CrossEntropy" in type(self.loss).__name__:
-            self.y_true = rng.uniform(size=(4, 3))
+            self.y_true = kinds[1]
+
+    def takes(self, y_true):
+        try:
+            self.loss.check_targets("benchmark", y_true, (3,))
+        except ArgumentError:
+            return False
+        return True
 
     def forward(self, y_pred):
         return np.array(self.loss.value(np.array(y_pred), self.y_true.copy()))

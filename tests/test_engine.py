@@ -542,7 +542,10 @@ REFUSED = {
         r"layers\[0\], Patched\(2, 2\), is not a Dense",
     ),
     "frozen": (lambda name: fit(name, frozen()), r"layers\[0\], .* has frozen parameters"),
-    "loss": (lambda name: fit(name, loss=Cubic()), r"the loss, Cubic\(\), is not one that is compiled"),
+    "loss": (
+        lambda name: fit(name, loss=Cubic()),
+        r"the loss, Cubic\(\), is not one that is compiled",
+    ),
     "optimizer": (lambda name: fit(name, optimizer=SlowDown()), r"the optimizer, .* is not SGD"),
     "large": (
         lambda name: fit(name, x=np.broadcast_to(np.float64(1), (1 << 24, 2))),
