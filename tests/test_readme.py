@@ -1,6 +1,7 @@
 """The README: its code runs, and it prints what stands below it."""
 
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -35,6 +36,26 @@ def test_the_main_job_prints_what_is_shown():
     shape = re.compile(r"[\d,.]+")
     lines, expected = finished.stdout.splitlines(), re.sub("(?m)^    ", "", shown).splitlines()
     assert [shape.sub("#", line) for line in lines] == [shape.sub("#", line) for line in expected]
+
+
+def test_the_commands_for_tables_work_as_they_stand(tmp_path):
+    shutil.copytree(Path(__file__).parent.parent / "examples", tmp_path / "examples")
+    commands = re.findall(r"\n    python (-m layerkit (?:train|predict|inspect) .*)", README)
+    assert len(commands) == 3
+    printed = []
+    for command in commands:
+        run = subprocess.run(
+            [sys.executable, *command.split()],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        printed.append(run.stdout)
+    trained, predicted, inspected = printed
+    assert float(re.search(r"held out .* accuracy ([\d.]+)", trained)[1]) > 0.85
+    assert "150 predictions of 'species' in predictions.csv" in predicted
+    assert "classes: setosa, versicolor, virginica" in inspected
 
 
 def test_ci_does_what_the_readme_says():
