@@ -180,9 +180,14 @@ class Poisson(ElementwiseLoss):
 class CosineDistance(BuiltInLoss):
     """1 − cos of the angle between y_pred and y_true, sample by sample.
 
-    With unit vectors p = y_pred / ‖y_pred‖ and t = y_true / ‖y_true‖ the gradient of a sample is
-    (p · (p · t) − t) / ‖y_pred‖, divided by n_samples; where y_pred is 0, whose direction is
-    anybody's guess, the loss is 1 and the gradient 0.
+    1 − p · t with t = y_true / ‖y_true‖ and p = y_pred / max(‖y_pred‖, ε). The gradient of a
+    sample is (p · (p · t) − t) / ‖y_pred‖, divided by n_samples; for predictions shorter than ε,
+    which have hardly a direction, it is −t / ε, and their loss goes to 1.
+
+    Parameters
+    ----------
+    epsilon : float
+        ε, above 0; without it, gradients near 0 would have no bound, and be rounding.
 
     Examples
     --------
@@ -191,6 +196,9 @@ class CosineDistance(BuiltInLoss):
     >>> CosineDistance().value(np.array([[3.0, 0.0]]), np.array([[0.0, 1.0]]))
     1.0
     """
+
+    def __init__(self, epsilon: float = 1e-4) -> None:
+        self.epsilon = check.number("CosineDistance.__init__", "epsilon", epsilon, above=0)
 
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse another shape, and targets without a direction; see `Loss.check_targets`."""
@@ -202,9 +210,10 @@ class CosineDistance(BuiltInLoss):
                 check.fail(where, "y_true", "vectors that have a direction", got)
 
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
-        cosines, norms, unit, target = self._cosines(y_pred, y_true)
-        gradient = (unit * cosines - target) / norms
-        gradient[~unit.any(axis=1)] = 0
+        cosines, norms, direction, target = self._cosines(y_pred, y_true)
+        # Of a short prediction, the length counts; of others the direction alone.
+        along = np.where(norms > self.epsilon, direction * cosines, 0)
+        gradient = (along - target) / norms
         return float((1 - cosines).mean()), (gradient / len(y_pred)).reshape(y_pred.shape)
 
     def _per_sample(self, y_pred: Array, y_true: Array) -> Array:
@@ -212,18 +221,19 @@ class CosineDistance(BuiltInLoss):
         return distances
 
     def _cosines(self, y_pred: Array, y_true: Array) -> tuple[Array, Array, Array, Array]:
-        unit, norms = _units(y_pred)
-        target, _ = _units(y_true)
-        return (unit * target).sum(axis=1, keepdims=True), norms, unit, target
+        direction, norms = _units(y_pred, self.epsilon)
+        target, _ = _units(y_true, 0.0)
+        return (direction * target).sum(axis=1, keepdims=True), norms, direction, target
 
 
-def _units(vectors: Array) -> tuple[Array, Array]:
-    """Give unit vectors and their lengths; those of length 0 stay 0, with a length of 1."""
+def _units(vectors: Array, least: float) -> tuple[Array, Array]:
+    """Divide vectors by their lengths, and give both; shorter ones are divided by ``least``."""
     flat = vectors.reshape(len(vectors), -1)
     # First by the largest number, whose square might overflow.
     largest = np.abs(flat).max(axis=1, keepdims=True)
     largest[largest == 0] = 1
     scaled = flat / largest
     lengths = np.sqrt(np.square(scaled).sum(axis=1, keepdims=True))
-    lengths[lengths == 0] = 1
+    short = lengths * largest <= least
+    lengths[short] = least / largest[short]
     return scaled / lengths, lengths * largest

@@ -44,8 +44,21 @@ def test_small_and_large_errors():
 
 def test_a_prediction_without_a_direction():
     y_pred, y_true = np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[1.0, 0.0], [1.0, 1.0]])
-    assert CosineDistance().value(y_pred, y_true) == pytest.approx(0.5)
-    assert_allclose(CosineDistance().gradient(y_pred, y_true), np.zeros((2, 2)), atol=1e-16)
+    loss = CosineDistance(1e-2)
+    assert loss.value(y_pred, y_true) == pytest.approx(0.5)
+    assert_allclose(loss.gradient(y_pred, y_true), [[-50, 0], [0, 0]], atol=1e-15)
+    short = np.array([[3e-3, 4e-3], [3e-30, 4e-30]])  # half as long as epsilon, and far shorter
+    expected = 1 - np.array([0.5 * 0.6, 0])
+    assert_allclose(loss.per_sample(short, np.array([[1.0, 0.0]] * 2)), expected, atol=1e-15)
+    with pytest.raises(ArgumentError, match="epsilon must be"):
+        CosineDistance(0)
+
+
+def test_the_gradient_of_next_to_nothing_is_no_rounding():
+    # Outputs that a saturated layer gives: their gradient, times what they change by, is nothing.
+    y_pred = 1e-18 * np.array([[3.0, 1.0]])
+    gradient = CosineDistance().gradient(y_pred, np.array([[1.0, 2.0]]))
+    assert abs(gradient).max() <= 1e4
 
 
 @pytest.mark.parametrize(
