@@ -268,7 +268,7 @@ def test_a_program_killed_again_and_again(tmp_path):
     while True:
         process = start(tmp_path / "killed")
         try:
-            printed, errors = process.communicate(timeout=0.25 + 0.06 * kills)
+            printed, errors = process.communicate(timeout=0.12 + 0.06 * kills)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
