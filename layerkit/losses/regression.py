@@ -234,6 +234,9 @@ def _units(vectors: Array, least: float) -> tuple[Array, Array]:
     largest[largest == 0] = 1
     scaled = flat / largest
     lengths = np.sqrt(np.square(scaled).sum(axis=1, keepdims=True))
-    short = lengths * largest <= least
+    norms = lengths * largest
+    short = norms <= least
+    # Exactly that: who compares with it later must find them short as well.
+    norms[short] = least
     lengths[short] = least / largest[short]
-    return scaled / lengths, lengths * largest
+    return scaled / lengths, norms
