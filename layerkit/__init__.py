@@ -31,6 +31,7 @@ from layerkit.callbacks import (
     WeightAverage,
 )
 from layerkit.clipping import ClipByGlobalNorm, ClipByNorm, ClipByValue, Clipping
+from layerkit.communication.base import Communicator, SerialCommunicator
 from layerkit.data import Dataset
 from layerkit.engine import EngineUsed
 from layerkit.errors import (
@@ -110,6 +111,7 @@ from layerkit.sequential import Sequential
 from layerkit.trainer import Trainer
 
 if TYPE_CHECKING:
+    from layerkit.communication.mpi import MPICommunicator
     from layerkit.config import show_config
     from layerkit.readers import Table, read_csv, read_idx
     from layerkit.trace import LayerTrace
@@ -138,6 +140,7 @@ __all__ = [
     "ClipByNorm",
     "ClipByValue",
     "Clipping",
+    "Communicator",
     "ConfusionMatrix",
     "Constant",
     "Cosine",
@@ -173,6 +176,7 @@ __all__ = [
     "LoadError",
     "LogCosh",
     "Loss",
+    "MPICommunicator",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Metric",
@@ -198,6 +202,7 @@ __all__ = [
     "SaveError",
     "Schedule",
     "Sequential",
+    "SerialCommunicator",
     "ShapeError",
     "SiLU",
     "Sigmoid",
@@ -227,6 +232,7 @@ __all__ = [
 # What few programs need is imported when it is asked for: it would be a part of every start.
 _LATER = {
     "LayerTrace": "trace",
+    "MPICommunicator": "communication.mpi",
     "Table": "readers",
     "read_csv": "readers",
     "read_idx": "readers",

@@ -91,6 +91,11 @@ def _plain(array: Array) -> Array:
 
 def write(where: str, path: Path, content: Any, arrays: list[Array]) -> None:
     """Write JSON, and the arrays that it refers to by their place in the list."""
+    replace_file(where, path, pack(where, content, arrays))
+
+
+def pack(where: str, content: Any, arrays: list[Array]) -> list[bytes | memoryview]:
+    """Give what `write` writes, in pieces."""
     sha256 = _lazy("hashlib").sha256
     plain = [_plain(array) for array in arrays]
     views = [_bytes(array.reshape(-1)) for array in plain]
@@ -104,7 +109,7 @@ def write(where: str, path: Path, content: Any, arrays: list[Array]) -> None:
         wanted = f"of at most {_LARGEST_HEADER:,} bytes without its arrays"
         check.fail(where, "what is saved", wanted, check.Said(f"{len(header):,}"), error=SaveError)
     prefix = _MAGIC + _VERSION.to_bytes(4, "little") + len(header).to_bytes(8, "little")
-    replace_file(where, path, [prefix, sha256(header).digest(), header, *views])
+    return [prefix, sha256(header).digest(), header, *views]
 
 
 def read(where: str, path: Path) -> tuple[Any, list[Array]]:
@@ -115,52 +120,59 @@ def read(where: str, path: Path) -> tuple[Any, list[Array]]:
     LoadError
         If there is no such file, or it is not, bit by bit, what was written.
     """
-
-    def refuse(got: str, remedy: str = "Take another copy of it.") -> NoReturn:
-        wanted = "a file that layerkit wrote, unchanged"
-        check.fail(where, os.fspath(path), wanted, check.Said(got), remedy, error=LoadError)
-
     try:
         os.fspath(path)
     except TypeError:
         check.fail(where, "path", "the path of a file", path, error=LoadError)
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            prefix = file.read(_PREFIX)
-            if not prefix.startswith(_MAGIC):
-                refuse("one of another kind", "Is it the right file?")
-            version = int.from_bytes(prefix[8:12], "little")
-            if version > _VERSION and len(prefix) == _PREFIX:
-                refuse(f"format {version}, newer than {_VERSION}", "Update layerkit.")
-            length = int.from_bytes(prefix[12:20], "little")
-            if version != _VERSION or length > min(_LARGEST_HEADER, size - len(prefix)):
-                refuse("a header that is cut off or damaged")
-            header = file.read(length)
-            sha256 = _lazy("hashlib").sha256
-            if len(prefix) != _PREFIX or sha256(header).digest() != prefix[20:]:
-                refuse("a header that is cut off or damaged")
-            try:
-                tree = _lazy("json").loads(header)
-                content, described = tree["content"], _described(tree["arrays"])
-            except (ValueError, KeyError, TypeError, RecursionError):
-                refuse("a header that says something else")
-            n_bytes = sum(dtype.itemsize * math.prod(shape) for dtype, shape, _ in described)
-            # Before anything is allocated: what is declared must be there.
-            if size != _PREFIX + length + n_bytes:
-                refuse(f"{size:,} bytes where it declares {_PREFIX + length + n_bytes:,}")
-            arrays = []
-            for index, (dtype, shape, digest) in enumerate(described):
-                array = np.empty(math.prod(shape), dtype)
-                view = _bytes(array)
-                if file.readinto(view) != len(view) or sha256(view).hexdigest() != digest:
-                    refuse(f"other bytes in array {index}")
-                arrays.append(array.reshape(shape).astype(dtype.newbyteorder("="), copy=False))
+            return _read(where, os.fspath(path), file, os.fstat(file.fileno()).st_size)
     except (OSError, ValueError) as error:
         if isinstance(error, LoadError):
             raise
         got = check.Said(f"{type(error).__name__}: {error}")
         check.fail(where, "path", "a file that can be read", got, error=LoadError)
+
+
+def unpack(where: str, message: bytes) -> tuple[Any, list[Array]]:
+    """Read what `pack` gave, from memory."""
+    return _read(where, "the message", _lazy("io").BytesIO(message), len(message))
+
+
+def _read(where: str, name: str, file: Any, size: int) -> tuple[Any, list[Array]]:
+    def refuse(got: str, remedy: str = "Take another copy of it.") -> NoReturn:
+        wanted = "a file that layerkit wrote, unchanged"
+        check.fail(where, name, wanted, check.Said(got), remedy, error=LoadError)
+
+    prefix = file.read(_PREFIX)
+    if not prefix.startswith(_MAGIC):
+        refuse("one of another kind", "Is it the right file?")
+    version = int.from_bytes(prefix[8:12], "little")
+    if version > _VERSION and len(prefix) == _PREFIX:
+        refuse(f"format {version}, newer than {_VERSION}", "Update layerkit.")
+    length = int.from_bytes(prefix[12:20], "little")
+    if version != _VERSION or length > min(_LARGEST_HEADER, size - len(prefix)):
+        refuse("a header that is cut off or damaged")
+    header = file.read(length)
+    sha256 = _lazy("hashlib").sha256
+    if len(prefix) != _PREFIX or sha256(header).digest() != prefix[20:]:
+        refuse("a header that is cut off or damaged")
+    try:
+        tree = _lazy("json").loads(header)
+        content, described = tree["content"], _described(tree["arrays"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        refuse("a header that says something else")
+    n_bytes = sum(dtype.itemsize * math.prod(shape) for dtype, shape, _ in described)
+    # Before anything is allocated: what is declared must be there.
+    if size != _PREFIX + length + n_bytes:
+        refuse(f"{size:,} bytes where it declares {_PREFIX + length + n_bytes:,}")
+    arrays = []
+    for index, (dtype, shape, digest) in enumerate(described):
+        array = np.empty(math.prod(shape), dtype)
+        view = _bytes(array)
+        if file.readinto(view) != len(view) or sha256(view).hexdigest() != digest:
+            refuse(f"other bytes in array {index}")
+        arrays.append(array.reshape(shape).astype(dtype.newbyteorder("="), copy=False))
     return content, arrays
 
 

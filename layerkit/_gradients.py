@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from layerkit._ranks import Ranks
 from layerkit._validation import Array
 from layerkit.clipping import Clipping
 from layerkit.regularizers import Regularizer
@@ -51,8 +52,8 @@ class GradientRules:
 class Accumulation:
     """Gradients of several batches, averaged over all of their samples for one update."""
 
-    def __init__(self, model: Sequential, n_batches: int) -> None:
-        self.model, self.n_batches = model, n_batches
+    def __init__(self, model: Sequential, n_batches: int, ranks: Ranks | None) -> None:
+        self.model, self.n_batches, self.ranks = model, n_batches, ranks
         self.total: Array = np.zeros_like(model.grads)
         self.weight, self.n_added = 0.0, 0
 
@@ -76,6 +77,8 @@ class Accumulation:
         """Update with what there is."""
         if self.n_added:
             np.divide(self.total, self.weight or 1.0, self.model.grads)
+            if self.ranks:
+                self.ranks.reduce(0.0)
             self.total.fill(0)
             self.weight, self.n_added = 0.0, 0
             update()

@@ -9,6 +9,7 @@ import numpy as np
 
 from layerkit import _validation as check
 from layerkit._validation import Array
+from layerkit.communication.base import Communicator, part
 from layerkit.data import (
     ArrayBatches,
     Batch,
@@ -27,8 +28,11 @@ from layerkit.sequential import Sequential
 class Preparation:
     """Checks data for a model, a loss and metrics."""
 
-    def __init__(self, model: Sequential, loss: Loss, metrics: Sequence[Metric]) -> None:
+    def __init__(
+        self, model: Sequential, loss: Loss, metrics: Sequence[Metric], communicator: Communicator
+    ) -> None:
         self.model, self.loss, self.metrics = model, loss, metrics
+        self.rank, self.n_ranks = communicator.rank, communicator.size
 
     def batches(
         self,
@@ -93,7 +97,8 @@ class Preparation:
         x, y = self._arrays(where, x, y)
         if len(x) == 0:
             check.fail(where, "x", "at least one sample", check.Said("none"))
-        check.finite(where, "x", x)
+        # All ranks have the same data: each looks at its part of what may be larger than memory.
+        check.finite(where, "x", x, part(len(x), self.rank, self.n_ranks))
         weight = self._weight(where, y, sample_weight, class_weight)
         self.model.check_layers(x[:batch_size].astype(self.model.dtype))
         dtype = self.model.dtype
@@ -148,6 +153,8 @@ class Preparation:
 
     def _check_smallest(self, where: str, n_samples: int, batch_size: int) -> None:
         """Refuse batches that are too small for a layer before the first of them is trained on."""
+        if self.n_ranks > 1:
+            self._check_parts(where, n_samples, batch_size)
         least = self.model.min_batch_size
         last = n_samples % batch_size or batch_size
         if last < least:
@@ -157,6 +164,27 @@ class Preparation:
             remedy = "Choose another batch_size, or leave out some samples."
             wanted = f"one whose batches have at least {least} samples, as a layer needs them"
             check.fail(where, "batch_size", wanted, got, remedy)
+
+    def _check_parts(self, where: str, n_samples: int, batch_size: int) -> None:
+        """Refuse batches of which some rank would have no part, or too small a one."""
+        n_ranks = self.n_ranks
+        if batch_size < n_ranks:
+            remedy = f"Pass a larger batch_size, or start fewer ranks (at most {batch_size})."
+            wanted = f"at least {n_ranks}, one for each rank"
+            check.fail(where, "the samples in a batch", wanted, batch_size, remedy)
+        # A layer that computes together with other ranks counts the samples of all.
+        least = max(
+            layer.min_batch_size
+            for _, layer in self.model.walk()
+            if not (layer._children or getattr(layer, "synchronized", False))
+        )
+        for size in {batch_size, n_samples % batch_size or batch_size}:
+            parts = {size // n_ranks, -(-size // n_ranks)}
+            if any(0 < samples < least for samples in parts):
+                got = check.Said(f"a batch of {size} for {n_ranks} ranks")
+                remedy = "Choose another batch_size, or BatchNorm(synchronized=True)."
+                wanted = f"one that gives each rank at least {least} samples, as a layer needs them"
+                check.fail(where, "batch_size", wanted, got, remedy)
 
     def _arrays(self, where: str, x: Any, y: Any) -> tuple[Array, Array]:
         """Check inputs and targets, without a copy of what are arrays already."""

@@ -162,8 +162,12 @@ def write_checkpoint(where: str, path: Path, trainer: Trainer) -> None:
         "callbacks": states,
         "history": trainer.history.get_state(),
         "progress": trainer._progress.as_tree(trainer),
+        "ranks": None,
     }
-    write_tree(where, path, "checkpoint", tree)
+    if trainer._ranks:
+        trainer._ranks.write(where, path, tree)
+    else:
+        write_tree(where, path, "checkpoint", tree)
 
 
 def read_checkpoint(where: str, path: Path, trainer: Trainer) -> dict[str, Any]:
@@ -184,6 +188,8 @@ def read_checkpoint(where: str, path: Path, trainer: Trainer) -> dict[str, Any]:
             and all(isinstance(n, str) and isinstance(s, dict) for n, s in callbacks)
         )
         contents = tree["contents"]
+        ranks = tree.get("ranks")  # not in the files of earlier versions
+        fits = fits and (ranks is None or all(map(_is_part, ranks)))
     except (KeyError, TypeError, AttributeError, ValueError):
         fits = False
     if not fits:
@@ -205,4 +211,9 @@ def read_checkpoint(where: str, path: Path, trainer: Trainer) -> dict[str, Any]:
             fill(where, model, before)
         raise
     rng.bit_generator.state = generator.bit_generator.state
-    return {"progress": progress, "callbacks": callbacks, "history": history}
+    return {"progress": progress, "callbacks": callbacks, "history": history, "ranks": ranks}
+
+
+def _is_part(part: Any) -> bool:
+    """Tell whether this is what a rank has of its own."""
+    return isinstance(part["states"], dict) and isinstance(part["totals"], list)

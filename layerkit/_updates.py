@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from layerkit._ranks import Ranks
 from layerkit._validation import Array
 from layerkit.errors import NonFiniteError
 from layerkit.optimizers import Optimizer
@@ -32,11 +33,18 @@ class Updates:
     """Applies an optimizer to a model; a context in which SIGINT waits for whole updates.
 
     SIGINT is taken over only where Python's own handler is in charge: in the main thread, and
-    if the program has not installed another.
+    if the program has not installed another. Of several ranks, all let it through behind the same
+    update.
     """
 
-    def __init__(self, model: Sequential, optimizer: Optimizer, step: Step | None = None) -> None:
-        self.model, self.optimizer = model, optimizer
+    def __init__(
+        self,
+        model: Sequential,
+        optimizer: Optimizer,
+        step: Step | None = None,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self.model, self.optimizer, self.ranks = model, optimizer, ranks
         self._usual_step: Step = step or optimizer.step
         # Below this, neither a sum of squared steps nor a parameter comes near overflow.
         self._calm = float(np.finfo(model.dtype).max) * 1e-6
@@ -54,6 +62,8 @@ class Updates:
         self._vectors = self.model.vectors
         self.optimizer.bind(*self._vectors)
         self._frozen = [p for p in self.model.parameters if not p.trainable]
+        if self.ranks:
+            self.ranks.prepare()
 
     def apply(self, loss: float, x: Array, place: Callable[[], str]) -> None:
         """Make an update with the gradients that the model holds; SIGINT waits for `release`.
@@ -102,8 +112,12 @@ class Updates:
     def release(self) -> None:
         """Let SIGINT through again, one that has come meanwhile at once."""
         self._busy = False
+        if self.ranks:
+            self._interrupted, self.ranks.is_interrupted = self.ranks.is_interrupted, False
         if self._interrupted:
             self._interrupted = False
+            if self.ranks:
+                self.ranks.wants_to_stop = False
             raise KeyboardInterrupt
 
     def _apply_carefully(self, loss: float, x: Array, place: Callable[[], str]) -> None:
@@ -130,23 +144,34 @@ class Updates:
             )
 
     def _refuse(self, loss: float, x: Array, place: Callable[[], str]) -> NoReturn:
-        raise NonFiniteError(
+        error = NonFiniteError(
             f"{place()} and its gradient must be finite; got a loss of {loss:g}, with NaN or "
             f"infinity first in {self._first_non_finite(x)}. The parameters are as they were "
             "before this batch: lower the learning rate, or scale the data."
         )
+        if self.ranks:
+            self.ranks.mark(error)
+        raise error
 
     def _first_non_finite(self, x: Array) -> str:
         """Name the layer whose output, or else whose gradient, stopped being finite."""
-        for index, layer in enumerate(self.model):
-            x, _ = layer.compute_forward(x, training=False)
-            if not np.isfinite(x).all():
-                return f"the output of layers[{index}], {layer!r}"
+        found = self._non_finite_output(x)
+        if self.ranks:
+            found = self.ranks.find_non_finite(found)
+        if found:
+            return found
         for index, layer in reversed(list(enumerate(self.model))):
             for parameter in layer.parameters:
                 if not np.isfinite(parameter.grad).all():
                     return f"the gradient of {parameter.name!r} of layers[{index}], {layer!r}"
         return "the loss"
+
+    def _non_finite_output(self, x: Array) -> str:
+        for index, layer in enumerate(self.model if len(x) else ()):
+            x, _ = layer.compute_forward(x, training=False)
+            if not np.isfinite(x).all():
+                return f"the output of layers[{index}], {layer!r}"
+        return ""
 
     def __enter__(self) -> None:
         """Take the place of Python's handler of SIGINT."""
@@ -163,8 +188,15 @@ class Updates:
             signal = _signal()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self._installed = False
+        if self.ranks and self.ranks.wants_to_stop:
+            self.ranks.wants_to_stop = False
+            if error[0] is None:  # it came too late for the ranks to agree on a step
+                raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self._busy:
+        if self.ranks:
+            self.ranks.wants_to_stop = True
+        elif not self._busy:
             raise KeyboardInterrupt
-        self._interrupted = True
+        else:
+            self._interrupted = True

@@ -258,11 +258,12 @@ def batch_shape(where: str, argument: str, got: Shape, shape: Shape) -> None:
     fail(where, argument, f"of shape ({wanted})", Said(str(got)), remedy, error=ShapeError)
 
 
-def finite(where: str, argument: str, array: Array) -> None:
-    """Refuse NaN and infinities, and name the first sample that has one."""
+def finite(where: str, argument: str, array: Array, part: slice = slice(None)) -> None:
+    """Refuse NaN and infinities, and name the first sample (of a part) that has one."""
     if array.dtype.kind != "f":
         return
-    for start, rows in row_blocks(array):
+    for first, rows in row_blocks(array[part]):
+        start = (part.start or 0) + first
         if not np.isfinite(rows).all():
             bad = start + int(np.argwhere(~np.isfinite(rows))[0, 0])
             fail(

@@ -21,6 +21,9 @@ __all__ = ["show_config"]
 # are made of these instructions, and without one of them a program that runs them crashes.
 _SKYLAKE_FEATURES = ("AVX512F", "AVX512CD", "AVX512BW", "AVX512DQ", "AVX512VL")
 
+# What BLAS libraries read when they are loaded; each its own before the one that all of them read.
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+
 # The products of a training step of 784-512-256-10 with 1,024 samples; those of a small network.
 _LARGE = [(1024, 784, 512), (1024, 512, 256), (784, 1024, 512), (512, 1024, 256)]
 _SMALL = [(64, 128, 128), (128, 128, 128), (32, 64, 64)]
@@ -159,6 +162,24 @@ def _pools() -> list[dict[str, Any]] | None:
     for variable in os.environ.keys() - before.keys():  # importing it sets one of Intel's OpenMP
         del os.environ[variable]
     return [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+
+def cores() -> set[int]:
+    """Tell which of the machine's cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def blas_threads() -> int:
+    """Tell how many threads a matrix product takes; without threadpoolctl, what was set says it."""
+    pools = _pools()
+    if pools:
+        return max(int(pool["num_threads"]) for pool in pools)
+    for variable in THREAD_VARIABLES:
+        if os.environ.get(variable, "").isdigit():
+            return int(os.environ[variable])
+    return len(cores())
 
 
 def _version(package: str) -> str | None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from layerkit import _validation as check
 from layerkit._validation import Array
+from layerkit.communication.base import part
 
 __all__ = ["ArrayBatches", "Batches", "Dataset", "DatasetBatches", "StreamBatches"]
 
@@ -61,10 +62,28 @@ class Batches:
         How many batches an epoch has, if that is known before.
     order : ndarray or None
         The order of the samples in the current epoch, if there is one.
+    n_together : int
+        Where ranks divide the batches: the number of samples that all have of the current one.
+    weight_together : float or None
+        The sum of their weights (their number, if they are not weighted); None if only the ranks
+        together know it.
     """
 
     steps_per_epoch: int | None
     order: Array | None = None
+    rank, n_ranks = 0, 1
+    n_together = 0
+    weight_together: float | None = None
+
+    def divide(self, rank: int, n_ranks: int) -> None:
+        """Give only this rank's part of each batch from now on; a stream is a part already."""
+        self.rank, self.n_ranks = rank, n_ranks
+
+    def _own(self, start: int, stop: int) -> tuple[int, int]:
+        """Cut a rank's part out of a batch."""
+        self.n_together = stop - start
+        own = part(stop - start, self.rank, self.n_ranks)
+        return start + own.start, start + own.stop
 
     def epoch(
         self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
@@ -125,13 +144,21 @@ class ArrayBatches(Batches):
         order = self._numbers()
         span: Any
         for start in range(first * size, self.n_samples, size):
+            stop = start + size
+            if self.n_ranks > 1:
+                stop = min(stop, self.n_samples)
+                self.weight_together = stop - start
+                if weight is not None:
+                    whole = slice(start, stop) if order is None else order[start:stop]
+                    self.weight_together = float(weight[whole].sum())
+                start, stop = self._own(start, stop)
             if order is None:
-                span = slice(start, start + size)
+                span = slice(start, stop)
             elif size == 1:  # a slice is several times faster than an index array of one
                 sample = int(order[start])
                 span = slice(sample, sample + 1)
             else:
-                span = order[start : start + size]
+                span = order[start:stop]
             own = None if weight is None else weight[span]
             if dtypes is None:
                 yield x[span], y[span], own
@@ -186,8 +213,13 @@ class DatasetBatches(Batches):
         self.order = order
         numbers = np.arange(self.n_samples) if order is None else order
         for start in range(first * self.batch_size, self.n_samples, self.batch_size):
-            batch = self.dataset[numbers[start : start + self.batch_size]]
-            yield _prepared(self, batch, f"dataset[{start}...]")
+            stop = min(start + self.batch_size, self.n_samples)
+            start, stop = self._own(start, stop)
+            if start < stop:
+                yield _prepared(self, self.dataset[numbers[start:stop]], f"dataset[{start}...]")
+            else:  # a last batch of fewer samples than there are ranks
+                x, y, _ = _prepared(self, self.dataset[numbers[:1]], "dataset[0]")
+                yield x[:0], y[:0], None
 
     def describe(self, step: int) -> str:
         """Name them by their numbers; see `Batches.describe`."""

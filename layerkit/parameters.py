@@ -21,6 +21,10 @@ from layerkit.initializers import Initializer
 
 __all__ = ["Parameter"]
 
+# How many numbers have room behind the gradients, so that they can be added up together with those
+# of other processes in one operation; see `grads_with_room`.
+ROOM = 2
+
 _CACHE_LINE = 64
 _loading = local()
 
@@ -220,7 +224,8 @@ def pack(
     ``drawn`` has the first value of those that have none yet.
     """
     sizes = [parameter.size for parameter in parameters]
-    values, grads = aligned_zeros(sum(sizes), dtype), aligned_zeros(sum(sizes), dtype)
+    values = aligned_zeros(sum(sizes), dtype)
+    grads = aligned_zeros(sum(sizes) + ROOM, dtype)
     start = 0
     for parameter, size in zip(parameters, sizes, strict=True):
         was_packed = parameter.is_packed
@@ -249,6 +254,17 @@ def flat_vectors(parameters: Sequence[Parameter], dtype: np.dtype[Any]) -> tuple
     first, last = parameters[0], parameters[-1]
     span = slice(first._start, last._start + last.size)
     return first._values[span], first._grads[span]
+
+
+def grads_with_room(parameters: Sequence[Parameter], dtype: np.dtype[Any]) -> Array:
+    """Find the gradients as `flat_vectors` does, and the ROOM numbers behind them, as one view.
+
+    What lies behind those of a part of a model are other gradients: put them back.
+    """
+    if not parameters:
+        return np.zeros(ROOM, dtype)
+    first, last = parameters[0], parameters[-1]
+    return first._grads[first._start : last._start + last.size + ROOM]
 
 
 def is_in_place(parameters: Sequence[Parameter], vectors: tuple[Array, Array]) -> bool:

@@ -30,18 +30,37 @@ CLASSES |= {name: getattr(initializers, name) for name in initializers.__all__}
 
 def write_tree(where: str, path: Path, kind: str, tree: Any) -> None:
     """Write what consists of data and layerkit's objects."""
+    _files.replace_file(where, path, _packed(where, kind, tree))
+
+
+def tree_to_bytes(where: str, tree: Any) -> bytes:
+    """Give such a tree in the form of a message."""
+    return b"".join(_packed(where, "message", tree))
+
+
+def tree_from_bytes(where: str, message: bytes) -> dict[str, Any]:
+    """Read such a message."""
+    return _tree(where, "message", {}, *_files.unpack(where, message))
+
+
+def _packed(where: str, kind: str, tree: Any) -> list[bytes | memoryview]:
     arrays: list[Array] = []
     try:
         content = encode(tree, arrays)
     except Unencodable as error:
         wanted = "made of numbers, texts, arrays, lists and dicts"
         check.fail(where, "what is saved", wanted, check.Said(str(error)), error=SaveError)
-    _files.write(where, path, {"kind": kind, "tree": content}, arrays)
+    return _files.pack(where, {"kind": kind, "tree": content}, arrays)
 
 
 def read_tree(where: str, path: Path, kind: str, classes: Mapping[str, type]) -> dict[str, Any]:
     """Read it, and refuse a file of another kind."""
-    content, arrays = _files.read(where, path)
+    return _tree(where, kind, classes, *_files.read(where, path))
+
+
+def _tree(
+    where: str, kind: str, classes: Mapping[str, type], content: Any, arrays: list[Array]
+) -> dict[str, Any]:
     found = content.get("kind") if isinstance(content, dict) else None
     if found != kind:
         got = check.Said(f"one with a {found}")

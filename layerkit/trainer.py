@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +16,12 @@ from layerkit._gradients import Accumulation, GradientRules
 from layerkit._hooks import Hooks
 from layerkit._preparation import Preparation
 from layerkit._progress import Progress, read_checkpoint, sole_training, write_checkpoint
+from layerkit._ranks import STEPS_BETWEEN_CHECKS, Ranks
 from layerkit._updates import Updates
 from layerkit._validation import Array
 from layerkit.callbacks import Callback, ProgressBar
 from layerkit.clipping import Clipping
+from layerkit.communication.base import Communicator, SerialCommunicator
 from layerkit.data import Batches, StreamBatches
 from layerkit.engine import (
     CompiledEpochs,
@@ -68,6 +71,12 @@ class Trainer:
         activations of layerkit (and those that have `Activation.scalar_functions`), SGD, and
         arrays. "auto" takes numba where it is installed, can serve, and is faster. Both give
         the same numbers up to rounding.
+    communicator : Communicator, optional
+        Connects the processes that train the model together, such as `MPICommunicator`. All of
+        them make the same calls with the same arguments, and `batch_size` counts the samples of
+        all: k ranks make the steps of one, each with its part of each batch. Rank 0's model,
+        optimizer and order of samples are given to all; a stream, and a `train_step`, has a part of
+        each batch on each rank; random layers draw numbers of their own on each.
 
     Attributes
     ----------
@@ -114,6 +123,7 @@ class Trainer:
         groups: Sequence[ParameterGroup] = (),
         seed: int | np.random.Generator | None = None,
         engine: Literal["auto", "numpy", "numba"] = "auto",
+        communicator: Communicator | None = None,
     ) -> None:
         where = "Trainer.__init__"
         self.model = check.instance(where, "model", model, Sequential)
@@ -144,10 +154,14 @@ class Trainer:
         self.epoch = self.step = self.epochs = 0
         self.batch_loss = math.nan
         self._stopped = False
+        if communicator is None:
+            communicator = SerialCommunicator()
+        self.communicator = check.instance(where, "communicator", communicator, Communicator)
+        self._ranks = Ranks(communicator, model) if communicator.size > 1 else None
         self._rules = GradientRules(model, self.regularizers, clipping)
         step = GroupedStep(where, model, optimizer, self.groups) if self.groups else None
-        self._updates = Updates(model, optimizer, step)
-        self._preparation = Preparation(model, loss, self.metrics)
+        self._updates = Updates(model, optimizer, step, self._ranks)
+        self._preparation = Preparation(model, loss, self.metrics, communicator)
         self._progress = Progress()
         self._resumed: Mapping[str, Any] | None = None
         self._hooks = Hooks(self, [])
@@ -238,19 +252,33 @@ class Trainer:
             check.integer(where, f"the period of {callback!r}", callback.period, minimum=1)
         if progress is None:
             progress = sys.stderr.isatty() and epochs > 0
-        if check.boolean(where, "progress", progress):
+        if check.boolean(where, "progress", progress) and self.communicator.rank == 0:
             if not any(isinstance(callback, ProgressBar) for callback in active):
                 active.append(ProgressBar())
         with sole_training(where, self.model):
-            data = self._preparation.batches(
-                where,
-                x,
-                y,
-                batch_size,
-                steps_per_epoch=steps_per_epoch,
-                sample_weight=sample_weight,
-                class_weight=class_weight,
-            )
+            with self._together(where) as facts:
+                data = self._preparation.batches(
+                    where,
+                    x,
+                    y,
+                    batch_size,
+                    steps_per_epoch=steps_per_epoch,
+                    sample_weight=sample_weight,
+                    class_weight=class_weight,
+                )
+                kinds = sorted(type(c).__name__ for c in active if not isinstance(c, ProgressBar))
+                facts |= {
+                    "epochs": epochs,
+                    "batch_size": batch_size,
+                    "shuffle": shuffle,
+                    "accumulate": accumulate,
+                    "the number of samples": getattr(data, "n_samples", "that of a stream"),
+                    "steps_per_epoch": data.steps_per_epoch,
+                    "callbacks": kinds,
+                    "validation": (validation_data is not None, validation_split, stratify),
+                }
+            if self._ranks:
+                self._ranks.synchronise(self)
             begun = Progress(self._resumed)
             before = self.rng.bit_generator.state
             validation: Batches | None = None
@@ -284,6 +312,7 @@ class Trainer:
             self._progress, self._resumed = begun, None if epochs else self._resumed
             self.epoch, self.step, self.epochs = begun.epoch, begun.step, epochs
             self._stopped = begun.stopped
+            self._divide(data, validation)
             if begun.is_resumed and isinstance(data, StreamBatches):
                 data.skip(begun.n_batches)
             if epochs:
@@ -291,6 +320,16 @@ class Trainer:
                 self._hooks = Hooks(self, active)
                 self._run(data, rng, validation, compiled, accumulate)
         return self.history
+
+    def _together(self, where: str) -> Any:
+        """Check what is given together with the other ranks, if there are any."""
+        return self._ranks.together(where, self) if self._ranks else contextlib.nullcontext({})
+
+    def _divide(self, *data: Batches | None) -> None:
+        """Take this rank's part of the batches."""
+        for batches in data:
+            if batches is not None:
+                batches.divide(self.communicator.rank, self.communicator.size)
 
     def _validation(self, where: str, validation_data: Any) -> Batches:
         """Bring validation data into batches."""
@@ -332,6 +371,8 @@ class Trainer:
         """
         where = "Trainer.train_step"
         batch = self._preparation.batch(where, x, y, sample_weight)
+        if self._ranks:
+            self._ranks.begin_step(self, batch)
         self._updates.prepare()
         with np.errstate(all="ignore"):
             try:
@@ -381,16 +422,19 @@ class Trainer:
         chosen = self.metrics
         if metrics is not None:
             chosen = check.instances(where, "metrics", metrics, Metric)
-        preparation = Preparation(self.model, self.loss, chosen)
-        data = preparation.batches(
-            where,
-            x,
-            y,
-            batch_size,
-            steps_per_epoch=steps,
-            sample_weight=sample_weight,
-            is_training=False,
-        )
+        preparation = Preparation(self.model, self.loss, chosen, self.communicator)
+        with self._together(where) as facts:
+            data = preparation.batches(
+                where,
+                x,
+                y,
+                batch_size,
+                steps_per_epoch=steps,
+                sample_weight=sample_weight,
+                is_training=False,
+            )
+            facts["the number of samples"] = getattr(data, "n_samples", "that of a stream")
+        self._divide(data)
         return self._evaluate(data, chosen)
 
     def save_checkpoint(self, path: Path) -> None:
@@ -448,7 +492,10 @@ class Trainer:
     ) -> None:
         """Go through the epochs of a fit."""
         hooks, progress = self._hooks, self._progress
-        accumulation = Accumulation(self.model, accumulate) if accumulate > 1 else None
+        ranks = self._ranks
+        accumulation = Accumulation(self.model, accumulate, ranks) if accumulate > 1 else None
+        if ranks:
+            ranks.begin(self)
         # The guard before each update names what overflows better than NumPy's warnings do.
         with np.errstate(all="ignore"), self._updates:
             try:
@@ -472,7 +519,12 @@ class Trainer:
                             self.history.extend(figures)
                         progress.end_epoch()
                     hooks.call_epoch("on_epoch_end")
+                    if ranks:
+                        self._stopped = ranks.agree_to_stop(self._stopped)
+                        self._updates.release()
             finally:
+                if ranks:
+                    ranks.end()
                 self.model.forget_workspace()
                 # What is compiled can't be pickled.
                 self._updates.use_step(None)
@@ -505,6 +557,7 @@ class Trainer:
                 ("clipping", self.clipping),
                 ("groups", self.groups),
                 ("accumulate", accumulate > 1),
+                (f"{self.communicator.size} ranks", self._ranks is not None),
             ):
                 if what:
                     raise Refused(f"the fit has {words}")
@@ -526,7 +579,12 @@ class Trainer:
                 )
                 # Groups have steps of their own.
                 self._updates.use_step(None if self.groups else step)
-                if step or self._compiled_loss:
+                has_parts = bool(step or self._compiled_loss)
+                if self._ranks and self._ranks.n_that(has_parts) not in (0, self._ranks.size):
+                    # Compiled, they round otherwise: the ranks would drift apart.
+                    self._updates.use_step(None)
+                    has_parts, self._compiled_loss = False, None
+                if has_parts:
                     self._arithmetic = "parts"
             return None
         self._arithmetic = "numba"
@@ -601,10 +659,13 @@ class Trainer:
         if accumulation:
             accumulation.begin(progress)
         self._updates.prepare()
-        place = self._place(data)
+        place, ranks = self._place(data), self._ranks
         x = np.empty((0, *self.model.input_shape), self.model.dtype)
+        batches = data.epoch(rng, step, progress.order)
+        if ranks:
+            batches = ranks.batches(data, batches)
         try:
-            for x, y, weight in data.epoch(rng, step, progress.order):
+            for x, y, weight in batches:
                 self.step = step + 1
                 if before:
                     position = (step, data.order, loss_total, total_weight, n_samples, totals)
@@ -615,6 +676,8 @@ class Trainer:
                 size = len(x)
                 self.batch_loss = self._step(x, y, weight, totals, place, accumulation)
                 share = size if weight is None else float(weight.sum())
+                if ranks:
+                    size, share = ranks.n_samples, ranks.weight
                 loss_total += self.batch_loss * share
                 total_weight += share
                 n_samples += size
@@ -635,6 +698,10 @@ class Trainer:
             progress.note(self, position)
         if step and not n_samples:  # the compiled engine had ended the epoch
             return {name: [f] for name, f in zip(self._names, [loss_total, *totals], strict=True)}
+        if ranks:
+            ranks.compare(f"Trainer.fit, epoch {self.epoch}")
+            ranks.merge_states()
+            totals = ranks.add_up(*totals)
         figures = self._figures(self.metrics, loss_total / (total_weight or 1), totals, n_samples)
         return {name: [figure] for name, figure in figures.items()}
 
@@ -657,25 +724,36 @@ class Trainer:
         accumulation: Accumulation | None,
     ) -> float:
         """Make one update on a batch that is checked, and give its loss; SIGINT then waits."""
-        y_pred, cache = self.model.compute_forward(x, training=True)
-        if weight is None:
-            loss, dy = (self._compiled_loss or self.loss.value_and_gradient)(y_pred, y)
+        ranks = self._ranks
+        share = len(x) if weight is None else float(weight.sum())
+        added: list[Any] = []
+        if ranks and not len(x):
+            loss = ranks.sit_out(x)
         else:
-            loss, dy = weighted(self.loss, y_pred, y, weight)
-        # Before the way back, which may use the predictions' memory.
-        added = () if totals is None else [metric.total(y_pred, y) for metric in self.metrics]
-        self.model.compute_backward(dy, cache, need_dx=False)
+            y_pred, cache = self.model.compute_forward(x, training=True)
+            if weight is None:
+                loss, dy = (self._compiled_loss or self.loss.value_and_gradient)(y_pred, y)
+            else:
+                loss, dy = weighted(self.loss, y_pred, y, weight)
+            if ranks:
+                loss, dy = ranks.scale(loss, dy, share)
+            # Before the way back, which may use the predictions' memory.
+            if totals is not None:
+                added = [metric.total(y_pred, y) for metric in self.metrics]
+            self.model.compute_backward(dy, cache, need_dx=False)
+        if ranks:
+            loss, share = ranks.reduce(loss, with_grads=accumulation is None), ranks.weight
         if self.regularizers:
             loss += self._rules.penalty()
         if accumulation is None:
             self._apply(loss, x, place)
         else:
             self._updates.hold()
-            share = len(x) if weight is None else float(weight.sum())
             accumulation.add(share, lambda: self._apply(loss, x, place))
-        if totals is not None:
-            for index, total in enumerate(added):
-                totals[index] += total
+        if ranks and self.optimizer.n_steps % STEPS_BETWEEN_CHECKS == 0:
+            ranks.compare(f"{place()} of step {self.optimizer.n_steps}")
+        for index, total in enumerate(added):
+            totals[index] += total  # type: ignore[index]
         return loss
 
     def _apply(self, loss: float, x: Array, place: Callable[[], str]) -> None:
@@ -688,6 +766,8 @@ class Trainer:
         totals: list[Any] = [0.0] * len(metrics)
         loss_total, total_weight, n_samples = 0.0, 0.0, 0
         for x, y, weight in data.epoch(None):
+            if not len(x):
+                continue  # a rank that has no part in this batch
             y_pred, _ = self.model.compute_forward(x, training=False)
             if weight is None:
                 loss, share = self.loss.value(y_pred, y), float(len(x))
@@ -698,6 +778,9 @@ class Trainer:
             n_samples += len(x)
             for index, metric in enumerate(metrics):
                 totals[index] += metric.total(y_pred, y)
+        if self._ranks:
+            sums = self._ranks.add_up(loss_total, total_weight, n_samples, *totals)
+            loss_total, total_weight, n_samples, *totals = sums
         loss = loss_total / (total_weight or 1) + self._rules.penalty()
         return self._figures(metrics, loss, totals, n_samples)
 

@@ -22,6 +22,12 @@ ORDER = [
     "_state",
     "_files",
     "config",
+    "communication.base",
+    "communication.watchdog",
+    "communication.supervisor",
+    "communication.mpi",
+    "communication",
+    "communication.__main__",
     "_summary",
     "_numerics",
     "initializers",
@@ -64,6 +70,7 @@ ORDER = [
     "callbacks.saving",
     "callbacks",
     "_hooks",
+    "_ranks",
     "_gradients",
     "_preparation",
     "_progress",
@@ -92,6 +99,7 @@ ORDER = [
     "cli.autoencoder",
     "cli.config",
     "cli.inspect",
+    "cli.launch",
     "cli.predict",
     "cli.train",
     "__init__",
@@ -100,7 +108,7 @@ ORDER = [
 
 # Without code of their own, but for __main__, which the tests of the commands start.
 PACKAGES = {"__init__", "__main__", "callbacks", "cli", "layers", "losses", "optimizers"}
-PACKAGES |= {"testing", "testing.__main__"}
+PACKAGES |= {"communication", "communication.__main__", "testing", "testing.__main__"}
 
 
 def module_name(path):

@@ -7,6 +7,7 @@ import numpy as np
 
 from layerkit import _validation as check
 from layerkit._validation import Array, Shape
+from layerkit.communication.base import Communicator
 from layerkit.initializers import Constant, Zeros
 from layerkit.layers.base import Layer
 
@@ -29,6 +30,11 @@ class BatchNorm(Layer):
         How much of the running figures each batch leaves; from 0 to below 1.
     epsilon : float
         Added to the variance; above 0.
+    synchronized : bool
+        Whether a training over several ranks (`Trainer`'s ``communicator``) takes the figures of
+        the whole batch, as a single process does, in three exchanges of numbers a step. Otherwise
+        each rank normalises its part by itself, and the running figures are averaged over the
+        ranks after each epoch.
     name : str, optional
         What messages and ``model["name"]`` call the layer.
 
@@ -61,13 +67,20 @@ class BatchNorm(Layer):
     """
 
     mixes_samples = True
+    communicator: Communicator | None = None
 
     def __init__(
-        self, momentum: float = 0.9, epsilon: float = 1e-5, *, name: str | None = None
+        self,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        *,
+        synchronized: bool = False,
+        name: str | None = None,
     ) -> None:
         where = "BatchNorm.__init__"
         self.momentum = check.number(where, "momentum", momentum, minimum=0, below=1)
         self.epsilon = check.number(where, "epsilon", epsilon, above=0)
+        self.synchronized = check.boolean(where, "synchronized", synchronized)
         self.name = check.name(where, name)
 
     def build(self, input_shape: Shape) -> Shape:
@@ -82,13 +95,15 @@ class BatchNorm(Layer):
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Normalise by the batch's figures in training, and else by the running ones."""
-        if not training or x.size == 0:
+        n, axes = x.size // x.shape[-1], tuple(range(x.ndim - 1))
+        batch_mean: Array = np.zeros(x.shape[-1:])
+        if training and (n or self.communicator):
+            n, batch_mean = self._mean(n, x.sum(axis=axes))
+        if not training or n == 0:
             mean, variance = self.running_mean, self.running_variance
             inverse = (1 / np.sqrt(variance + self.epsilon)).astype(x.dtype)
             normalised = (x - mean.astype(x.dtype)) * inverse
         else:
-            axes = tuple(range(x.ndim - 1))
-            n = x.size // x.shape[-1]
             if n == 1:
                 check.fail(
                     "BatchNorm.compute_forward",
@@ -97,13 +112,21 @@ class BatchNorm(Layer):
                     check.Said("1"),
                     "Choose a batch_size that leaves no last batch of a single sample.",
                 )
-            batch_mean = x.mean(axis=axes)
             centred = x - batch_mean
-            batch_variance = np.square(centred).mean(axis=axes)
+            _, batch_variance = self._mean(x.size // x.shape[-1], np.square(centred).sum(axis=axes))
             inverse = 1 / np.sqrt(batch_variance + x.dtype.type(self.epsilon))
             normalised = centred * inverse
             self._update(batch_mean, batch_variance * (n / (n - 1)))
         return normalised * self.gamma.value + self.beta.value, (normalised, inverse)
+
+    def _mean(self, n: int, sums: Array) -> tuple[int, Array]:
+        """Divide sums by the count of what was added up; over all ranks, if there are others."""
+        if self.communicator is None:
+            return n, sums / (n or 1)
+        together = np.array([n, *sums], np.float64)
+        self.communicator.allreduce_(together)
+        n = int(together[0])
+        return n, (together[1:] / (n or 1)).astype(sums.dtype)
 
     def _update(self, mean: Array, variance: Array) -> None:
         # An overflow ends the training with an error; the running figures stay good.
@@ -115,10 +138,17 @@ class BatchNorm(Layer):
     def compute_backward(self, dy: Array, cache: Any) -> Array:
         """Compute dx, and the gradients of gamma and beta."""
         normalised, inverse = cache
-        axes = tuple(range(dy.ndim - 1))
-        n = dy.size // dy.shape[-1] or 1
+        n, axes = dy.size // dy.shape[-1], tuple(range(dy.ndim - 1))
         self.beta.grad = beta_grad = dy.sum(axis=axes)
         self.gamma.grad = gamma_grad = (dy * normalised).sum(axis=axes)
-        centred = dy - beta_grad / n - normalised * (gamma_grad / n)
-        dx: Array = centred * (self.gamma.value * inverse)
+        # What each number adds to the mean and the variance, of which all others are made too.
+        _, means = self._mean(n, np.concatenate([beta_grad, gamma_grad]))
+        by_mean, by_variance = np.split(means, 2)
+        dx: Array = (dy - by_mean - normalised * by_variance) * (self.gamma.value * inverse)
         return dx
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what a copy needs: not the connection, which a training lends."""
+        return {
+            name: value for name, value in super().__getstate__().items() if name != "communicator"
+        }

@@ -202,9 +202,6 @@ def checks_for(kind):
 
 # What is left: how many of each, and why they change nothing.
 EQUIVALENT = {
-    "BatchNorm.compute_backward": {
-        "1 -> 2 (2)": (1, "without samples there is nothing to divide"),
-    },
     "Dense.compute_backward": {
         "z -> y (y for z)": (1, "the buffer for dz is y's, which is not read any more either"),
     },

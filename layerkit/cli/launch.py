@@ -1,0 +1,132 @@
+"""``python -m layerkit launch``: run a script as several ranks of an MPI job on this machine."""
+
+import argparse
+import contextlib
+import importlib
+import importlib.util
+import os
+import shutil
+import signal
+import sys
+from typing import Any
+
+from layerkit import _validation as check
+from layerkit.cli.options import number
+from layerkit.communication import supervisor
+from layerkit.communication.mpi import TIMEOUT
+from layerkit.config import THREAD_VARIABLES, cores
+
+_WHERE = "python -m layerkit launch"
+_NAME = "layerkit launch"
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command and its options."""
+    parser = commands.add_parser(
+        "launch",
+        help="run a script as several ranks, which train one model together",
+        description="Run a script as several ranks of an MPI job on this machine, with as many "
+        "BLAS threads each as there are cores for; end all of them if one fails, and start the "
+        "job again if asked for. A script that resumes from its checkpoint then goes on from it.",
+    )
+    positive, whole = number(int, 1, "of at least 1"), number(int, 0, "of at least 0")
+    add = parser.add_argument
+    add("-n", "--ranks", type=positive, required=True, help="how many processes")
+    add("--threads", type=positive, help="BLAS threads of each; by default, cores / ranks")
+    add("--restarts", type=whole, default=0, help="how often to start a job again that failed")
+    add(
+        "--timeout",
+        type=number(float, 1, "of at least 1"),
+        help="seconds that a rank may be silent (6)",
+    )
+    add("script", help="the Python program")
+    add("arguments", nargs=argparse.REMAINDER, help="its arguments")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the job, again if it fails and may be restarted, and give its exit status."""
+    if not os.path.isfile(options.script):
+        got = check.Said(f"{options.script!r}, which is not there")
+        check.fail(_WHERE, "script", "the path of a Python program", got)
+    command = [
+        _mpiexec(),
+        *("-n", str(options.ranks)),
+        *(sys.executable, "-I", "-S", supervisor.__file__),
+        *(sys.executable, "-m", "layerkit.communication"),
+        *(options.script, *options.arguments),
+    ]
+    environment = _environment(options)
+    for start in range(options.restarts + 1):
+        if start:
+            _say(f"restart {start} of {options.restarts}")
+        status, is_interrupted = _run_job(command, environment)
+        if not status or is_interrupted:
+            break
+    return status
+
+
+def _say(words: str) -> None:
+    print(f"{_NAME}: {words}", file=sys.stderr, flush=True)
+
+
+def _mpiexec() -> str:
+    """Find the program that starts MPI jobs: that of this environment before the system's."""
+    if importlib.util.find_spec("mpi4py") is None:
+        check.missing_extra(_WHERE, "mpi4py", "mpi")
+    folders = [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
+    found = shutil.which("mpiexec", path=os.pathsep.join(folders))
+    if found is None:
+        check.missing_extra(_WHERE, "mpiexec", "mpi")
+    return found
+
+
+def _environment(options: argparse.Namespace) -> dict[str, str]:
+    """Set the threads of each rank, where the user has not, and warn of too many."""
+    environment = dict(os.environ)
+    if options.timeout is not None:
+        environment[TIMEOUT] = str(options.timeout)
+    n_cores = len(cores())
+    set_before = [name for name in THREAD_VARIABLES if name in environment]
+    if options.threads is None and not set_before:
+        options.threads = max(1, n_cores // options.ranks)
+    if options.threads is not None:
+        environment |= dict.fromkeys(THREAD_VARIABLES, str(options.threads))
+        setting, each = f"{options.threads} threads each", options.threads
+    else:
+        name = set_before[0]
+        setting = f"{name}={environment[name]}"
+        each = int(environment[name]) if environment[name].isdigit() else 1
+    if options.ranks * each > max(n_cores, options.ranks):
+        _say(
+            f"warning: {options.ranks} ranks with {setting} share {n_cores} cores, which makes "
+            f"training several times slower; --threads {max(1, n_cores // options.ranks)} would fit"
+        )
+    elif options.ranks > n_cores:
+        _say(f"warning: {options.ranks} ranks share {n_cores} cores, where they take turns")
+    return environment
+
+
+def _run_job(command: list[str], environment: dict[str, str]) -> tuple[int, bool]:
+    """Run a job once; give its exit status, and whether a signal to the launcher ended it."""
+    subprocess: Any = importlib.import_module("subprocess")
+    # In a session of its own: Ctrl-C comes here, and is passed on once.
+    job = subprocess.Popen(command, env=environment, start_new_session=True)
+    is_interrupted = False
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def pass_on(number: int, frame: Any) -> None:
+        nonlocal is_interrupted
+        is_interrupted = True
+        job.send_signal(number)
+
+    try:
+        for number in before:
+            signal.signal(number, pass_on)
+        status = job.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)  # what is left of it, if anything
+    return (128 - status if status < 0 else status), is_interrupted

@@ -1,0 +1,29 @@
+"""``python -m layerkit.communication script.py …``: what the launcher starts as each rank.
+
+The watch over the ranks begins before the script does, so it has the script's imports in its care.
+"""
+
+import importlib
+import sys
+from typing import Any
+
+from layerkit.communication.mpi import MPICommunicator
+
+
+def main() -> None:
+    """Run a script as a rank of a job, whose end is the job's unless it is a good one."""
+    communicator = MPICommunicator()
+    runner: Any = importlib.import_module("mpi4py.run")
+    try:
+        runner.run_command_line(sys.argv[1:])
+    except SystemExit as error:
+        if error.code in (None, 0) or communicator.size == 1:
+            raise
+        if not isinstance(error.code, int):
+            print(error.code, file=sys.stderr)
+        code = error.code if isinstance(error.code, int) else 1
+        communicator.abort(f"rank {communicator.rank} ended with exit status {code}", code)
+
+
+if __name__ == "__main__":
+    main()

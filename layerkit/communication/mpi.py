@@ -1,0 +1,367 @@
+"""`MPICommunicator`: ranks that MPI connects, by mpi4py; and what ends a job that can't go on."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import json
+import os
+import platform
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from layerkit import _validation as check
+from layerkit._validation import Array
+from layerkit.communication.base import gather
+from layerkit.communication.supervisor import LINE
+from layerkit.communication.watchdog import (
+    COMPUTES,
+    HAS_ENDED,
+    INTERVAL,
+    LENGTH,
+    WAITS,
+    Process,
+    Report,
+    Watchdog,
+)
+from layerkit.config import blas_threads, cores
+from layerkit.errors import MissingExtraError
+
+__all__ = ["MPICommunicator"]
+
+# What the launcher was told of it, in the environment.
+TIMEOUT = "LAYERKIT_TIMEOUT"
+_DEFAULT_TIMEOUT = 6.0
+# What a rank writes is passed on by others, which end with it; in seconds.
+_UNTIL_IT_IS_READ = 0.2
+_TAG = 1
+# The kinds of calls that wait for other ranks.
+ADDS, SPREADS, MEETS = range(3)
+
+
+class MPICommunicator:
+    """The ranks of an MPI job, as ``mpiexec``, ``srun`` or ``python -m layerkit launch`` start it.
+
+    A program that none of them started is a job of one rank. Numbers go from buffer to buffer;
+    nothing is pickled.
+
+    A job of several ranks ends, with an exit status that is not 0 and a line that names the rank,
+    if a rank raises an error that nobody catches, if one is killed or stops answering, and if
+    ranks wait for one another for ever, because one has ended its program or they make other calls.
+    That is found out by a thread, which needs an MPI with ``MPI_THREAD_MULTIPLE``.
+
+    Parameters
+    ----------
+    timeout : float, optional
+        How many seconds a rank may be silent; by default 6, or what the launcher was told. A
+        process that Linux shows as running, on the same machine, may be silent for 20 times as
+        long: one long call of a library can keep Python's other threads from answering.
+
+    Attributes
+    ----------
+    rank : int
+        The number of this process, from 0 on.
+    size : int
+        How many there are.
+
+    Raises
+    ------
+    MissingExtraError
+        If mpi4py is not installed, or finds no MPI library.
+
+    Warns
+    -----
+    UserWarning
+        If the ranks on this machine have more BLAS threads, together, than it has cores, which
+        makes training several times slower.
+
+    Examples
+    --------
+    >>> from layerkit import MPICommunicator
+    >>> communicator = MPICommunicator()
+    >>> communicator.rank, communicator.size  # without a launcher
+    (0, 1)
+    """
+
+    def __init__(self, *, timeout: float | None = None) -> None:
+        where = "MPICommunicator.__init__"
+        if timeout is None:
+            timeout = float(os.environ.get(TIMEOUT, _DEFAULT_TIMEOUT))
+        self.timeout = check.number(where, "timeout", timeout, minimum=1)
+        self._job = _join(where, self.timeout)
+        self.rank, self.size = self._job.rank, self._job.size
+
+    @property
+    def place(self) -> Callable[[], str]:
+        """Gives, in words, where in the program this rank is; for the line that ends a job."""
+        return self._job.place
+
+    @place.setter
+    def place(self, place: Callable[[], str]) -> None:
+        self._job.place = place
+
+    def allreduce_(self, array: Array) -> None:
+        """Replace the array by the sum of all ranks' arrays, in place.
+
+        Parameters
+        ----------
+        array : ndarray
+            In C order, of the same shape and dtype on all ranks.
+        """
+        if self.size > 1:
+            job = self._job
+            job.exchange(ADDS, array, job.comm.Allreduce, job.in_place, array)
+
+    def broadcast_(self, array: Array, root: int = 0) -> None:
+        """Replace the array by that of the rank ``root``, in place.
+
+        Parameters
+        ----------
+        array : ndarray
+            In C order, of the same shape and dtype on all ranks.
+        root : int
+            Whose array it is.
+        """
+        if self.size > 1:
+            job = self._job
+            job.exchange(SPREADS, array, job.comm.Bcast, array, root)
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        if self.size > 1:
+            job = self._job
+            job.exchange(MEETS, None, job.comm.Barrier)
+
+    def abort(self, reason: str, code: int = 1) -> NoReturn:
+        """End the job, all of its ranks at once, with a line that gives the reason.
+
+        Parameters
+        ----------
+        reason : str
+            What is printed.
+        code : int
+            The exit status.
+        """
+        self._job.abort(reason, code)
+
+    def __copy__(self) -> MPICommunicator:
+        """Stay the same: a process is in one job."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> MPICommunicator:
+        """Stay the same: a process is in one job."""
+        return self
+
+    def __reduce__(self) -> tuple[type[MPICommunicator], tuple[()]]:
+        """Be pickled as a call: another process has a rank of its own."""
+        return type(self), ()
+
+    def __repr__(self) -> str:
+        """Tell the rank."""
+        return f"<MPICommunicator, rank {self.rank} of {self.size}>"
+
+
+class _Job:
+    """A process's part in an MPI job: one for all communicators of a program.
+
+    Parameters
+    ----------
+    mpi : module
+        mpi4py's MPI.
+    timeout : float
+        How many seconds another rank may be silent.
+    """
+
+    def __init__(self, mpi: Any, timeout: float) -> None:
+        self.mpi, self.in_place = mpi, mpi.IN_PLACE
+        self.comm = mpi.COMM_WORLD
+        self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
+        self.place: Callable[[], str] = lambda: ""
+        self._pid = os.getpid()
+        self._n_calls = 0
+        self._exchanged: tuple[int, int] | None = None
+        self._has_ended = False
+        if self.size > 1:
+            self._line = os.environ.pop(LINE, None)
+            self._tell(f"rank {self.rank} of {self.size}")
+            sys.excepthook = self._handler_of_errors(sys.excepthook)
+            self.comm, self._reports = mpi.COMM_WORLD.Dup(), mpi.COMM_WORLD.Dup()
+            table = self._table()
+            self._advise(table)
+            processes = [Process(entry["host"], entry["pid"]) for entry in table]
+            self._watchdog = Watchdog(processes, self.rank, timeout, time.monotonic())
+            self._stop = threading.Event()
+            self._thread = threading.Thread(target=self._watch, daemon=True)
+            if mpi.Query_thread() == mpi.THREAD_MULTIPLE:
+                self._thread.start()
+                atexit.register(self._end)
+
+    # What exchanges numbers
+
+    def exchange(
+        self, kind: int, array: Array | None, call: Callable[..., Any], *arguments: Any
+    ) -> None:
+        """Make a call of MPI that waits for other ranks."""
+        self._n_calls += 1
+        self._exchanged = kind, 0 if array is None else array.nbytes
+        try:
+            call(*arguments)
+        finally:
+            self._exchanged = None
+
+    def allreduce_(self, array: Array) -> None:
+        """Add up; see `MPICommunicator.allreduce_`."""
+        self.exchange(ADDS, array, self.comm.Allreduce, self.in_place, array)
+
+    def broadcast_(self, array: Array, root: int = 0) -> None:
+        """Take the array of a rank; see `MPICommunicator.broadcast_`."""
+        self.exchange(SPREADS, array, self.comm.Bcast, array, root)
+
+    def barrier(self) -> None:
+        """Wait; see `MPICommunicator.barrier`."""
+        self.exchange(MEETS, None, self.comm.Barrier)
+
+    def _table(self) -> list[dict[str, Any]]:
+        """Learn where each rank runs."""
+        own = {
+            "host": platform.node(),
+            "pid": self._pid,
+            "cores": sorted(cores()),
+            "threads": blas_threads(),
+        }
+        return [json.loads(entry) for entry in gather(self, json.dumps(own).encode())]
+
+    def _advise(self, table: list[dict[str, Any]]) -> None:
+        """Warn of more threads than cores, once on each machine."""
+        here = [entry for entry in table if entry["host"] == table[self.rank]["host"]]
+        n_threads = sum(entry["threads"] for entry in here)
+        n_cores = len(set().union(*(entry["cores"] for entry in here)))
+        if n_threads > max(n_cores, len(here)) and len(here) > 1 and here[0]["pid"] == self._pid:
+            each = max(1, n_cores // len(here))
+            warnings.warn(
+                f"MPICommunicator: {len(here)} ranks with {n_threads} BLAS threads share {n_cores} "
+                "cores, which makes training several times slower; set OMP_NUM_THREADS="
+                f"{each} before they start, as python -m layerkit launch does",
+                stacklevel=5,
+            )
+
+    # What ends a job
+
+    def _watch(self) -> None:
+        """Report, hear reports, and judge, until the program's end; in a thread."""
+        message = np.empty(LENGTH, np.uint8)
+        status = self.mpi.Status()
+        sent: list[Any] = []
+        while True:
+            now = time.monotonic()
+            report = self._report()
+            self._watchdog.hear(self.rank, report, now)
+            sent = [request for request in sent if not request.Test()]
+            packed = np.frombuffer(report.pack(), np.uint8)
+            for peer in self._watchdog.peers:
+                sent.append(self._reports.Isend(packed, peer, _TAG))
+            while self._reports.Iprobe(self.mpi.ANY_SOURCE, _TAG, status):
+                source = status.Get_source()
+                self._reports.Recv(message, source, _TAG)
+                self._watchdog.hear(source, Report.unpack(message.tobytes()), now)
+            verdict = self._watchdog.verdict(now)
+            if verdict:
+                self.abort(verdict)
+            if self._stop.wait(INTERVAL):
+                self.mpi.Request.Waitall(sent)
+                return
+
+    def _report(self) -> Report:
+        exchanged, n_calls = self._exchanged, self._n_calls
+        if self._has_ended:
+            return Report(HAS_ENDED)
+        if exchanged is None:
+            return Report(COMPUTES, n_calls)
+        return Report(WAITS, n_calls, *exchanged, self.place())
+
+    def _end(self) -> None:
+        """Stay until the other ranks have ended their program too; at the end of this one."""
+        if os.getpid() != self._pid:
+            return  # a child's end
+        self._has_ended = True
+        request = self._reports.Ibarrier()
+        while not request.Test():
+            time.sleep(0.01)
+        self._tell("ended")
+        self._stop.set()
+        self._thread.join()
+        # What was sent to a rank before it stopped listening is taken off the line.
+        self._reports.Barrier()
+        message, status = np.empty(LENGTH, np.uint8), self.mpi.Status()
+        while self._reports.Iprobe(self.mpi.ANY_SOURCE, _TAG, status):
+            self._reports.Recv(message, status.Get_source(), _TAG)
+        self._reports.Barrier()
+
+    def _handler_of_errors(self, usual: Callable[..., Any]) -> Callable[..., Any]:
+        def handle(
+            kind: type[BaseException], error: BaseException, trace: TracebackType | None
+        ) -> None:
+            if os.getpid() != self._pid:
+                usual(kind, error, trace)
+                return
+            if self.rank and getattr(error, "is_on_all_ranks", False):
+                # Rank 0 says so; it ends the job, and this process too, if it comes to that.
+                time.sleep(2 * INTERVAL)
+            usual(kind, error, trace)
+            words = traceback.format_exception_only(kind, error)[0].strip()
+            code = 130 if issubclass(kind, KeyboardInterrupt) else 1
+            self.abort(f"rank {self.rank} ended by {words}", code)
+
+        return handle
+
+    def abort(self, reason: str, code: int = 1) -> NoReturn:
+        """End the job, all of its ranks at once."""
+        self._tell("said")
+        sys.stdout.flush()
+        sys.stderr.write(f"layerkit: {reason}. This ends the job of {self.size} ranks.\n")
+        sys.stderr.flush()
+        time.sleep(_UNTIL_IT_IS_READ)
+        self.mpi.COMM_WORLD.Abort(code)
+        os._exit(code)  # an MPI that comes back from Abort
+
+    def _tell(self, words: str) -> None:
+        """Tell the supervisor, if there is one."""
+        if self._line is not None:
+            os.write(int(self._line), f"{words}\n".encode())
+
+
+_job: _Job | None = None
+
+
+def _join(where: str, timeout: float) -> _Job:
+    """Take part in the job; in a forked child, a job of its own."""
+    global _job
+    if _job is None:
+        _job = _Job(_load(where), timeout)
+    return _job
+
+
+def _load(where: str) -> Any:
+    try:
+        return importlib.import_module("mpi4py.MPI")
+    except ModuleNotFoundError:
+        check.missing_extra(where, "mpi4py", "mpi")
+    except (ImportError, RuntimeError) as error:
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        check.fail(
+            where,
+            "an MPI library",
+            "installed where mpi4py finds it",
+            check.Said(f"none ({first_line})"),
+            "Write pip install 'layerkit[mpi]', which brings MPICH; on a cluster, load its own "
+            "first (module load mpi).",
+            error=MissingExtraError,
+        )
