@@ -5,7 +5,7 @@
 
 Each number of rows is trained in a process of its own, for an epoch, from a `numpy.memmap` and from
 a `Dataset`. What counts is memory that the process can't give back: pages of the file, which the
-system drops when it needs room, are left out.
+system drops when it needs room, are left out. Of two ranks, each reads its part of each batch.
 """
 
 import os
@@ -23,6 +23,7 @@ TRAIN = """
 import sys
 import numpy as np
 from layerkit import Adam, Dense, HalfSquaredError, LambdaCallback, ReLU, Sequential, Trainer
+from layerkit import MPICommunicator
 
 path, rows, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 x = np.memmap(path, np.float32, "r", shape=(rows, 100))
@@ -48,19 +49,33 @@ def own_memory(trainer):
 peak = 0
 model = Sequential([Dense(100, 64, ReLU()), Dense(64, 1)], dtype="float32", seed=0)
 callbacks = [LambdaCallback(on_batch_end=own_memory)]
-trainer = Trainer(model, HalfSquaredError(), Adam(), callbacks=callbacks, seed=0, engine="numpy")
-if kind == "memmap":
+communicator = MPICommunicator() if "ranks" in kind else None
+trainer = Trainer(
+    model,
+    HalfSquaredError(),
+    Adam(),
+    callbacks=callbacks,
+    seed=0,
+    engine="numpy",
+    communicator=communicator,
+)
+if "memmap" in kind:
     trainer.fit(x, x[:, :1], epochs=1, batch_size=256)
 else:
     trainer.fit(Rows(), epochs=1, batch_size=256)
-print(peak / 1024)
+print(f" {peak / 1024} ")
 """
+
+KINDS = ("memmap", "Dataset", "memmap, 2 ranks", "Dataset, 2 ranks")
 
 
 def measure():
-    lines = ["| rows | file, MB | memmap, MB | Dataset, MB |", "|---|---|---|---|"]
+    heads = ["rows", "file, MB", *(f"{kind}, MB" for kind in KINDS)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "rows")
+        path, script = os.path.join(folder, "rows"), os.path.join(folder, "train.py")
+        with open(script, "w") as file:
+            file.write(TRAIN)
         for rows in ROWS:
             mapped = np.memmap(path, np.float32, "w+", shape=(rows, WIDTH))
             rng = np.random.default_rng(0)
@@ -70,11 +85,12 @@ def measure():
             size = os.path.getsize(path) / 2**20
             del mapped
             peaks = []
-            for kind in ("memmap", "dataset"):
-                command = [sys.executable, "-c", TRAIN, path, str(rows), kind]
+            for kind in KINDS:
+                launcher = ["-m", "layerkit", "launch", "-n", "2"] if "ranks" in kind else []
+                command = [sys.executable, *launcher, script, path, str(rows), kind]
                 run = subprocess.run(command, check=True, capture_output=True, text=True)
-                peaks.append(float(run.stdout))
-            lines.append(f"| {rows:,} | {size:.0f} | {peaks[0]:.0f} | {peaks[1]:.0f} |")
+                peaks.append(max(map(float, run.stdout.split())))  # of the larger rank
+            lines.append(f"| {rows:,} | {' | '.join(f'{n:.0f}' for n in [size, *peaks])} |")
     return "\n".join(lines)
 
 

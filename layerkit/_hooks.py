@@ -18,7 +18,9 @@ class Hooks:
 
     def __init__(self, trainer: Trainer, callbacks: Sequence[Callback]) -> None:
         self.trainer = trainer
-        self.callbacks = callbacks = sorted(callbacks, key=lambda callback: callback.runs_last)
+        self._all = sorted(callbacks, key=lambda callback: callback.runs_last)
+        is_first = trainer.communicator.rank == 0
+        self.callbacks = callbacks = [c for c in self._all if is_first or not c.only_on_rank_0]
         self.settings = np.geterr()
         self.begun: list[Callback] = []
         self.overridden = {
@@ -33,12 +35,13 @@ class Hooks:
             self._call_one(callback, "on_train_begin")
             self.begun.append(callback)
         if states is not None:
-            for callback, state in zip(self.callbacks, states, strict=True):
-                callback.set_state(state)
+            for callback, state in zip(self._all, states, strict=True):
+                if any(callback is one for one in self.callbacks):
+                    callback.set_state(state)
 
     def states(self) -> list[tuple[str, dict[str, Any]]]:
         """Give the state of each callback, for a checkpoint."""
-        return [(type(callback).__name__, callback.get_state()) for callback in self.callbacks]
+        return [(type(callback).__name__, callback.get_state()) for callback in self._all]
 
     def end(self) -> None:
         """End it for each that began, even if another fails to end."""

@@ -81,7 +81,9 @@ class Ranks:
                 first = found[0]["facts"].get(name)
                 if fact != first:
                     got = check.Said(f"{first} on rank 0 and {fact} on rank {rank}")
-                    remedy = "Each rank is given the whole of the same, and takes its part itself."
+                    remedy = "Hand the same to all of them; of data, each takes its part itself."
+                    if name == "callbacks":
+                        remedy = "For one on rank 0 alone, its class sets only_on_rank_0 = True."
                     self.fail(where, name, "the same on all ranks", got, remedy)
 
     def fail(

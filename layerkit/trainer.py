@@ -312,6 +312,8 @@ class Trainer:
             self._progress, self._resumed = begun, None if epochs else self._resumed
             self.epoch, self.step, self.epochs = begun.epoch, begun.step, epochs
             self._stopped = begun.stopped
+            if begun.is_resumed:
+                self.batch_loss = begun.batch_loss
             self._divide(data, validation)
             if begun.is_resumed and isinstance(data, StreamBatches):
                 data.skip(begun.n_batches)

@@ -75,3 +75,21 @@ def test_the_products_are_those_of_a_step(load):
     assert [grad.shape for grad in products.grads] == [(784, 512), (512, 256), (256, 10)]
     pair = [minibatch.Layerkit(data, engine).epochs(2) for engine in ("auto", "numpy")]
     assert np.isclose(*pair, rtol=1e-5)
+
+
+def test_what_more_ranks_would_take_is_projected_from_a_fit(load):
+    ranks = load("ranks")
+    sizes = [8, 1024, 2**20]
+    alpha, beta = ranks.fit_line(sizes, [2e-6 + 1e-10 * size for size in sizes])
+    assert np.isclose([alpha, beta], [2e-6, 1e-10], rtol=1e-6).all()
+    # Between two ranks it is what was fitted.
+    assert np.isclose(ranks.all_reduce(2, 2**20, alpha, beta), alpha + beta * 2**20)
+    least = ranks.least_batch(4, 2**20, 1e-5, alpha, beta)
+
+    def step(n_ranks, batch_size):
+        exchanged = ranks.all_reduce(n_ranks, 2**20, alpha, beta)
+        return 1e-5 * batch_size / n_ranks + exchanged
+
+    assert step(4, least + 1) < step(2, least + 1)
+    assert step(4, least - 1) > step(2, least - 1)
+    assert ranks.projection(1000, (1e-4, 1e-5), alpha, beta).count("\n") == 11

@@ -30,6 +30,9 @@ class Callback(ConstructorRepr):
         than a call of Python's.
     runs_last : bool
         Whether its hooks are called after those of the callbacks that don't; for what saves.
+    only_on_rank_0 : bool
+        Whether, in a training over several ranks, it is called on the first alone; for what writes
+        or shows. On the others ``trainer.communicator.rank`` is above 0.
 
     Examples
     --------
@@ -49,6 +52,7 @@ class Callback(ConstructorRepr):
 
     period: int = 1
     runs_last: bool = False
+    only_on_rank_0: bool = False
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Act before the first epoch of a fit."""

@@ -42,6 +42,8 @@ class ProgressBar(Callback):
     ProgressBar()
     """
 
+    only_on_rank_0 = True
+
     def __init__(self, file: Any = None) -> None:
         self.file = file
         self._bar: Any = None
@@ -111,6 +113,8 @@ class _PlainLine:
 
 class _FileLogger(Callback):
     """Writes a line an epoch into a file, which then holds all epochs of the fit so far."""
+
+    only_on_rank_0 = True
 
     def __init__(self, path: Path) -> None:
         where = f"{type(self).__name__}.__init__"
@@ -232,6 +236,8 @@ class TensorBoard(Callback):
     >>> TensorBoard("runs/first")
     TensorBoard('runs/first')
     """
+
+    only_on_rank_0 = True
 
     def __init__(self, folder: Path) -> None:
         if not isinstance(folder, str | os.PathLike):

@@ -112,7 +112,7 @@ class ModelCheckpoint(Callback):
         self.last_path = path  # before: the file says so itself
         if self.resumable:
             trainer.save_checkpoint(path)
-        else:
+        elif trainer.communicator.rank == 0:
             trainer.model.save(path)
 
     def __getstate__(self) -> dict[str, object]:

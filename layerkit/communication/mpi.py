@@ -326,7 +326,9 @@ class _Job:
         """End the job, all of its ranks at once."""
         self._tell("said")
         sys.stdout.flush()
-        sys.stderr.write(f"layerkit: {reason}. This ends the job of {self.size} ranks.\n")
+        sys.stderr.write(
+            f"layerkit: {reason.rstrip('.')}. This ends the job of {self.size} ranks.\n"
+        )
         sys.stderr.flush()
         time.sleep(_UNTIL_IT_IS_READ)
         self.mpi.COMM_WORLD.Abort(code)
