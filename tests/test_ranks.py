@@ -673,7 +673,7 @@ def test_models_of_different_shapes():
         (
             "callbacks",
             [EarlyStopping("loss")],
-            r"got \[\] on rank 0 and \['EarlyStopping'\] on rank 1. For one on rank 0 alone, its class",
+            r"got \[\] on rank 0 and \['EarlyStopping'\] on rank 1. For one on rank 0 alone, its",
         ),
         ("validation_split", 0.5, "validation must be the same on all ranks; got "),
     ],
