@@ -1,7 +1,7 @@
 """Jobs over machines of their own: two network namespaces with a cable between them.
 
-They need a system that lets namespaces be made (root on Linux, iproute2); `tests/conftest.py` leaves
-this file out elsewhere.
+They need a system that lets namespaces be made (root on Linux, iproute2); `tests/conftest.py`
+leaves this file out elsewhere.
 """
 
 import os
@@ -25,7 +25,9 @@ exec ip netns exec {name}-${{host##*.}} unshare -u bash -c "hostname host-${{hos
 
 
 def ip(*arguments):
-    subprocess.run(["ip", *arguments], check=True, timeout=HANGS)
+    command = ["ip", *arguments]
+    done = subprocess.run(command, check=True, timeout=HANGS, capture_output=True, text=True)
+    return done.stdout
 
 
 @pytest.fixture
@@ -42,6 +44,9 @@ def hosts(tmp_path):
             ip("-n", host, "addr", "add", address, "dev", "cable")
             ip("-n", host, "link", "set", "lo", "up")
             ip("-n", host, "link", "set", "cable", "up")
+        for host in (first, second):
+            while "state UP" not in ip("-n", host, "link", "show", "cable"):
+                time.sleep(0.01)
         shell = tmp_path / "shell"
         shell.write_text(SHELL.format(name=name))
         shell.chmod(0o755)
@@ -57,7 +62,7 @@ def hosts(tmp_path):
 def start(command):
     # Without tcp alone, MPICH finds out that the hosts are one machine, and leaves the cable out.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "UCX_TLS": "tcp,self"}
-    environment["LAYERKIT_TIMEOUT"] = "3"
+    environment |= {"UCX_NET_DEVICES": "cable", "LAYERKIT_TIMEOUT": "3"}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
