@@ -232,3 +232,15 @@ def test_what_was_learned_elsewhere_helps():
     assert "features are as they were: True" in printed_by("transfer")
     frozen, slow, scratch = numbers(r"R² (-?[\d.]+)", "transfer")
     assert min(frozen, slow) > scratch + 0.1
+
+
+def test_ranks_make_the_steps_of_one_process(tmp_path):
+    (path,) = [path for path in EXAMPLES if path.stem == "ranks"]
+    (alone,) = numbers(r"1 rank\(s\), 30 epochs, loss ([\d.]+)", "ranks")
+    command = [sys.executable, "-m", "layerkit", "launch", "-n", "2", "--restarts", "3", str(path)]
+    command.append(str(tmp_path / "run.checkpoint"))
+    for _ in range(2):  # the second time there is nothing left to do
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        (loss,) = re.findall(r"2 rank\(s\), 30 epochs, loss ([\d.]+)", done.stdout)
+        # 600 steps may take rounding apart by some more digits.
+        assert float(loss) == pytest.approx(alone, rel=1e-5)
