@@ -326,6 +326,24 @@ def test_a_model_without_parameters():
     assert first == second
 
 
+def test_a_step_is_one_exchange():
+    def program(communicator):
+        trainer, calls = trainer_of(communicator), []
+        note = LambdaCallback(
+            on_batch_begin=lambda t: calls.append(communicator.n_calls),
+            on_batch_end=lambda t: calls.append(communicator.n_calls),
+        )
+        trainer.fit(X, Y, epochs=2, batch_size=8, callbacks=[note])
+        steps = np.diff(calls)[::2]
+        trainer = trainer_of(communicator)
+        trainer.train_step(X, Y)
+        before = communicator.n_calls
+        trainer.train_step(X, Y)  # one more, for how many samples there are
+        return steps.tolist(), communicator.n_calls - before
+
+    assert on_ranks(2, program) == [([1] * 12, 2)] * 2
+
+
 # Layers
 
 
@@ -591,7 +609,8 @@ def test_a_resumed_training_ends_with_the_same_bytes(batch, random, tmp_path):
 
 @pytest.mark.parametrize("before", [1, 2, 3])
 @pytest.mark.parametrize("behind", [1, 2, 4])
-@pytest.mark.parametrize("batch", [5, 8])  # the last of an epoch, whose update is still to come
+# Behind an update, at the end of an epoch before its last update, and in the middle of one.
+@pytest.mark.parametrize("batch", [2, 5, 8])
 def test_or_as_close_as_sums_can_be_on_another_number_of_ranks(before, behind, batch, tmp_path):
     path = tmp_path / "checkpoint"
 

@@ -166,6 +166,17 @@ def test_ctrl_c_comes_behind_the_same_step_on_all_ranks(tmp_path):
     assert_same(first, second)
 
 
+# In the middle of an epoch and at its end.
+@pytest.mark.parametrize(("step", "heard"), [(30, 31), (35, 35)])
+def test_so_does_one_that_a_single_rank_hears(step, heard, tmp_path):
+    done = launch("-n", 3, PROGRAM, tmp_path, "--mode", "interrupt", "--step", step)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"interrupted at step (\d+)", done.stdout) == [str(heard)] * 3
+    first, *others = ends(tmp_path, 3)
+    for other in others:
+        assert_same(first, other)
+
+
 @pytest.mark.parametrize("random", [False, True])
 def test_a_job_that_is_restarted_ends_with_the_bytes_of_one_that_was_not_disturbed(
     random, tmp_path

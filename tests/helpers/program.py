@@ -63,6 +63,8 @@ class Fault(Callback):
             trainer.model["middle"].kernel.value += 1e-9
         if self.mode == "nan":
             trainer.model["middle"].kernel.value += np.nan
+        if self.mode == "interrupt":
+            os.kill(os.getpid(), signal.SIGINT)
         if self.mode == "wait for Ctrl-C":
             open(os.path.join(options.folder, "now"), "w").close()
             time.sleep(1)
