@@ -93,10 +93,9 @@ class MPICommunicator:
 
     def __init__(self, *, timeout: float | None = None) -> None:
         where = "MPICommunicator.__init__"
-        if timeout is None:
-            timeout = float(os.environ.get(TIMEOUT, _DEFAULT_TIMEOUT))
-        self.timeout = check.number(where, "timeout", timeout, minimum=1)
-        self._job = _join(where, self.timeout)
+        if timeout is not None:
+            timeout = check.number(where, "timeout", timeout, minimum=1)
+        self._job = _join(where, timeout)
         self.rank, self.size = self._job.rank, self._job.size
 
     @property
@@ -116,9 +115,7 @@ class MPICommunicator:
         array : ndarray
             In C order, of the same shape and dtype on all ranks.
         """
-        if self.size > 1:
-            job = self._job
-            job.exchange(ADDS, array, job.comm.Allreduce, job.in_place, array)
+        self._job.allreduce_(array)
 
     def broadcast_(self, array: Array, root: int = 0) -> None:
         """Replace the array by that of the rank ``root``, in place.
@@ -130,15 +127,11 @@ class MPICommunicator:
         root : int
             Whose array it is.
         """
-        if self.size > 1:
-            job = self._job
-            job.exchange(SPREADS, array, job.comm.Bcast, array, root)
+        self._job.broadcast_(array, root)
 
     def barrier(self) -> None:
         """Wait for all ranks."""
-        if self.size > 1:
-            job = self._job
-            job.exchange(MEETS, None, job.comm.Barrier)
+        self._job.barrier()
 
     def abort(self, reason: str, code: int = 1) -> NoReturn:
         """End the job, all of its ranks at once, with a line that gives the reason.
@@ -200,16 +193,24 @@ class _Job:
             self._watchdog = Watchdog(processes, self.rank, timeout, time.monotonic())
             self._stop = threading.Event()
             self._thread = threading.Thread(target=self._watch, daemon=True)
-            if mpi.Query_thread() == mpi.THREAD_MULTIPLE:
+            self._is_watched = mpi.Query_thread() == mpi.THREAD_MULTIPLE
+            if self._is_watched:
                 self._thread.start()
-                atexit.register(self._end)
+            atexit.register(self._end)
+
+    def use_timeout(self, timeout: float) -> None:
+        """Let ranks be silent for so long from now on."""
+        if self.size > 1:
+            self._watchdog.timeout = timeout
 
     # What exchanges numbers
 
-    def exchange(
+    def _exchange(
         self, kind: int, array: Array | None, call: Callable[..., Any], *arguments: Any
     ) -> None:
-        """Make a call of MPI that waits for other ranks."""
+        """Make a call of MPI that waits for other ranks, if there are any."""
+        if self.size == 1:
+            return
         self._n_calls += 1
         self._exchanged = kind, 0 if array is None else array.nbytes
         try:
@@ -219,15 +220,15 @@ class _Job:
 
     def allreduce_(self, array: Array) -> None:
         """Add up; see `MPICommunicator.allreduce_`."""
-        self.exchange(ADDS, array, self.comm.Allreduce, self.in_place, array)
+        self._exchange(ADDS, array, self.comm.Allreduce, self.in_place, array)
 
     def broadcast_(self, array: Array, root: int = 0) -> None:
         """Take the array of a rank; see `MPICommunicator.broadcast_`."""
-        self.exchange(SPREADS, array, self.comm.Bcast, array, root)
+        self._exchange(SPREADS, array, self.comm.Bcast, array, root)
 
     def barrier(self) -> None:
         """Wait; see `MPICommunicator.barrier`."""
-        self.exchange(MEETS, None, self.comm.Barrier)
+        self._exchange(MEETS, None, self.comm.Barrier)
 
     def _table(self) -> list[dict[str, Any]]:
         """Learn where each rank runs."""
@@ -291,6 +292,9 @@ class _Job:
         """Stay until the other ranks have ended their program too; at the end of this one."""
         if os.getpid() != self._pid:
             return  # a child's end
+        if not self._is_watched:
+            self._tell("ended")
+            return
         self._has_ended = True
         request = self._reports.Ibarrier()
         while not request.Test():
@@ -343,11 +347,14 @@ class _Job:
 _job: _Job | None = None
 
 
-def _join(where: str, timeout: float) -> _Job:
-    """Take part in the job; in a forked child, a job of its own."""
+def _join(where: str, timeout: float | None) -> _Job:
+    """Take part in the job."""
     global _job
     if _job is None:
-        _job = _Job(_load(where), timeout)
+        told = float(os.environ.get(TIMEOUT, _DEFAULT_TIMEOUT))
+        _job = _Job(_load(where), timeout or told)
+    elif timeout is not None:
+        _job.use_timeout(timeout)
     return _job
 
 

@@ -16,7 +16,7 @@ import pytest
 from program import X, Y, trainer_of
 
 from layerkit import ArgumentError, MissingExtraError, MPICommunicator
-from layerkit.communication import mpi
+from layerkit.communication import mpi, supervisor
 
 PROGRAM = str(Path(__file__).parent.parent / "helpers" / "program.py")
 # One thread each, as the launcher sets it: the machine may have fewer cores than ranks.
@@ -219,6 +219,33 @@ def test_a_part_of_the_work_behind_training_may_take_its_time(tmp_path):
     )
     done = launch("-n", 2, script)
     assert (done.returncode, done.stdout.count("done")) == (0, 2)
+
+
+def test_the_timeout_of_the_program_counts(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal\nfrom layerkit import MPICommunicator\n"
+        "communicator = MPICommunicator(timeout=1)\ncommunicator.barrier()\n"
+        "if communicator.rank == 1: os.kill(os.getpid(), signal.SIGSTOP)\n"
+        "communicator.barrier()\n"
+    )
+    done = launch("-n", 2, "--timeout", 60, script)
+    assert done.returncode == 1
+    assert "rank 1 has not answered for 1 s: it is stopped" in done.stderr
+
+
+def test_an_mpi_without_threads_serves_unwatched(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import mpi4py; mpi4py.rc.thread_level = 'serialized'\nimport threading\n"
+        "from layerkit import MPICommunicator\nMPICommunicator().barrier()\n"
+        "print(threading.active_count(), flush=True)\n"
+    )
+    found = Path(sys.executable).parent / "mpiexec"
+    run_alone = [sys.executable, "-I", "-S", supervisor.__file__, sys.executable, script]
+    done = run(found, "-n", 2, *run_alone)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["1", "1"]
 
 
 def test_too_many_threads_are_told(tmp_path):
