@@ -245,7 +245,7 @@ def test_an_mpi_without_threads_serves_unwatched(tmp_path):
     run_alone = [sys.executable, "-I", "-S", supervisor.__file__, sys.executable, script]
     done = run(found, "-n", 2, *run_alone)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split() == ["1", "1"]
+    assert done.stdout.count("1") == 2  # threads, of each
 
 
 def test_too_many_threads_are_told(tmp_path):

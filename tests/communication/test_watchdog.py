@@ -134,6 +134,7 @@ def test_ranks_that_wait_in_different_calls_wait_for_ever(other):
     "reports",
     [
         [Report(WAITS, 7, 0, 1 << 33)] * 3,  # a large exchange that takes its time
+        [Report(WAITS, 7, 0, 1 << 33, f" at {k}") for k in range(3)],
         [Report(HAS_ENDED)] * 3,
         [Report(COMPUTES)] * 3,
         [Report(COMPUTES), Report(WAITS, 7, 0, 8), Report(WAITS, 8, 0, 8)],
