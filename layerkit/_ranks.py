@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -65,6 +64,7 @@ class Ranks:
             yield facts
         except Exception as error:
             failed = error
+        json: Any = importlib.import_module("json")
         own = {
             "facts": {name: str(fact) for name, fact in facts.items()},
             "error": None if failed is None else f"{type(failed).__name__}: {failed}",
