@@ -86,14 +86,13 @@ class Watchdog:
     def __init__(self, processes: list[Process], rank: int, timeout: float, now: float) -> None:
         self.processes, self.rank, self.timeout = processes, rank, timeout
         self.peers = range(1, len(processes)) if rank == 0 else range(1)
-        self._heard = dict.fromkeys(self.peers, now)
+        self._heard = dict.fromkeys(range(len(processes)), now)
         self._reports: dict[int, Report] = {}
         self._moved = now
 
     def hear(self, rank: int, report: Report, now: float) -> None:
         """Take a report of another rank, or of this one."""
-        if rank in self._heard:
-            self._heard[rank] = now
+        self._heard[rank] = now
         known = self._reports.get(rank)
         if known is None or known[:4] != report[:4] or report.state == COMPUTES:
             self._moved = now
@@ -127,7 +126,8 @@ class Watchdog:
         return "" if is_busy else where
 
     def _standstill(self, now: float) -> str | None:
-        if now - self._moved < _STANDSTILL:
+        # Each has to have said since that it does not move: one that says nothing may be busy.
+        if min(now, *self._heard.values()) - self._moved < _STANDSTILL:
             return None
         reports = sorted(self._reports.items())
         waiting = [(rank, report) for rank, report in reports if report.state == WAITS]

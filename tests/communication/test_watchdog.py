@@ -153,6 +153,17 @@ def test_a_rank_that_moves_is_no_standstill():
         assert watchdog.verdict(call / 2) is None
 
 
+def test_a_rank_that_says_nothing_may_have_gone_on():
+    watchdog = Watchdog(ELSEWHERE, 0, 600.0, 0.0)
+    waiting = [Report(WAITS, 7, 0, 8), Report(WAITS, 7, 0, 8), Report(WAITS, 8, 0, 8)]
+    assert after(watchdog, waiting, 2) is None
+    # Rank 1 is in a long call of a library, which has left its last report behind.
+    for half_second in range(5, 120):
+        for rank in (0, 2):
+            watchdog.hear(rank, waiting[rank], half_second / 2)
+        assert watchdog.verdict(half_second / 2) is None
+
+
 def test_nothing_is_judged_before_all_have_reported():
     watchdog = Watchdog(ELSEWHERE, 0, 600.0, 0.0)
     assert after(watchdog, [Report(WAITS, 1), Report(HAS_ENDED)], 60) is None
