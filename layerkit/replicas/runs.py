@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -21,11 +20,12 @@ from layerkit.errors import ShapeError
 from layerkit.history import History
 from layerkit.replicas.batched import BatchedFit
 from layerkit.replicas.results import Results
+from layerkit.replicas.threads import in_threads, n_cores
 from layerkit.trainer import Trainer
 
 __all__ = ["Replicas"]
 
-# Seconds between two looks: of a person at the progress, and of Ctrl-C at the threads.
+# Seconds between two looks at the progress.
 _BETWEEN_LOOKS = 0.1
 
 
@@ -359,23 +359,8 @@ class _Run:
 
     def _in_threads(self) -> None:
         """Make the fits on all cores: the compiled epochs don't hold Python's lock."""
-        with ThreadPoolExecutor(_n_cores()) as pool:
-            futures = [pool.submit(self._fit, k) for k in range(len(self.trainers))]
-            try:
-                pending = set(futures)
-                while pending:
-                    _, pending = wait(pending, _BETWEEN_LOOKS)
-                    self.tell(len(futures) - len(pending))
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                while not all(future.done() for future in futures):
-                    # Again and again: a fit that has just begun knows of no earlier stop.
-                    for future, trainer in zip(futures, self.trainers, strict=True):
-                        if future.running():
-                            trainer.stop()
-                    wait(futures, _BETWEEN_LOOKS)
-                raise
+        calls = [partial(self._fit, k) for k in range(len(self.trainers))]
+        in_threads(calls, self.tell, lambda k: self.trainers[k].stop(), n_cores())
 
 
 class _Line:
@@ -401,12 +386,6 @@ class _Line:
         if self._width:
             sys.stderr.write("\r" + " " * self._width + "\r")
             sys.stderr.flush()
-
-
-def _n_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _stops(trainer: Trainer) -> list[StopAt]:

@@ -33,6 +33,8 @@ from layerkit.parameters import Parameter
 # Below so many multiplications in a product, the replicas had better come last: measured for
 # 10 to 1,000 replicas.
 SMALL_PRODUCT = 256
+# An optimizer steps through so many numbers at a time.
+_BLOCK = 1 << 16
 
 
 class Layout:
@@ -53,9 +55,9 @@ class Layout:
         np.copyto(made, array)
         return made
 
-    def vector(self, array: Array) -> Array:
-        """View all numbers of such an array as a vector, in the order of memory."""
-        return (np.moveaxis(array, 0, -1) if self.replicas_last else array).reshape(-1)
+    def as_it_lies(self, table: Array) -> Array:
+        """View a table of shape (n_replicas, n) in the order of memory."""
+        return table.T if self.replicas_last else table
 
     def rows(self, array: Array, numbers: Array) -> Array:
         """Take rows of an array, for ``numbers`` of shape (n_replicas, batch_size)."""
@@ -300,18 +302,27 @@ class StackedStep:
         state: dict[str, Array],
         chain: StackedChain,
     ) -> None:
-        layout, self.values, self.grads = chain.layout, chain.values, chain.grads
-        dtype = self.values.dtype
+        layout, dtype = chain.layout, chain.values.dtype
         self.rates, self.decays = rates, decays
-        self._factors = rates.astype(dtype)
-        self._shrinks = (1 - rates * decays).astype(dtype) if decays.any() else None
         self.state = {name: layout.copy(table) for name, table in state.items()}
-        self._direction = layout.empty(self.values.shape, dtype)
-        self._vectors = layout.vector(self._direction), layout.vector(self.grads)
         self.leader = leader = copy.copy(optimizer)
         leader.learning_rate = 1.0
-        leader._state = {name: layout.vector(table) for name, table in self.state.items()}
         self._is_plain = type(leader) is SGD and not self.state
+        # As they lie in memory, in blocks of whole rows that stay in the processor's cache.
+        values, grads, factors = map(
+            layout.as_it_lies, (chain.values, chain.grads, rates.astype(dtype))
+        )
+        shrinks = layout.as_it_lies((1 - rates * decays).astype(dtype))
+        tables = {name: layout.as_it_lies(table) for name, table in self.state.items()}
+        n_rows = max(1, _BLOCK // values.shape[1])
+        self._room = np.empty((min(n_rows, len(values)), values.shape[1]), dtype)
+        self._blocks = []
+        for start in range(0, len(values), n_rows):
+            rows = slice(start, start + n_rows)
+            own = slice(None) if layout.replicas_last else rows
+            named = {name: table[rows].reshape(-1) for name, table in tables.items()}
+            shrink = shrinks[own] if decays.any() else None
+            self._blocks.append((values[rows], grads[rows], factors[own], shrink, named))
 
     def of(self, rows: Array, chain: StackedChain) -> StackedStep:
         """Make that of some of the replicas, whose values another chain has."""
@@ -320,15 +331,16 @@ class StackedStep:
 
     def __call__(self) -> None:
         """Make a step."""
-        direction = self._direction
         self.leader.n_steps += 1
-        if self._shrinks is not None:
-            np.multiply(self.values, self._shrinks, self.values)
-        if self._is_plain:
-            np.multiply(self.grads, self._factors, direction)
-            np.subtract(self.values, direction, self.values)
-            return
-        direction.fill(0)
-        self.leader.update(*self._vectors, self.leader.state)
-        np.multiply(direction, self._factors, direction)
-        np.add(self.values, direction, self.values)
+        for values, grads, factors, shrinks, state in self._blocks:
+            direction = self._room[: len(values)]
+            if shrinks is not None:
+                np.multiply(values, shrinks, values)
+            if self._is_plain:
+                np.multiply(grads, factors, direction)
+                np.subtract(values, direction, values)
+                continue
+            direction.fill(0)
+            self.leader.update(direction.reshape(-1), grads.reshape(-1), state)
+            np.multiply(direction, factors, direction)
+            np.add(values, direction, values)
