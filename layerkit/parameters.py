@@ -258,16 +258,14 @@ def stack(models: Sequence[Sequence[Parameter]], dtype: np.dtype[Any]) -> tuple[
     per_line = _CACHE_LINE // dtype.itemsize
     width = -(-n_parameters // per_line) * per_line
     tables = [
-        aligned_zeros(len(models) * width, dtype).reshape(len(models), width)
-        for _ in range(2)
+        aligned_zeros(len(models) * width, dtype).reshape(len(models), width) for _ in range(2)
     ]
     values, grads = (table[:, :n_parameters] for table in tables)
-    for parameters, *vectors in zip(models, values, grads, strict=True):
-        for vector, now in zip(vectors, flat_vectors(parameters, dtype), strict=True):
-            vector[:] = now
+    for parameters, own_values, own_grads in zip(models, values, grads, strict=True):
+        own_values[:], own_grads[:] = flat_vectors(parameters, dtype)
         start = 0
         for parameter in parameters:
-            parameter._bind(*vectors, start)
+            parameter._bind(own_values, own_grads, start)
             start += parameter.size
     return values, grads
 

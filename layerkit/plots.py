@@ -287,7 +287,9 @@ def weights(
 
 
 def epochs_to_target(n_epochs: Array, reached: Array, ax: Any = None) -> Any:
-    """Draw how many runs reached their target, and after how many epochs, on a logarithmic axis.
+    """Draw how many runs reached their target, and after how many epochs.
+
+    The axis is logarithmic where the slowest took over ten times as long as the fastest.
 
     Parameters
     ----------
@@ -318,11 +320,15 @@ def epochs_to_target(n_epochs: Array, reached: Array, ax: Any = None) -> Any:
     ax = _axes("epochs_to_target", ax)
     solved = n_epochs[reached]
     if len(solved):
-        low, high = max(1, solved.min()), max(1, solved.max())
-        edges = np.geomspace(low * 0.95, high * 1.05, min(40, max(5, len(solved) // 5)) + 1)
+        low, high = 0.98 * max(1, solved.min()), 1.02 * max(1, solved.max())
+        n_bars = min(40, max(5, len(solved) // 5))
+        is_wide = high > 10 * low
+        edges = (np.geomspace if is_wide else np.linspace)(low, high, n_bars + 1)
         ax.hist(solved, edges, color="C0", edgecolor="white", linewidth=0.5)
         ax.axvline(float(np.median(solved)), color="C1", linestyle="--", label="median")
-        ax.set_xscale("log")
+        if is_wide:
+            ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(lambda epochs, _: f"{epochs:,.0f}")
         ax.legend()
     ax.set_title(f"{len(solved):,} of {len(n_epochs):,} runs reached the target")
     ax.set_xlabel("epochs to the target")

@@ -69,6 +69,13 @@ ORDER = [
     "_progress",
     "_updates",
     "trainer",
+    "replicas.results",
+    "replicas.threads",
+    "replicas.stacked",
+    "replicas.batched",
+    "replicas.fitting",
+    "replicas.runs",
+    "replicas",
     "testing.report",
     "testing.gradients",
     "testing.problems",
@@ -93,6 +100,7 @@ ORDER = [
     "cli.config",
     "cli.inspect",
     "cli.predict",
+    "cli.replicas",
     "cli.train",
     "__init__",
     "__main__",
@@ -100,7 +108,7 @@ ORDER = [
 
 # Without code of their own, but for __main__, which the tests of the commands start.
 PACKAGES = {"__init__", "__main__", "callbacks", "cli", "layers", "losses", "optimizers"}
-PACKAGES |= {"testing", "testing.__main__"}
+PACKAGES |= {"replicas", "testing", "testing.__main__"}
 
 
 def module_name(path):

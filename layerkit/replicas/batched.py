@@ -222,7 +222,9 @@ class _Group:
         self.chain = StackedChain(layers, model.parameters, layout, values)
         rates = np.array([[optimizer.learning_rate] for optimizer in optimizers])
         decays = np.array([[getattr(o, "weight_decay", 0.0)] for o in optimizers])
-        state = {name: np.stack([o.state[name] for o in optimizers]) for name in optimizers[0].state}
+        state = {
+            name: np.stack([o.state[name] for o in optimizers]) for name in optimizers[0].state
+        }
         self.make_step = StackedStep(optimizers[0], rates, decays, state, self.chain)
         self.n_steps = self.epoch = self.step = 0
         self.is_mid_epoch = False
@@ -236,13 +238,20 @@ class _Group:
 
     def run(self) -> None:
         """Train until all have ended."""
-        # What overflows is found at the end of the epoch, and named by the replica's own fit.
-        with np.errstate(all="ignore"):
-            while self.trainers and not self.fit.is_stopped:
-                self._begin_epoch()
-                if not self._steps():
-                    break
-                self._end_epoch(self._figures())
+        try:
+            # What overflows is found at the end of the epoch, and named by the replica's own fit.
+            with np.errstate(all="ignore"):
+                while self.trainers and not self.fit.is_stopped:
+                    self._begin_epoch()
+                    if not self._steps():
+                        break
+                    self._end_epoch(self._figures())
+        except Exception:
+            # A metric or an activation of the user's own: their single fits find out whose.
+            self._write_record(np.zeros(len(self.trainers), bool))
+            for k in range(len(self.trainers)):
+                self._put_back(k)
+            return
         self._write_record(np.zeros(len(self.trainers), bool))
         for k in range(len(self.trainers)):
             self._settle(k, self.chain.values, self.make_step.state, self.is_mid_epoch)
@@ -314,7 +323,7 @@ class _Group:
         leaving = ended | ~sound
         if leaving.any() or len(self.record) * figures.size > _LARGEST_RECORD:
             self._write_record(~sound)
-        for k in np.flatnonzero(leaving):
+        for k in np.flatnonzero(leaving).tolist():
             if sound[k]:
                 self._settle(k, self.chain.values, self.make_step.state, False, figures[:, k])
             else:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,18 +13,14 @@ from layerkit import parameters as flat
 from layerkit._validation import Array
 from layerkit.callbacks import StopAt
 from layerkit.data import ArrayBatches
-from layerkit.engine import EngineUsed, Refused, load_kernels
+from layerkit.engine import load_kernels
 from layerkit.errors import ShapeError
 from layerkit.history import History
-from layerkit.replicas.batched import BatchedFit
+from layerkit.replicas.fitting import Line, Run
 from layerkit.replicas.results import Results
-from layerkit.replicas.threads import in_threads, n_cores
 from layerkit.trainer import Trainer
 
 __all__ = ["Replicas"]
-
-# Seconds between two looks at the progress.
-_BETWEEN_LOOKS = 0.1
 
 
 class Replicas:
@@ -86,9 +80,9 @@ class Replicas:
         learning_rates: float | Iterable[float] | None = None,
     ) -> None:
         where = "Replicas.__init__"
-        if not callable(build):
-            wanted = "a function of a seed that gives a Trainer"
-            check.fail(where, "build", wanted, build)
+        make: Any = build
+        if not callable(make):
+            check.fail(where, "build", "a function of a seed that gives a Trainer", make)
         self.seeds = _seeds(where, seeds)
         arguments: list[tuple[Any, ...]] = [(seed,) for seed in self.seeds]
         if learning_rates is not None:
@@ -96,7 +90,7 @@ class Replicas:
             arguments = list(zip(self.seeds, rates, strict=True))
         self.trainers: list[Trainer] = []
         for given in arguments:
-            trainer = build(*given)
+            trainer = make(*given)
             call = f"build({', '.join(map(str, given))})"
             self.trainers.append(check.instance(where, call, trainer, Trainer))
         _check_apart(where, self.trainers)
@@ -182,10 +176,10 @@ class Replicas:
         check.choice(where, "engine", engine, ("auto", "numpy", "numba"))
         if progress is None:
             progress = sys.stderr.isatty() and epochs > 0
-        line = _Line(len(self.trainers), check.boolean(where, "progress", progress))
+        line = Line(len(self.trainers), check.boolean(where, "progress", progress))
         data, validation = self._data(where, x, y, batch_size, validation_data)
         refusal = self._why_not_compiled(where, data, engine)
-        run = _Run(
+        run = Run(
             self.trainers,
             data,
             line.tell,
@@ -308,84 +302,6 @@ class Replicas:
     def __repr__(self) -> str:
         """Tell how many there are, and of what."""
         return f"<{len(self)} replicas of {self.trainers[0].model!r}>"
-
-
-class _Run:
-    """A fit of all replicas, in one of three ways."""
-
-    def __init__(
-        self,
-        trainers: Sequence[Trainer],
-        data: ArrayBatches,
-        tell: Callable[..., None],
-        arguments: dict[str, Any],
-    ) -> None:
-        self.trainers, self.data, self.tell, self.arguments = trainers, data, tell, arguments
-        self.errors: list[Exception | None] = [None] * len(trainers)
-        self.engine_used = EngineUsed("numba", "it can train these replicas, a core for each fit")
-
-    def train(self, validation: ArrayBatches | None, refusal: str | None) -> None:
-        """Train by compiled fits, unless they are refused; at once, if that can be; else singly."""
-        epochs, shuffle = self.arguments["epochs"], self.arguments["shuffle"]
-        if refusal is None:
-            self._in_threads()
-            return
-        try:
-            at_once = BatchedFit(
-                self.trainers, self.data, validation, epochs, shuffle, self.tell
-            )
-        except Refused as reason:
-            words = f"{refusal}; the fits are made one after the other, since {reason}"
-            self.engine_used = EngineUsed("numpy", words)
-            for k in range(len(self.trainers)):
-                self._fit(k)
-                self.tell(k + 1)
-            return
-        self.engine_used = EngineUsed("numpy", f"{refusal}; all replicas are trained at once")
-        for trainer in self.trainers:
-            trainer.engine = "numpy"
-        if epochs:
-            at_once.run()
-        for trainer in at_once.strays:
-            at_once.go_on(trainer)
-            self._fit(self.trainers.index(trainer))
-
-    def _fit(self, k: int) -> None:
-        """Let a trainer make its own fit; an error is kept, and the others go on."""
-        try:
-            self.trainers[k].fit(self.data.x, self.data.y, **self.arguments)
-        except Exception as error:
-            self.errors[k] = error
-
-    def _in_threads(self) -> None:
-        """Make the fits on all cores: the compiled epochs don't hold Python's lock."""
-        calls = [partial(self._fit, k) for k in range(len(self.trainers))]
-        in_threads(calls, self.tell, lambda k: self.trainers[k].stop(), n_cores())
-
-
-class _Line:
-    """Shows how many replicas have ended, in a line that is written over."""
-
-    def __init__(self, n_replicas: int, is_shown: bool) -> None:
-        self.n_replicas, self.is_shown = n_replicas, is_shown
-        self._looked, self._width = 0.0, 0
-
-    def tell(self, n_ended: int, epoch: int | None = None) -> None:
-        """Show it, if the last look is some time ago."""
-        now = time.monotonic()
-        if self.is_shown and now - self._looked > _BETWEEN_LOOKS:
-            self._looked = now
-            at = "" if epoch is None else f", epoch {epoch:,}"
-            text = f"{n_ended:,} of {self.n_replicas:,} replicas have ended{at}"
-            sys.stderr.write("\r" + text.ljust(self._width))
-            sys.stderr.flush()
-            self._width = len(text)
-
-    def close(self) -> None:
-        """Leave the line empty."""
-        if self._width:
-            sys.stderr.write("\r" + " " * self._width + "\r")
-            sys.stderr.flush()
 
 
 def _stops(trainer: Trainer) -> list[StopAt]:

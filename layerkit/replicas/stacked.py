@@ -82,23 +82,29 @@ class StackedChain:
     """
 
     def __init__(
-        self, layers: Sequence[Dense], parameters: Sequence[Parameter], layout: Layout, values: Array
+        self,
+        layers: Sequence[Dense],
+        parameters: Sequence[Parameter],
+        layout: Layout,
+        values: Array,
     ) -> None:
         self.layout, self.layers, self.n_replicas = layout, layers, len(values)
         self._parameters = parameters
         self.values = layout.copy(values)
         self.grads = layout.copy(np.zeros_like(values))
         starts = flat.starts(parameters)
-        self._kernels, self._kernel_grads, self._biases, self._bias_grads = [], [], [], []
+        self._kernels: list[Array] = []
+        self._kernel_grads: list[Array] = []
+        self._biases: list[Array | None] = []
+        self._bias_grads: list[Array | None] = []
         for dense in layers:
-            for views, table, parameter in (
-                (self._kernels, self.values, dense.kernel),
-                (self._kernel_grads, self.grads, dense.kernel),
+            kernel, bias = dense.kernel, dense.bias if dense.use_bias else None
+            for table, kernels, biases in (
+                (self.values, self._kernels, self._biases),
+                (self.grads, self._kernel_grads, self._bias_grads),
             ):
-                views.append(self._view(table, starts[parameter], parameter.shape))
-            for views, table in ((self._biases, self.values), (self._bias_grads, self.grads)):
-                bias = dense.bias if dense.use_bias else None
-                views.append(None if bias is None else self._view(table, starts[bias], bias.shape))
+                kernels.append(self._view(table, starts[kernel], kernel.shape))
+                biases.append(None if bias is None else self._view(table, starts[bias], bias.shape))
         self._buffers: dict[tuple[str, int, int], Array] = {}
 
     def of(self, rows: Array) -> StackedChain:
@@ -201,17 +207,19 @@ class StackedChain:
 
 
 def _beside(array: Array) -> Array:
-    """View (n_replicas, rows, columns), the replicas last in memory, as a matrix of many columns."""
+    """View matrices that lie with the replicas last in memory as one of many columns."""
     return np.moveaxis(array, 0, -1).reshape(array.shape[1], -1)
 
 
 def _square_total(metric: Metric, y_pred: Array, y_true: Array) -> Array:
     error = np.subtract(y_pred, y_true, dtype=np.float64)
-    return np.einsum("sbj,sbj->s", error, error)
+    total: Array = np.einsum("sbj,sbj->s", error, error)
+    return total
 
 
 def _mean_square_total(metric: Metric, y_pred: Array, y_true: Array) -> Array:
-    return _square_total(metric, y_pred, y_true) / y_pred.shape[2]
+    means: Array = _square_total(metric, y_pred, y_true) / y_pred.shape[2]
+    return means
 
 
 def _size_total(metric: Metric, y_pred: Array, y_true: Array) -> Array:
@@ -225,7 +233,8 @@ def _hits(metric: Any, y_pred: Array, y_true: Array) -> Array:
         right = (y_pred[..., 0] >= metric.threshold) == (truth >= 0.5)
     else:
         right = y_pred.argmax(axis=-1) == (y_true if y_true.ndim == 2 else y_true.argmax(axis=-1))
-    return np.count_nonzero(right, axis=1)
+    hits: Array = right.sum(axis=1)
+    return hits
 
 
 # The metrics whose totals are computed for all replicas at once.
