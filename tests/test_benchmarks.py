@@ -75,3 +75,13 @@ def test_the_products_are_those_of_a_step(load):
     assert [grad.shape for grad in products.grads] == [(784, 512), (512, 256), (256, 10)]
     pair = [minibatch.Layerkit(data, engine).epochs(2) for engine in ("auto", "numpy")]
     assert np.isclose(*pair, rtol=1e-5)
+
+
+def test_the_contenders_of_many_runs_compute_the_same(load):
+    replicas = load("replicas")
+    for problem, n_contenders in ((replicas.Online(), 4), (replicas.Minibatch(), 2)):
+        made = replicas.contenders_for(problem, 3)
+        assert len(made) >= n_contenders
+    shown = replicas.compare(replicas.Online(), (2,), {"others": 40}, rounds=1)
+    assert "| single fits, NumPy | 2 |" in shown
+    assert "| 1.0 |" in shown
