@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from layerkit.cli import autoencoder, config, inspect, launch, predict, train
+from layerkit.cli import autoencoder, config, inspect, launch, predict, replicas, train
 from layerkit.errors import LayerkitError
 
 
@@ -12,7 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and give its exit status."""
     parser = argparse.ArgumentParser(prog="python -m layerkit", description="layerkit's commands.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (autoencoder, train, predict, inspect, launch, config):
+    for command in (autoencoder, replicas, train, predict, inspect, launch, config):
         command.add_parser(commands)
     options = parser.parse_args(arguments)
     try:

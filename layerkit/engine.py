@@ -161,7 +161,7 @@ class CompiledEpochs:
         only_if_faster: bool,
     ) -> None:
         self.model, self.optimizer, self.metrics = model, optimizer, metrics
-        self._layers = _dense_layers(model)
+        self._layers = dense_layers(model)
         if not isinstance(data, ArrayBatches):
             raise Refused("the batches come from a stream or a Dataset")
         if data.weight is not None:
@@ -553,14 +553,14 @@ def _computes_as(layer: Layer, kind: type[Layer]) -> bool:
     )
 
 
-def _dense_layers(model: Layer) -> list[Dense]:
+def dense_layers(model: Layer) -> list[Dense]:
     """List the layers in their order, those of models inside models too."""
     if not _computes_as(model, Sequential):
         raise Refused(f"the model is a {type(model).__name__}, which has a pass of its own")
     layers: list[Dense] = []
     for index, layer in enumerate(model._children):
         if isinstance(layer, Sequential):
-            layers += _dense_layers(layer)
+            layers += dense_layers(layer)
             continue
         if not isinstance(layer, Dense) or not _computes_as(layer, Dense):
             raise Refused(f"layers[{index}], {layer!r}, is not a Dense")

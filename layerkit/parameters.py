@@ -247,6 +247,34 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
     return room[start : start + size * dtype.itemsize].view(dtype)
 
 
+def is_whole(parameters: Sequence[Parameter]) -> bool:
+    """Tell whether these are all the parameters that their vectors hold."""
+    return not parameters or parameters[0]._values.size == sum(p.size for p in parameters)
+
+
+def stack(models: Sequence[Sequence[Parameter]], dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """Move the parameters of models that are alike into two tables, a model a row.
+
+    Each row begins a line of the processor's cache, so that two processors that train two rows
+    never write to one line. Gives the values and the gradients, of shape
+    (n_models, n_parameters).
+    """
+    n_parameters = sum(parameter.size for parameter in models[0])
+    per_line = _CACHE_LINE // dtype.itemsize
+    width = -(-n_parameters // per_line) * per_line
+    tables = [
+        aligned_zeros(len(models) * width, dtype).reshape(len(models), width) for _ in range(2)
+    ]
+    values, grads = (table[:, :n_parameters] for table in tables)
+    for parameters, own_values, own_grads in zip(models, values, grads, strict=True):
+        own_values[:], own_grads[:] = flat_vectors(parameters, dtype)
+        start = 0
+        for parameter in parameters:
+            parameter._bind(own_values, own_grads, start)
+            start += parameter.size
+    return values, grads
+
+
 def flat_vectors(parameters: Sequence[Parameter], dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """Find the values and gradients of neighbouring parameters, as two views."""
     if not parameters:

@@ -22,6 +22,7 @@ __all__ = [
     "codes_cube",
     "confusion_matrix",
     "decision_boundary",
+    "epochs_to_target",
     "gradient_flow",
     "hidden_codes",
     "learning_curves",
@@ -282,6 +283,57 @@ def weights(
         ax.set_axis_off()
     image = ax.imshow(drawn, cmap=_DIVERGING, vmin=-limit, vmax=limit, aspect="equal")
     ax.figure.colorbar(image, ax=ax, label="weight", shrink=0.8)
+    return ax
+
+
+def epochs_to_target(n_epochs: Array, reached: Array, ax: Any = None) -> Any:
+    """Draw how many runs reached their target, and after how many epochs.
+
+    The axis is logarithmic where the slowest took over ten times as long as the fastest.
+
+    Parameters
+    ----------
+    n_epochs : ndarray of int of shape (n_runs,)
+        How many epochs each run had.
+    reached : ndarray of bool of shape (n_runs,)
+        Whether it reached the target; those that did not are counted in the title.
+    ax : matplotlib Axes, optional
+        Where to.
+
+    Returns
+    -------
+    matplotlib Axes
+        What was drawn on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import plots
+    >>> ax = plots.epochs_to_target(np.array([10, 30, 100]), np.array([True, True, False]))
+    >>> ax.get_title()
+    '2 of 3 runs reached the target'
+    """
+    where = "plots.epochs_to_target"
+    n_epochs = check.numeric_array(where, "n_epochs", n_epochs, None)
+    reached = check.numeric_array(where, "reached", reached, np.dtype(bool))
+    check.exact_shape(where, "reached", reached, (len(n_epochs),))
+    ax = _axes("epochs_to_target", ax)
+    solved = n_epochs[reached]
+    if len(solved):
+        low, high = 0.98 * max(1, solved.min()), 1.02 * max(1, solved.max())
+        n_bars = min(40, max(5, len(solved) // 5))
+        is_wide = high > 10 * low
+        edges = (np.geomspace if is_wide else np.linspace)(low, high, n_bars + 1)
+        ax.hist(solved, edges, color="C0", edgecolor="white", linewidth=0.5)
+        ax.axvline(float(np.median(solved)), color="C1", linestyle="--", label="median")
+        if is_wide:
+            ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(lambda epochs, _: f"{epochs:,.0f}")
+        ax.legend()
+    ax.set_title(f"{len(solved):,} of {len(n_epochs):,} runs reached the target")
+    ax.set_xlabel("epochs to the target")
+    ax.set_ylabel("runs")
+    ax.grid(alpha=0.3)
     return ax
 
 

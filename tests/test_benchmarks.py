@@ -93,3 +93,13 @@ def test_what_more_ranks_would_take_is_projected_from_a_fit(load):
     assert step(4, least + 1) < step(2, least + 1)
     assert step(4, least - 1) > step(2, least - 1)
     assert ranks.projection(1000, (1e-4, 1e-5), alpha, beta).count("\n") == 11
+
+
+def test_the_contenders_of_many_runs_compute_the_same(load):
+    replicas = load("replicas")
+    for problem, n_contenders in ((replicas.Online(), 4), (replicas.Minibatch(), 2)):
+        made = replicas.contenders_for(problem, 3)
+        assert len(made) >= n_contenders
+    shown = replicas.compare(replicas.Online(), (2,), {"others": 40}, rounds=1)
+    assert "| single fits, NumPy | 2 |" in shown
+    assert "| 1.0 |" in shown

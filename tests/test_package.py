@@ -76,6 +76,13 @@ ORDER = [
     "_progress",
     "_updates",
     "trainer",
+    "replicas.results",
+    "replicas.threads",
+    "replicas.stacked",
+    "replicas.batched",
+    "replicas.fitting",
+    "replicas.runs",
+    "replicas",
     "testing.report",
     "testing.gradients",
     "testing.problems",
@@ -101,6 +108,7 @@ ORDER = [
     "cli.inspect",
     "cli.launch",
     "cli.predict",
+    "cli.replicas",
     "cli.train",
     "__init__",
     "__main__",
@@ -108,7 +116,8 @@ ORDER = [
 
 # Without code of their own, but for __main__, which the tests of the commands start.
 PACKAGES = {"__init__", "__main__", "callbacks", "cli", "layers", "losses", "optimizers"}
-PACKAGES |= {"communication", "communication.__main__", "testing", "testing.__main__"}
+PACKAGES |= {"communication", "communication.__main__", "replicas"}
+PACKAGES |= {"testing", "testing.__main__"}
 
 
 def module_name(path):

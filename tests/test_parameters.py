@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from layerkit import Dense, Parameter, Sequential, ShapeError, StateError, Zeros
+from layerkit import parameters as flat
 
 
 @pytest.fixture
@@ -102,3 +103,17 @@ def test_repr():
     assert parameter.size == 2
     assert Parameter("factor", (2,), Zeros()).trainable
     assert Parameter("scalar", (), Zeros()).size == 1
+
+
+def test_stacked_models_are_rows_that_begin_cache_lines():
+    models = [Sequential([Dense(3, 2), Dense(2, 1)], seed=seed) for seed in range(3)]
+    before = [m.values.copy() for m in models]
+    values, grads = flat.stack([m.parameters for m in models], np.dtype(np.float64))
+    assert values.shape == grads.shape == (3, 11)
+    for k, model in enumerate(models):
+        assert_array_equal(values[k], before[k])
+        for table, vector in ((values, model.values), (grads, model.grads)):
+            assert np.shares_memory(table[k], vector)
+            assert vector.ctypes.data % 64 == 0
+        assert flat.is_whole(model.parameters)
+        assert not flat.is_whole(model[:1].parameters)

@@ -117,9 +117,26 @@ def test_confusion():
     assert [text.get_text() for text in ax.texts] == ["5", "1", "0", "3"]
 
 
+@pytest.mark.parametrize("slowest", [90, 9000])
+def test_epochs_to_a_target(slowest):
+    n_epochs = np.array([30, 40, 50, slowest, 70])
+    reached = np.array([True, True, True, True, False])
+    ax = drawn(plots.epochs_to_target(n_epochs, reached))
+    assert ax.get_title() == "4 of 5 runs reached the target"
+    assert sum(bar.get_height() for bar in ax.patches) == 4
+    assert ax.get_xscale() == ("log" if slowest > 1000 else "linear")
+    nobody = drawn(plots.epochs_to_target(n_epochs, reached & False))
+    assert nobody.get_title() == "0 of 5 runs reached the target"
+    assert not nobody.patches
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (
+            lambda: plots.epochs_to_target(np.ones(2), np.ones(3)),
+            r"reached must be of shape \(2,\)",
+        ),
         (lambda: plots.learning_curves([1.0]), "history must be an instance of History"),
         (lambda: plots.learning_curves(history(), figures=["x"]), "figures must be some of 'loss'"),
         (

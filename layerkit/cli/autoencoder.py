@@ -4,16 +4,15 @@ import argparse
 import importlib
 import math
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 
-from layerkit import _validation as check
 from layerkit._validation import Array
 from layerkit.activations import Sigmoid
 from layerkit.callbacks import Callback, StopAt
-from layerkit.cli.options import number
-from layerkit.errors import SaveError
+from layerkit.cli.options import number, pyplot, save_figure
 from layerkit.initializers import Uniform
 from layerkit.layers.dense import Dense
 from layerkit.losses import HalfSquaredError
@@ -59,6 +58,42 @@ class PrintDistance(Callback):
             print("\r", end="")
 
 
+ONE_HOT = np.eye(8)
+
+
+def build(
+    seed: int,
+    learning_rate: float,
+    *,
+    target: float,
+    engine: Literal["auto", "numpy", "numba"],
+    callbacks: Sequence[Callback] = (),
+) -> tuple[Trainer, StopAt]:
+    """Make the trainer of a run, and what stops it at the target."""
+    start: dict[str, Any] = {
+        "kernel_initializer": Uniform(0, 1),
+        "bias_initializer": Uniform(0, 1),
+    }
+    layers = [Dense(8, 3, Sigmoid(), **start), Dense(3, 8, Sigmoid(), **start)]
+    stop = StopAt("squared_distance", target)
+    trainer = Trainer(
+        Sequential(layers, seed=seed),
+        HalfSquaredError(),
+        SGD(learning_rate),
+        metrics=[SquaredDistance()],
+        callbacks=[*callbacks, stop],
+        seed=seed,
+        engine=engine,
+    )
+    return trainer, stop
+
+
+def codes_of(model: Sequential) -> tuple[Array, Array]:
+    """Give the hidden levels of the inputs, and what is left of them as bits."""
+    hidden = model[:1].predict(ONE_HOT)
+    return hidden, hidden.round().astype(int)
+
+
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command and its options."""
     parser = commands.add_parser(
@@ -84,19 +119,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 _WHERE = "python -m layerkit autoencoder"
 
 
-def pyplot() -> Any:
-    """Import what draws."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        check.missing_extra(_WHERE, "matplotlib", "plot")
-    return plt
-
-
 def draw(path: str, trainer: Trainer, hidden: Array) -> None:
     """Draw the distance over the epochs, and the eight codes in the cube."""
     plots: Any = importlib.import_module("layerkit.plots")
-    plt = pyplot()
+    plt = pyplot(_WHERE)
     figure = plt.figure(figsize=(11, 5), layout="constrained")
     left = figure.add_subplot(1, 2, 1)
     plots.learning_curves(trainer.history, left, figures=["squared_distance"], log=True)
@@ -105,39 +131,24 @@ def draw(path: str, trainer: Trainer, hidden: Array) -> None:
     right = figure.add_subplot(1, 2, 2, projection="3d")
     plots.codes_cube(hidden, right)
     right.set_title("codes of the 8 inputs")
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        got = check.Said(f"{type(error).__name__}: {error}")
-        check.fail(_WHERE, "--plot", "a picture that can be written", got, error=SaveError)
-    finally:
-        plt.close(figure)
+    save_figure(_WHERE, path, figure)
 
 
 def run(options: argparse.Namespace) -> int:
     """Train, print, and give the exit status: 0 if the target was reached, else 1."""
     if options.plot:
-        pyplot()  # it is missed before the training, not after it
-    x = np.eye(8)
-    start = {"kernel_initializer": Uniform(0, 1), "bias_initializer": Uniform(0, 1)}
-    model = Sequential(
-        [Dense(8, 3, Sigmoid(), **start), Dense(3, 8, Sigmoid(), **start)],  # type: ignore[arg-type]
-        seed=options.seed,
-    )
-    stop = StopAt("squared_distance", options.target)
-    trainer = Trainer(
-        model,
-        HalfSquaredError(),
-        SGD(options.learning_rate),
-        metrics=[SquaredDistance()],
-        callbacks=[PrintDistance(live=sys.stdout.isatty()), stop],
-        seed=options.seed,
+        pyplot(_WHERE)  # it is missed before the training, not after it
+    trainer, stop = build(
+        options.seed,
+        options.learning_rate,
+        target=options.target,
         engine=options.engine,
+        callbacks=[PrintDistance(live=sys.stdout.isatty())],
     )
     try:
         trainer.fit(
-            x,
-            x,
+            ONE_HOT,
+            ONE_HOT,
             epochs=options.max_epochs,
             batch_size=options.batch_size,
             shuffle=False,
@@ -148,9 +159,8 @@ def run(options: argparse.Namespace) -> int:
         return 1
     distance = trainer.history["squared_distance"][-1]
     print(f"epoch {trainer.history.n_epochs:>7,}  distance= {distance:f}")
-    hidden = model[:1].predict(x)
-    codes = hidden.round().astype(int)
-    for one_hot, level, code in zip(x.astype(int), hidden, codes, strict=True):
+    hidden, codes = codes_of(trainer.model)
+    for one_hot, level, code in zip(ONE_HOT.astype(int), hidden, codes, strict=True):
         digits = " ".join(f"{unit:.2f}" for unit in level)
         print(f"input = {one_hot.tolist()}  hidden level = [{digits}]  code = {code.tolist()}")
     n_codes = len(np.unique(codes, axis=0))

@@ -1,4 +1,4 @@
-"""Options that the commands share: numbers that are checked, and files that are not overwritten."""
+"""What the commands share: numbers that are checked, files not overwritten, and pictures."""
 
 import argparse
 import math
@@ -37,3 +37,23 @@ def refuse_to_overwrite(where: str, option: str, path: str, force: bool) -> None
     if not os.path.isdir(folder):
         got = check.Said(f"{path!r}, whose folder is not there")
         check.fail(where, option, "a file in a folder that is there", got, error=SaveError)
+
+
+def pyplot(where: str) -> Any:
+    """Import what draws."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        check.missing_extra(where, "matplotlib", "plot")
+    return plt
+
+
+def save_figure(where: str, path: str, figure: Any) -> None:
+    """Write a picture, and close it."""
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        got = check.Said(f"{type(error).__name__}: {error}")
+        check.fail(where, "--plot", "a picture that can be written", got, error=SaveError)
+    finally:
+        pyplot(where).close(figure)

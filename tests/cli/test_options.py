@@ -1,9 +1,10 @@
 import argparse
+import sys
 
 import pytest
 
-from layerkit import SaveError
-from layerkit.cli.options import number, refuse_to_overwrite
+from layerkit import MissingExtraError, SaveError
+from layerkit.cli.options import number, pyplot, refuse_to_overwrite, save_figure
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,16 @@ def test_files_are_not_overwritten(tmp_path):
             refuse_to_overwrite("here", "--out", str(tmp_path), force)
         with pytest.raises(SaveError, match="whose folder is not there"):
             refuse_to_overwrite("here", "--out", str(tmp_path / "no" / "f"), force)
+
+
+def test_pictures(tmp_path, monkeypatch):
+    plt = pyplot("here.plot")
+    save_figure("here.plot", str(tmp_path / "out.png"), plt.figure())
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SaveError, match="--plot must be a picture that can be written"):
+        save_figure("here.plot", str(tmp_path / "no" / "out.png"), plt.figure())
+    assert not plt.get_fignums()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(MissingExtraError, match=r"here\.plot: matplotlib must be installed"):
+        pyplot("here.plot")

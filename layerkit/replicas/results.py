@@ -1,0 +1,120 @@
+"""`Results`: what came of a fit of replicas, replica by replica."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from layerkit import _validation as check
+from layerkit._validation import Array
+from layerkit.engine import EngineUsed
+from layerkit.history import History
+
+__all__ = ["Results"]
+
+
+class Results:
+    """What came of `Replicas.fit`, for each replica, in the order of the seeds.
+
+    Parameters
+    ----------
+    seeds : sequence of int
+        The seeds.
+    learning_rates : ndarray of shape (n_replicas,)
+        The learning rates.
+    histories : sequence of History
+        The loss and each metric by epoch; shorter where a `StopAt` ended the fit.
+    reached : sequence of bool
+        Whether a `StopAt` of the replica reached its value.
+    errors : sequence of Exception or None
+        What ended the fit of a replica, such as a `NonFiniteError`; its parameters are those
+        before the update that failed.
+    engine_used : EngineUsed
+        What trained, and why.
+
+    Attributes
+    ----------
+    n_epochs : ndarray of int of shape (n_replicas,)
+        How many whole epochs each was trained for.
+
+    Examples
+    --------
+    >>> from layerkit import EngineUsed, History
+    >>> from layerkit.replicas import Results
+    >>> history = History(["loss"])
+    >>> history.extend({"loss": [2.0, 0.5]})
+    >>> engine = EngineUsed("numpy", "it can train all replicas at once")
+    >>> Results([7], [0.1], [history], [True], [None], engine)
+    <Results of 1 replica: 1 reached the target, 0 failed>
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        learning_rates: Sequence[float] | Array,
+        histories: Sequence[History],
+        reached: Sequence[bool],
+        errors: Sequence[Exception | None],
+        engine_used: EngineUsed,
+    ) -> None:
+        self.seeds = list(seeds)
+        self.learning_rates = np.array(learning_rates, np.float64)
+        self.histories, self.errors = list(histories), list(errors)
+        self.n_epochs = np.array([history.n_epochs for history in histories], np.int64)
+        self.reached = np.array(reached, bool)
+        self.engine_used = engine_used
+
+    def to_frame(self) -> Any:
+        """Give a pandas DataFrame, a replica a row: how it was set, and how it ended.
+
+        The figures are those of its last epoch, NaN if there was none.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            check.missing_extra("Results.to_frame", "pandas", "pandas")
+        columns: dict[str, Any] = {
+            "seed": self.seeds,
+            "learning_rate": self.learning_rates,
+            "n_epochs": self.n_epochs,
+            "reached": self.reached,
+            "failed": [error is not None for error in self.errors],
+        }
+        for name in self.histories[0]:
+            columns[name] = [h[name][-1] if h.n_epochs else np.nan for h in self.histories]
+        return pandas.DataFrame(columns)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw how many replicas reached their target, and when; see `plots.epochs_to_target`.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to; by default, axes of a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+            What was drawn on.
+        """
+        plots: Any = importlib.import_module("layerkit.plots")
+        return plots.epochs_to_target(self.n_epochs, self.reached, ax)
+
+    def __len__(self) -> int:
+        """Count the replicas."""
+        return len(self.seeds)
+
+    def __repr__(self) -> str:
+        """Tell how many there are, and how they ended."""
+        n_failed = sum(error is not None for error in self.errors)
+        noun = "replica" if len(self) == 1 else "replicas"
+        words = f"{int(self.reached.sum())} reached the target, {n_failed} failed"
+        return f"<Results of {len(self)} {noun}: {words}>"

@@ -1,0 +1,295 @@
+"""`Replicas`: what it is built of, where its parameters lie, and what it refuses."""
+
+import copy
+import pickle
+
+import numpy as np
+import numpydoc.validate
+import pytest
+from numpy.testing import assert_array_equal
+
+from layerkit import (
+    SGD,
+    Adam,
+    ArgumentError,
+    Dense,
+    HalfSquaredError,
+    MissingExtraError,
+    Sequential,
+    ShapeError,
+    Sigmoid,
+    SoftmaxCrossEntropy,
+    StateError,
+    StopAt,
+    Trainer,
+)
+from layerkit.replicas import Replicas
+
+X = np.eye(8)
+
+
+def model(seed=None, width=3, dtype=np.float64):
+    return Sequential(
+        [Dense(8, width, Sigmoid()), Dense(width, 8, Sigmoid())], seed=seed, dtype=dtype
+    )
+
+
+def build(seed, learning_rate=1.0, **options):
+    return Trainer(model(seed), HalfSquaredError(), SGD(learning_rate), seed=seed, **options)
+
+
+def fit(replicas, **options):
+    return replicas.fit(X, X, **{"epochs": 3, "batch_size": 1} | options)
+
+
+@pytest.mark.parametrize("name", ["Replicas", "Results"])
+def test_docstrings_are_valid_numpydoc(name):
+    # What is left out, and why, stands in test_package.py.
+    leave_out = {"ES01", "GL01", "PR08", "SA01", "SS02"}
+    for part in ("", ".fit", ".predict") if name == "Replicas" else ("", ".plot"):
+        result = numpydoc.validate.validate(f"layerkit.replicas.{name}{part}")
+        leave = leave_out | ({"EX01"} if part else set())
+        assert not [error for error in result["errors"] if error[0] not in leave]
+
+
+def test_seeds_and_learning_rates():
+    assert Replicas(build, 3).seeds == [0, 1, 2]
+    assert Replicas(build, np.int64(2)).seeds == [0, 1]
+    assert Replicas(build, (s for s in [5, np.int64(9)])).seeds == [5, 9]
+    rates = [t.optimizer.learning_rate for t in Replicas(build, [4, 4], [0.1, 0.2]).trainers]
+    assert rates == [0.1, 0.2]
+    rates = [t.optimizer.learning_rate for t in Replicas(build, 2, 0.5).trainers]
+    assert rates == [0.5, 0.5]
+    assert len(Replicas(build, 2)) == 2
+    assert repr(Replicas(build, 2)).startswith("<2 replicas of Sequential([Dense(8, 3, Sigmoid())")
+
+
+def test_the_models_are_rows_of_one_table():
+    replicas = Replicas(build, 4)
+    assert replicas.values.shape == replicas.grads.shape == (4, 59)
+    for k, trainer in enumerate(replicas.trainers):
+        alone = model(k)
+        assert_array_equal(replicas.values[k], alone.values)
+        for table, vector in (
+            (replicas.values, trainer.model.values),
+            (replicas.grads, trainer.model.grads),
+        ):
+            assert np.shares_memory(table[k], vector)
+            assert vector.ctypes.data % 64 == 0
+        trainer.model[1].bias.value += 1
+        assert_array_equal(replicas.values[k, -8:], trainer.model[1].bias.value)
+        assert np.shares_memory(trainer.model[:1].values, replicas.values[k])
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_views_survive_whatever_is_done(engine):
+    replicas = Replicas(build, 3)
+
+    def check():
+        for k, trainer in enumerate(replicas.trainers):
+            assert np.shares_memory(replicas.values[k], trainer.model.values)
+            assert_array_equal(replicas.values[k], trainer.model.values)
+            assert np.shares_memory(replicas.grads[k], trainer.model.grads)
+
+    fit(replicas, engine=engine)
+    check()
+    first = replicas.trainers[0]
+    first.fit(X, X, epochs=2)
+    first.train_step(X, X)
+    first.model.set_weights(model(9).get_weights())
+    first.model.forward(X, training=True)
+    first.model.backward(X)
+    check()
+    fit(replicas, engine=engine)
+    check()
+    replicas.values[:] = 0
+    assert not first.model.get_weights()[0].any()
+
+
+def test_predictions_of_all():
+    replicas = Replicas(build, 3)
+    y = replicas.predict(X)
+    assert y.shape == (3, 8, 8)
+    for k in range(3):
+        assert_array_equal(y[k], model(k).predict(X))
+    assert replicas.predict(X[:5], batch_size=2).shape == (3, 5, 8)
+
+
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))])
+def test_a_copy_has_a_table_of_its_own(make_copy):
+    replicas = Replicas(build, 3)
+    fit(replicas)
+    copied = make_copy(replicas)
+    assert_array_equal(copied.values, replicas.values)
+    assert not np.shares_memory(copied.values, replicas.values)
+    for k, trainer in enumerate(copied.trainers):
+        assert np.shares_memory(copied.values[k], trainer.model.values)
+    fit(replicas)
+    fit(copied)
+    assert_array_equal(copied.values, replicas.values)
+
+
+def test_trainers_that_have_been_used_go_on():
+    def used(seed):
+        trainer = Trainer(model(seed), HalfSquaredError(), Adam(), seed=seed)
+        trainer.fit(X, X, epochs=2)
+        return trainer
+
+    replicas, single = Replicas(used, 2), used(1)
+    fit(replicas, engine="numpy")
+    single.fit(X, X, epochs=3, batch_size=1)
+    np.testing.assert_allclose(replicas.values[1], single.model.values, rtol=1e-12)
+
+
+def test_importing_layerkit_leaves_replicas_out():
+    import subprocess
+    import sys
+
+    code = "import layerkit, sys; sys.exit('layerkit.replicas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+TRAINER, SHARED = build(0), model(0)
+OPTIMIZER, GENERATOR, STOP = SGD(1.0), np.random.default_rng(0), StopAt("loss", 1)
+
+
+def of(*arguments, **options):
+    return lambda: Replicas(*arguments, **options)
+
+
+def fitted(**options):
+    return lambda: fit(Replicas(build, 2), **options)
+
+
+def with_model(make):
+    return lambda seed: Trainer(make(seed), HalfSquaredError(), SGD(1.0), seed=seed)
+
+
+def with_stop(seed):
+    return build(seed, callbacks=[StopAt("accuracy", 1)])
+
+
+CASES = {
+    "build": (of(3, 2), "build must be a function of a seed that gives a Trainer; got 3"),
+    "no seeds": (of(build, []), "seeds must be at least one; got none"),
+    "0 seeds": (of(build, 0), "seeds must be a whole number of at least 1; got 0"),
+    "seeds -1": (of(build, -1), "seeds must be a whole number of at least 1; got -1"),
+    "half a seed": (of(build, [0, 0.5]), r"seeds\[1\] must be a whole number .*; got 0.5"),
+    "seeds in words": (of(build, "12"), "seeds must be a whole number .*; got '12'"),
+    "no trainer": (of(model, 2), r"build\(0\) must be an instance of Trainer; got Sequential"),
+    "rates": (
+        of(build, 3, [0.1, 0.2]),
+        "learning_rates must be one number, or one for each of 3 seeds; got 2 of them",
+    ),
+    "rate 0": (of(build, 2, [0.1, 0]), r"learning_rates\[1\] must be .* above 0; got 0"),
+    "one rate 0": (of(build, 2, 0), "learning_rates must be .* above 0; got 0"),
+    "rates in words": (of(build, 2, "fast"), "learning_rates must be .* number .*; got 'fast'"),
+    "same trainer": (of(lambda seed: TRAINER, 2), "anew; got the same trainer in replicas 0 and 1"),
+    "same model": (of(with_model(lambda s: SHARED), 2), "the same model in replicas 0 and 1. Make"),
+    "same parameters": (of(with_model(lambda s: SHARED[:]), 2), "the same parameter in replicas"),
+    "same optimizer": (
+        of(lambda seed: Trainer(model(seed), HalfSquaredError(), OPTIMIZER), 2),
+        "the same optimizer in replicas 0 and 1",
+    ),
+    "same generator": (
+        of(lambda seed: Trainer(model(), HalfSquaredError(), SGD(1.0), seed=GENERATOR), 2),
+        "the same generator in replicas 0 and 1",
+    ),
+    "same callback": (
+        of(lambda seed: build(seed, callbacks=[STOP]), 2),
+        "the same callback in replicas 0 and 1",
+    ),
+    "part of a model": (
+        of(lambda s: Trainer(model(s)[:1], HalfSquaredError(), SGD(1.0)), 2),
+        "trainers of whole models; got a part of one in replica 0",
+    ),
+    "epochs": (fitted(epochs=-1), "epochs must be a whole number of at least 0; got -1"),
+    "batch_size": (fitted(batch_size=0), "batch_size must be .* at least 1; got 0"),
+    "shuffle": (fitted(shuffle=1), "shuffle must be True or False; got 1"),
+    "progress": (fitted(progress=2), "progress must be True or False; got 2"),
+    "engine": (fitted(engine="gpu"), "engine must be 'auto' or 'numpy' or 'numba'; got 'gpu'"),
+    "validation": (fitted(validation_data=X), r"validation_data must be a pair \(x, y\)"),
+    "stream": (lambda: Replicas(build, 2).fit(iter([]), X, epochs=1), "x must be an array"),
+    "nan": (lambda: Replicas(build, 2).fit(X * np.nan, X, epochs=1), "x must be finite"),
+    "stop": (
+        lambda: fit(Replicas(with_stop, 2)),
+        r"StopAt must be of one of 'loss'; got StopAt\('accuracy', 1\.0\)",
+    ),
+    "numba can't": (
+        lambda: fit(
+            Replicas(lambda s: Trainer(model(s), HalfSquaredError(), Adam()), 2), engine="numba"
+        ),
+        r"engine must be able to serve; got a fit that it can't do, since the optimizer, Adam.*"
+        "Pass engine='auto', which takes NumPy then.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_is_refused_with_its_remedy(name):
+    call, message = CASES[name]
+    with pytest.raises(ArgumentError, match=message) as caught:
+        call()
+    assert str(caught.value).startswith("Replicas.")
+
+
+@pytest.mark.parametrize(
+    "other", [lambda: model(0, width=4), lambda: model(0, dtype=np.float32)], ids=["wide", "single"]
+)
+def test_models_of_another_shape_are_refused(other):
+    mixed = with_model(lambda seed: other() if seed == 2 else model(seed))
+    wanted = "models of one shape and dtype; got .* in replica 0 and .* in replica 2"
+    with pytest.raises(ShapeError, match=wanted):
+        Replicas(mixed, 3)
+
+
+def test_the_targets_are_checked_for_each_loss():
+    def mixed(seed):
+        loss = SoftmaxCrossEntropy("probabilities") if seed else HalfSquaredError()
+        return Trainer(model(seed), loss, SGD(1.0), seed=seed)
+
+    with pytest.raises(ArgumentError, match=r"Replicas\.fit: y_true must be between 0 and 1"):
+        Replicas(mixed, 2).fit(X, X * 2, epochs=1)
+
+
+def test_what_is_refused_changes_nothing():
+    replicas = Replicas(with_stop, 2)
+    before = replicas.values.tobytes(), replicas.trainers[0].history, replicas.trainers[0].engine
+    with pytest.raises(ArgumentError):
+        fit(replicas)
+    assert before == (
+        replicas.values.tobytes(),
+        replicas.trainers[0].history,
+        replicas.trainers[0].engine,
+    )
+    assert replicas.results is None
+
+
+def test_without_numba(monkeypatch):
+    import sys
+
+    import layerkit
+
+    monkeypatch.delattr(layerkit, "_kernels", raising=False)
+    monkeypatch.setitem(sys.modules, "layerkit._kernels", None)
+    with pytest.raises(MissingExtraError, match=r"Replicas\.fit: numba must be installed"):
+        fit(Replicas(build, 2), engine="numba")
+    results = fit(Replicas(build, 2))
+    assert results.engine_used.name == "numpy"
+    assert "numba is not installed" in results.engine_used.reason
+
+
+def test_a_model_in_training_is_refused_alone():
+    from layerkit import LambdaCallback
+
+    inner = Replicas(build, 2)
+    caught = []
+
+    def train_again(trainer):
+        with pytest.raises(StateError, match="in one fit at a time") as error:
+            fit(inner, engine="numpy")
+        caught.append(error)
+
+    callbacks = [LambdaCallback(on_epoch_end=train_again)]
+    inner.trainers[1].fit(X, X, epochs=1, callbacks=callbacks)
+    assert caught
