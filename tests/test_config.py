@@ -110,3 +110,29 @@ def test_the_processor_has_a_name_on_any_system(monkeypatch):
 def test_measure_is_true_or_false():
     with pytest.raises(ArgumentError, match="show_config: measure must be True or False; got 3"):
         show_config(measure=3)
+
+
+def test_there_is_a_core():
+    assert len(config.cores()) >= 1
+
+
+def test_where_the_cores_of_a_process_are_not_known(monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 7)
+    assert len(config.cores()) == 7
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert len(config.cores()) == 1
+
+
+def test_the_threads_of_a_product_are_known_or_told_by_what_was_set(monkeypatch):
+    assert config.blas_threads() >= 1
+    monkeypatch.setattr(config, "_pools", lambda: None)
+    for name in config.THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert config.blas_threads() == len(config.cores())
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert config.blas_threads() == 3
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    assert config.blas_threads() == 2
+    monkeypatch.setattr(config, "_pools", lambda: [{"num_threads": 1}, {"num_threads": 5}])
+    assert config.blas_threads() == 5

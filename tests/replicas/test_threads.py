@@ -3,19 +3,7 @@ import time
 
 import pytest
 
-from layerkit.replicas.threads import in_threads, n_cores
-
-
-def test_there_is_a_core():
-    assert n_cores() >= 1
-
-
-def test_where_the_cores_of_a_process_are_not_known(monkeypatch):
-    monkeypatch.delattr("os.sched_getaffinity", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 7)
-    assert n_cores() == 7
-    monkeypatch.setattr("os.cpu_count", lambda: None)
-    assert n_cores() == 1
+from layerkit.replicas.threads import in_threads
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
