@@ -37,6 +37,7 @@ from layerkit import (
     Trainer,
     WeightAverage,
 )
+from layerkit.replicas import Replicas
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(41, 4)), RNG.normal(size=(41, 2))
@@ -770,3 +771,14 @@ def test_what_is_no_communicator():
         match=r"Trainer.__init__: communicator must be an instance of Communicator; got 3",
     ):
         Trainer(network(), HalfSquaredError(), SGD(0.1), communicator=3)
+
+
+def test_replicas_are_fitted_one_after_the_other():
+    def program(communicator):
+        replicas = Replicas(lambda seed: trainer_of(communicator, network(seed=seed)), 2)
+        results = replicas.fit(X, Y, epochs=2, batch_size=8)
+        return str(results.engine_used), replicas.values.copy()
+
+    (reason, values), (_, others) = on_ranks(2, program)
+    assert "the trainers have other ranks to train with" in reason
+    np.testing.assert_array_equal(values, others)
