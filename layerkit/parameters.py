@@ -261,13 +261,13 @@ def stack(models: Sequence[Sequence[Parameter]], dtype: np.dtype[Any]) -> tuple[
     """
     n_parameters = sum(parameter.size for parameter in models[0])
     per_line = _CACHE_LINE // dtype.itemsize
-    width = -(-n_parameters // per_line) * per_line
+    width = -(-(n_parameters + ROOM) // per_line) * per_line
     tables = [
         aligned_zeros(len(models) * width, dtype).reshape(len(models), width) for _ in range(2)
     ]
     values, grads = (table[:, :n_parameters] for table in tables)
-    for parameters, own_values, own_grads in zip(models, values, grads, strict=True):
-        own_values[:], own_grads[:] = flat_vectors(parameters, dtype)
+    for parameters, own_values, own_grads in zip(models, values, tables[1], strict=True):
+        own_values[:], own_grads[:n_parameters] = flat_vectors(parameters, dtype)
         start = 0
         for parameter in parameters:
             parameter._bind(own_values, own_grads, start)

@@ -115,5 +115,17 @@ def test_stacked_models_are_rows_that_begin_cache_lines():
         for table, vector in ((values, model.values), (grads, model.grads)):
             assert np.shares_memory(table[k], vector)
             assert vector.ctypes.data % 64 == 0
+        room = flat.grads_with_room(model.parameters, model.dtype)
+        assert len(room) == 11 + flat.ROOM
+        assert np.shares_memory(room[:11], model.grads)
         assert flat.is_whole(model.parameters)
         assert not flat.is_whole(model[:1].parameters)
+
+
+def test_there_is_room_behind_the_gradients_of_a_model_and_of_a_part():
+    model = Sequential([Dense(3, 2), Dense(2, 1)])
+    for part, n in ((model, 11), (model[:1], 8), (model[1:], 3), (Sequential([model]), 11)):
+        room = flat.grads_with_room(part.parameters, part.dtype)
+        assert len(room) == n + flat.ROOM
+        assert np.shares_memory(room, part.grads)
+        assert room.flags.c_contiguous
