@@ -226,7 +226,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    few, many = {NUMPY_SINGLES: 40_000, "others": 1_000_000}, {"others": 4000}
+    few = {NUMPY_SINGLES: 40_000, "others": 1_000_000} | dict.fromkeys(COMPILED, 8_000_000)
+    many = {"others": 4000}
     text = [
         "`python benchmarks/replicas.py`: float64, no shuffling. A ratio of 10 says: in the time "
         "of one single NumPy fit, ten.",
