@@ -112,6 +112,8 @@ from layerkit.trainer import Trainer
 if TYPE_CHECKING:
     from layerkit.config import show_config
     from layerkit.readers import Table, read_csv, read_idx
+    from layerkit.sweep_results import SweepFailure, SweepResults, SweepRun
+    from layerkit.sweeping import sweep
     from layerkit.trace import LayerTrace
 
 __version__ = "0.1.0"
@@ -210,6 +212,9 @@ __all__ = [
     "StateError",
     "Step",
     "StopAt",
+    "SweepFailure",
+    "SweepResults",
+    "SweepRun",
     "Table",
     "Tanh",
     "TensorBoard",
@@ -222,15 +227,20 @@ __all__ = [
     "read_csv",
     "read_idx",
     "show_config",
+    "sweep",
 ]
 
 # What few programs need is imported when it is asked for: it would be a part of every start.
 _LATER = {
     "LayerTrace": "trace",
+    "SweepFailure": "sweep_results",
+    "SweepResults": "sweep_results",
+    "SweepRun": "sweep_results",
     "Table": "readers",
     "read_csv": "readers",
     "read_idx": "readers",
     "show_config": "config",
+    "sweep": "sweeping",
 }
 
 
