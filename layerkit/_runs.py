@@ -93,14 +93,14 @@ def unpack(parts: list[Array]) -> Any:
     return pickle.loads(parts[0].data, buffers=parts[1:])
 
 
-def run(number: int, settings: Array, *parts: Array) -> tuple[int, bytes]:
+def run(number: int, settings: bytes, *parts: Array) -> tuple[int, bytes]:
     """Build and train, and give the number of the run and its pickled `Outcome`."""
     cloudpickle: Any = importlib.import_module("cloudpickle")
     started = time.perf_counter()
     trainer: Trainer | None = None
     try:
         build, fit = unpack(list(parts))
-        for_build, for_fit = unpack([settings])
+        for_build, for_fit = pickle.loads(settings)
         with one_blas_thread():
             trainer = _built(build, for_build)
             trainer.fit(**fit, **for_fit, progress=False)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import itertools
+import math
 import pickle
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -30,6 +33,8 @@ _OWN = {"x", "y", "epochs", "progress"}
 _OF_FIT = [a.name for a in arguments_of(Trainer.fit) if a.name not in _OWN]
 # Columns of SweepResults.to_frame.
 _COLUMNS = {"epochs", "seconds", "error"}
+# What loky raises when a process dies, and Dask when the data that it held went with it.
+_LOST = (BrokenProcessPool, CancelledError)
 
 
 def sweep(
@@ -55,9 +60,9 @@ def sweep(
     program itself. BLAS has one thread in each run.
 
     A run that raises an error is a row with that error, and the others go on. So is one that kills
-    its process, after a second try: since nobody can tell which run it was, those that were under
-    way are tried once more, each alone. What ends the sweep itself, such as Ctrl-C, carries the
-    runs that had ended in its attribute ``results``; in an interactive session that is
+    its process: since nobody can tell which run it was, those that were under way are run again, in
+    ever smaller groups, until it is on its own. What ends the sweep itself, such as Ctrl-C, carries
+    the runs that had ended in its attribute ``results``; in an interactive session that is
     ``sys.last_value.results``.
 
     Parameters
@@ -130,18 +135,15 @@ def sweep(
     settings = _settings(grid)
     split = [_split(build, one, fit_arguments) for one in settings]
     joblib = load_extra(_WHERE)
-    parts = _packed(
-        "build and the data", (build, {**fit_arguments, "x": x, "y": y, "epochs": epochs})
-    )
-    tasks = {
-        number: (number, _packed(f"run {number} of grid", one)[0], *parts)
-        for number, one in enumerate(split)
-    }
+    given = {**fit_arguments, "x": x, "y": y, "epochs": epochs}
+    parts: list[Array] = _pickled("build and the data", pack, (build, given))
+    dumps = importlib.import_module("cloudpickle").dumps
+    tasks = {n: _pickled(f"run {n} of grid", dumps, one) for n, one in enumerate(split)}
 
     rows: dict[int, SweepRun] = {}
     bar = open_bar(len(settings), 0, "run", sys.stderr) if progress else None
     try:
-        with contextlib.closing(_outcomes(joblib, tasks, n_jobs)) as outcomes:
+        with contextlib.closing(_outcomes(joblib, tasks, n_jobs, parts)) as outcomes:
             for number, outcome in outcomes:
                 rows[number] = SweepRun(settings[number], *outcome)
                 if bar is not None:
@@ -222,9 +224,9 @@ def _split(
     return for_build, for_fit
 
 
-def _packed(what: str, value: object) -> list[Array]:
+def _pickled(what: str, by: Callable[[object], Any], value: object) -> Any:
     try:
-        return pack(value)
+        return by(value)
     except Exception as error:
         got = check.Said(f"{type(error).__name__}: {error}")
         remedy = "Give a stream as a function that makes it, and open files in build."
@@ -232,103 +234,116 @@ def _packed(what: str, value: object) -> list[Array]:
 
 
 def _outcomes(
-    joblib: Any, tasks: dict[int, tuple[Any, ...]], n_jobs: int | None
+    joblib: Any, tasks: dict[int, bytes], n_jobs: int | None, parts: list[Array]
 ) -> Generator[tuple[int, Outcome]]:
-    """Give what the runs have come to, as they end."""
-    left = dict(tasks)
-    while left:
+    """Give what the runs have come to, as they end.
+
+    When a process dies, nobody says which run it was. Those that had begun are run again in two
+    halves, and so on, until a run that kills its process is on its own.
+    """
+    groups = [list(tasks)]
+    while groups:
+        group = groups.pop()
         begun: set[int] = set()
+        ended: set[int] = set()
         try:
-            for number, outcome in _parallel(joblib, left, n_jobs, begun):
-                del left[number]
+            for number, outcome in _parallel(joblib, tasks, group, n_jobs, parts, begun):
+                ended.add(number)
                 yield number, outcome
-        except BrokenProcessPool:
-            suspects = sorted(begun & left.keys())
+        except _LOST as error:
+            suspects = [number for number in group if number in begun - ended]
             if not suspects:
                 raise
-            for number in suspects:
-                yield number, _alone(joblib, number, left.pop(number), n_jobs)
+            if len(group) == 1:
+                yield group[0], _lost(error)
+                continue
+            middle = (len(suspects) + 1) // 2
+            others = [number for number in group if number not in begun]
+            groups += filter(None, [others, suspects[middle:], suspects[:middle]])
 
 
-def _alone(joblib: Any, number: int, task: tuple[Any, ...], n_jobs: int | None) -> Outcome:
-    """Run what may have killed its process in a new one, where it is known to have, if it does."""
-    try:
-        ((_, outcome),) = _parallel(joblib, {number: task}, n_jobs, set())
-    except BrokenProcessPool as error:
-        return Outcome(History([]), None, failure(error), float("nan"))
-    return outcome
+def _lost(error: BaseException) -> Outcome:
+    """Make the outcome of a run that nothing came back from."""
+    return Outcome(History([]), None, failure(error), math.nan)
 
 
 def _parallel(
-    joblib: Any, tasks: dict[int, tuple[Any, ...]], n_jobs: int | None, begun: set[int]
+    joblib: Any,
+    tasks: dict[int, bytes],
+    group: list[int],
+    n_jobs: int | None,
+    parts: list[Array],
+    begun: set[int],
 ) -> Iterator[tuple[int, Outcome]]:
-    """Hand tasks to joblib, and note those that it has taken."""
+    """Hand a group of tasks to joblib, and note those that it has taken."""
 
     def calls() -> Iterator[Any]:
-        for number, task in list(tasks.items()):
+        for number in group:
             begun.add(number)
-            yield joblib.delayed(run)(*task)
+            yield joblib.delayed(run)(number, tasks[number], *parts)
 
     # One run a message, and none handed out before it can begin: what has not begun is not
     # suspected when a process dies.
-    options = {"n_jobs": n_jobs, "batch_size": 1, "pre_dispatch": "n_jobs"}
+    options: dict[str, Any] = {"n_jobs": n_jobs, "batch_size": 1, "pre_dispatch": "n_jobs"}
+    options["backend"] = _backend(joblib, parts)
     try:
         parallel = joblib.Parallel(return_as="generator_unordered", **options)
     except ValueError:  # by a backend that gives all results at the end: multiprocessing, Ray
         parallel = joblib.Parallel(return_as="list", **options)
-    with _noticing_lost_tasks(joblib):
-        results = parallel(calls())
-        try:
-            for number, result in results:
-                yield number, result if isinstance(result, Outcome) else _read(result)
-        finally:
-            if hasattr(results, "close"):
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # that it cancels runs: it is to
-                    results.close()
+    results = parallel(calls())
+    try:
+        for number, result in results:
+            yield number, result if isinstance(result, Outcome) else _read(result)
+    finally:
+        if hasattr(results, "close"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it cancels runs: it is to
+                results.close()
 
 
 def _read(result: bytes) -> Outcome:
     try:
         outcome: Outcome = pickle.loads(result)
     except Exception as error:  # of a class that only the worker can import
-        return Outcome(History([]), None, failure(error), float("nan"))
+        return _lost(error)
     return outcome
 
 
-@contextlib.contextmanager
-def _noticing_lost_tasks(joblib: Any) -> Iterator[None]:
-    """Have joblib's Dask backend tell of a task that Dask gives up, as when it kills its workers.
+def _backend(joblib: Any, parts: list[Array]) -> Any:
+    """Give the backend to use: None for the one that is in use, or for Dask's a safer one of it.
 
-    It tells nobody (as of joblib 1.6), and waits for that task forever.
+    As of joblib 1.6, Dask's waits forever for a task that Dask gives up, as it does when the task
+    kills one worker after the other; it puts data on one worker, with which it is lost; and where
+    one worker is left, it runs tasks in this process.
     """
-    backend, _ = joblib.parallel.get_active_backend()
-    if type(backend).__name__ != "DaskDistributedBackend":
-        yield
-        return
-    submit = backend.submit
+    active, _ = joblib.parallel.get_active_backend()
+    kind = type(active)
+    if kind.__name__ != "DaskDistributedBackend":
+        return None
 
-    def submit_and_watch(batch: Any, callback: Callable[[Any], object]) -> Any:
-        ((_, (number, *_), _),) = batch.items
-        answered: list[bool] = []
+    class Watching(kind):  # type: ignore[misc, valid-type]
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            n_workers: int = super().effective_n_jobs(n_jobs)
+            return max(2, n_workers)
 
-        def answer(result: Any) -> None:
-            if not answered:
-                answered.append(True)
-                callback(result)
+        def submit(self, batch: Any, callback: Callable[[Any], object]) -> Any:
+            ((_, (number, *_), _),) = batch.items
 
-        def watch(done: Any) -> None:
-            error = done.exception()
-            if error is not None:
-                lost = Outcome(History([]), None, failure(error), float("nan"))
-                answer([(number, lost)])
+            def watch(done: Any) -> None:
+                error = done.exception()
+                if error is not None:
+                    callback([(number, _lost(error))])
 
-        future = submit(batch, answer)
-        future.add_done_callback(watch)
-        return future
+            future = super().submit(batch, callback)
+            future.add_done_callback(watch)
+            return future
 
-    backend.submit = submit_and_watch
-    try:
-        yield
-    finally:
-        del backend.submit
+    active.effective_n_jobs(-1)  # waits for the first worker
+    timeout = active.wait_for_workers_timeout
+    # On all workers.
+    return Watching(
+        client=active.client,
+        scatter=parts,
+        wait_for_workers_timeout=timeout,
+        **active.submit_kwargs,
+    )
