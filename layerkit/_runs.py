@@ -12,10 +12,10 @@ import contextlib
 import importlib
 import io
 import pickle
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,11 +80,11 @@ def pack(value: object) -> list[Array]:
 
     cloudpickle: Any = importlib.import_module("cloudpickle")
     file = io.BytesIO()
-    pickler = cloudpickle.CloudPickler(file, protocol=5, buffer_callback=keep)
-    # Else the whole file would be read into the pickle.
+    # Else the whole file of a memory map would be read into the pickle.
     plain = {np.memmap: lambda array: (np.asarray, (array.view(np.ndarray),))}
-    pickler.dispatch_table = pickler.dispatch_table.new_child(plain)
-    pickler.dump(value)
+    table = cloudpickle.CloudPickler.dispatch_table.new_child(plain)
+    kind = type("Pickler", (cloudpickle.CloudPickler,), {"dispatch_table": table})
+    kind(file, protocol=5, buffer_callback=keep).dump(value)
     return [np.frombuffer(file.getbuffer(), np.uint8), *views]
 
 
@@ -151,30 +151,12 @@ def failure(error: BaseException) -> SweepFailure:
     return SweepFailure(type(error).__name__, str(said), "".join(said.format()))
 
 
-_lock = threading.Lock()
-_n_inside = 0
-_limits: Any = None
-
-
-@contextlib.contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Have BLAS use one thread, as long as any thread of this process is in here.
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Have BLAS use one thread in this process.
 
     Runs side by side, each with a thread of BLAS for each core, are in each other's way; and the
     number of threads may change the last digits of a product, so it must be the same everywhere.
     """
-    global _n_inside, _limits
-    with _lock:
-        if not _n_inside:
-            threadpoolctl: Any = importlib.import_module("threadpoolctl")
-            _limits = threadpoolctl.threadpool_limits(1, user_api="blas")
-        _n_inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _n_inside -= 1
-            if not _n_inside:
-                # The first to come and the last to go: each on its own would, in threads, restore
-                # what another one has set.
-                _limits.restore_original_limits()
+    threadpoolctl: Any = importlib.import_module("threadpoolctl")
+    limits: AbstractContextManager[Any] = threadpoolctl.threadpool_limits(1, user_api="blas")
+    return limits

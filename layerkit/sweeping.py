@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from layerkit import _validation as check
-from layerkit._runs import Outcome, failure, load_extra, pack, run
+from layerkit._runs import Outcome, failure, load_extra, one_blas_thread, pack, run
 from layerkit._signatures import arguments_of
 from layerkit._validation import Array
 from layerkit.callbacks.reporting import open_bar
@@ -143,7 +143,11 @@ def sweep(
     rows: dict[int, SweepRun] = {}
     bar = open_bar(len(settings), 0, "run", sys.stderr) if progress else None
     try:
-        with contextlib.closing(_outcomes(joblib, tasks, n_jobs, parts)) as outcomes:
+        # Around all of the runs too, as of threads only one may change it.
+        with (
+            one_blas_thread(),
+            contextlib.closing(_outcomes(joblib, tasks, n_jobs, parts)) as outcomes,
+        ):
             for number, outcome in outcomes:
                 rows[number] = SweepRun(settings[number], *outcome)
                 if bar is not None:
@@ -255,6 +259,7 @@ def _outcomes(
             if not suspects:
                 raise
             if len(group) == 1:
+                error.add_note("No other run was under way when its process died.")
                 yield group[0], _lost(error)
                 continue
             middle = (len(suspects) + 1) // 2
