@@ -114,6 +114,8 @@ if TYPE_CHECKING:
     from layerkit.communication.mpi import MPICommunicator
     from layerkit.config import show_config
     from layerkit.readers import Table, read_csv, read_idx
+    from layerkit.sweep_results import SweepFailure, SweepResults, SweepRun
+    from layerkit.sweeping import sweep
     from layerkit.trace import LayerTrace
 
 __version__ = "0.1.0"
@@ -215,6 +217,9 @@ __all__ = [
     "StateError",
     "Step",
     "StopAt",
+    "SweepFailure",
+    "SweepResults",
+    "SweepRun",
     "Table",
     "Tanh",
     "TensorBoard",
@@ -227,16 +232,21 @@ __all__ = [
     "read_csv",
     "read_idx",
     "show_config",
+    "sweep",
 ]
 
 # What few programs need is imported when it is asked for: it would be a part of every start.
 _LATER = {
     "LayerTrace": "trace",
     "MPICommunicator": "communication.mpi",
+    "SweepFailure": "sweep_results",
+    "SweepResults": "sweep_results",
+    "SweepRun": "sweep_results",
     "Table": "readers",
     "read_csv": "readers",
     "read_idx": "readers",
     "show_config": "config",
+    "sweep": "sweeping",
 }
 
 

@@ -55,15 +55,7 @@ class ProgressBar(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         """Open the bar."""
         self.period, self._looked = 1, time.monotonic()
-        done = trainer.epoch
-        try:
-            tqdm: Any = importlib.import_module("tqdm.auto").tqdm
-        except ImportError:
-            self._bar = _PlainLine(trainer.epochs, done, self.file or sys.stderr)
-        else:
-            self._bar = tqdm(
-                total=trainer.epochs, initial=done, unit=" epochs", file=self.file, leave=True
-            )
+        self._bar = open_bar(trainer.epochs, trainer.epoch, "epoch", self.file)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Move the bar, and find out when to look again."""
@@ -89,11 +81,20 @@ class ProgressBar(Callback):
             self._bar = None
 
 
-class _PlainLine:
-    """What `ProgressBar` needs of tqdm, as one line that is written over."""
+def open_bar(total: int, done: int, unit: str, file: Any = None) -> Any:
+    """Open a bar of tqdm if it is installed, else a plain line; by default on standard error."""
+    try:
+        tqdm: Any = importlib.import_module("tqdm.auto").tqdm
+    except ImportError:
+        return _PlainLine(total, done, unit, file or sys.stderr)
+    return tqdm(total=total, initial=done, unit=f" {unit}s", file=file, leave=True)
 
-    def __init__(self, total: int, n: int, file: Any) -> None:
-        self.total, self.n, self.file = total, n, file
+
+class _PlainLine:
+    """What is needed of tqdm, as one line that is written over."""
+
+    def __init__(self, total: int, n: int, unit: str, file: Any) -> None:
+        self.total, self.n, self.unit, self.file = total, n, unit, file
         self.words, self.width = "", 0
 
     def set_postfix_str(self, words: str, refresh: bool) -> None:
@@ -101,7 +102,7 @@ class _PlainLine:
 
     def update(self, n: int) -> None:
         self.n += n
-        line = f"epoch {self.n}/{self.total}  {self.words}"
+        line = f"{self.unit} {self.n}/{self.total}  {self.words}"
         self.file.write("\r" + line.ljust(self.width))
         self.file.flush()
         self.width = len(line)
