@@ -94,7 +94,7 @@ LOSSES = [
     Huber(0.5),
     LogCosh(),
     Poisson(),
-    CosineDistance(),
+    CosineDistance(0.5),  # a smaller ε makes steps of the rounding of short predictions
     SigmoidCrossEntropy(),
     SigmoidCrossEntropy(0.1),
     SoftmaxCrossEntropy(),
