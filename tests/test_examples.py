@@ -244,3 +244,11 @@ def test_ranks_make_the_steps_of_one_process(tmp_path):
         (loss,) = re.findall(r"2 rank\(s\), 30 epochs, loss ([\d.]+)", done.stdout)
         # 600 steps may take rounding apart by some more digits.
         assert float(loss) == pytest.approx(alone, rel=1e-5)
+
+
+def test_the_sweep_finds_a_rate_that_learns():
+    printed = printed_by("sweep")
+    assert "12 runs" in printed
+    assert "0 failed" in printed
+    (loss,) = numbers(r"val_loss ([\d.]+)$", "sweep")
+    assert loss < 0.1

@@ -7,6 +7,8 @@ import sys
 import types
 from pathlib import Path
 
+import cloudpickle
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```(?:\n\n((?:    [^\n]*\n)+))?", README, re.DOTALL)
 
@@ -16,6 +18,7 @@ def test_the_code_runs_and_prints_what_is_shown(capsys, monkeypatch):
     # In a module of its own, as in a file or a notebook, where pickle finds its classes.
     module = types.ModuleType("readme")
     monkeypatch.setitem(sys.modules, "readme", module)
+    cloudpickle.register_pickle_by_value(module)  # as __main__ is: other processes don't have it
     names = vars(module)
     for code, shown in BLOCKS:
         exec(code, names)
