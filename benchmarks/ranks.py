@@ -22,6 +22,7 @@ from side_by_side import write
 from layerkit import (
     SGD,
     Dense,
+    LambdaCallback,
     MPICommunicator,
     ReLU,
     Sequential,
@@ -42,24 +43,24 @@ def train(batch_sizes):
     rng = np.random.default_rng(0)
     layers = [Dense(784, 512, ReLU()), Dense(512, 256, ReLU()), Dense(256, 10)]
     model = Sequential(layers, dtype="float32", seed=0)
-    trainer = Trainer(
-        model, SoftmaxCrossEntropy("indices"), SGD(0.01, momentum=0.9), communicator=communicator
-    )
-    x = rng.normal(size=(max(batch_sizes), 784)).astype(np.float32)
-    labels = rng.integers(10, size=len(x))
     seconds = {}
     for batch_size in batch_sizes:
-        n_steps = max(4, 6000 // batch_size)
-        n = batch_size // communicator.size
-        own = slice(communicator.rank * n, (communicator.rank + 1) * n)
-        times = []
-        for step in range(n_steps + 3):
-            communicator.barrier()
-            started = time.perf_counter()
-            trainer.train_step(x[own], labels[own])
-            if step >= 3:
-                times.append(time.perf_counter() - started)
-        seconds[batch_size] = statistics.median(times)
+        x = rng.normal(size=(max(8192, batch_size), 784)).astype(np.float32)
+        labels = rng.integers(10, size=len(x))
+        ends = []
+        trainer = Trainer(
+            model,
+            SoftmaxCrossEntropy("indices"),
+            SGD(0.01, momentum=0.9),
+            callbacks=[
+                LambdaCallback(on_batch_end=lambda _, ends=ends: ends.append(time.perf_counter()))
+            ],
+            communicator=communicator,
+            engine="numpy",
+            seed=0,
+        )
+        trainer.fit(x, labels, epochs=3 if batch_size > 1024 else 1, batch_size=batch_size)
+        seconds[batch_size] = statistics.median(np.diff(ends[1:]))
     if communicator.rank == 0:
         print(json.dumps([len(model.values), seconds]))
 

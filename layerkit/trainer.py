@@ -392,7 +392,7 @@ class Trainer:
         steps: int | None = None,
         metrics: Sequence[Metric] | None = None,
     ) -> dict[str, Any]:
-        """Compute the loss and the metrics, and change nothing.
+        """Compute the loss and the metrics, and change nothing; on all ranks, if there are several.
 
         Parameters
         ----------
@@ -442,6 +442,8 @@ class Trainer:
     def save_checkpoint(self, path: Path) -> None:
         """Write all that the training needs to go on, bit for bit: anywhere, at any time.
 
+        All ranks call it, and rank 0 writes the file, with what each of them has of its own.
+
         The parameters and the layers' states, the optimizer's, every generator's, the order of
         the epoch and the place in it, the callbacks' states and the history. From a callback, it
         is what holds after that hook; after a fit that was interrupted, at its last whole update.
@@ -465,7 +467,8 @@ class Trainer:
         beginning: a run of 100 epochs that was killed is ended by the same ``epochs=100``, and a
         program that calls ``resume`` wherever a checkpoint is found can be started again and again.
         An iterator is to give all batches from the beginning once more; those that were trained on
-        are left out.
+        are left out. Of several ranks, it is enough if rank 0 calls it: their next fit begins where
+        rank 0 is, on the same number of them to the last bit, on another up to rounding.
 
         Parameters
         ----------
