@@ -232,3 +232,14 @@ def test_what_was_learned_elsewhere_helps():
     assert "features are as they were: True" in printed_by("transfer")
     frozen, slow, scratch = numbers(r"R² (-?[\d.]+)", "transfer")
     assert min(frozen, slow) > scratch + 0.1
+
+
+def test_the_sweep_tells_good_rates_from_bad_ones():
+    printed = printed_by("sweep")
+    assert "12 runs" in printed
+    assert "3 failed" in printed
+    assert "failed: NonFiniteError: Trainer.fit" in printed
+    slow, *_, best = numbers(r"accuracy ([\d.]+), between", "sweep")
+    assert best > 0.9
+    assert best > slow + 0.1
+    assert "best: {'learning_rate': 0." in printed
