@@ -53,7 +53,8 @@ def sweep(
     Each run is ``build(**settings).fit(x, y, epochs=epochs, ...)``, with objects of its own: all
     that it is given is copied, but for large arrays, which the runs share and can't write to. The
     figures and parameters don't depend on `n_jobs`, on the backend, or on the order in which runs
-    end; a run is as random as its seeds make it, so let ``build`` take a seed.
+    end, where processors and packages are the same; a run is as random as its seeds make it, so let
+    ``build`` take a seed.
 
     joblib's backend does the work: processes on this machine, or what `joblib.parallel_config`
     names, ``"threading"``, ``"dask"`` or ``"ray"``. ``build`` may be a lambda or a function of the

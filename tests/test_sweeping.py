@@ -1,11 +1,13 @@
 import contextlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import unittest.mock
+from pathlib import Path
 
 import distributed
 import joblib
@@ -149,6 +151,19 @@ def test_the_backend_changes_nothing(backend, in_turn, using):
     assert told(results) == told(in_turn)
     assert all(type(run.model[1]) is negative for run in results)
     assert all(run.seconds > 0 for run in results)
+
+
+def test_what_the_readme_shows_for_dask(cluster):
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    code = re.search(
+        r"\n(    import joblib\n    from distributed import Client\n.*?)\n\n\S", readme, re.DOTALL
+    )
+    code = re.sub("(?m)^    ", "", code[1]).replace("scheduler:8786", cluster.scheduler.address)
+    build, _ = closures()
+    data = {"x": SMALL[0], "y": SMALL[1]}
+    names = {"layerkit": layerkit, "build": build, "grid": {"seed": [0, 1]}, "data": data}
+    exec(code, names)
+    assert told(names["results"]) == told(layerkit.sweep(build, names["grid"], **data, epochs=20))
 
 
 @pytest.mark.parametrize("backend", ["loky", "dask", "threading", "default"])
