@@ -173,11 +173,12 @@ class Preparation:
             wanted = f"at least {n_ranks}, one for each rank"
             check.fail(where, "the samples in a batch", wanted, batch_size, remedy)
         # A layer that computes together with other ranks counts the samples of all.
-        least = max(
+        own = [
             layer.min_batch_size
             for _, layer in self.model.walk()
-            if not (layer._children or getattr(layer, "synchronized", False))
-        )
+            if not (isinstance(layer, Sequential) or getattr(layer, "synchronized", False))
+        ]
+        least = max(own, default=1)
         for size in {batch_size, n_samples % batch_size or batch_size}:
             parts = {size // n_ranks, -(-size // n_ranks)}
             if any(0 < samples < least for samples in parts):

@@ -358,6 +358,16 @@ def test_synchronised_batch_norm_is_that_of_one_process(size):
     )
 
 
+def test_it_may_be_all_that_there_is():
+    compare(
+        2,
+        lambda trainer: trainer.fit(X[:40], X[:40], epochs=3, batch_size=4),
+        model=lambda: Sequential([BatchNorm(synchronized=True)], input_shape=(4,), seed=0),
+        optimizer=lambda: SGD(0.01),
+        metrics=lambda: [],
+    )
+
+
 def test_it_serves_loops_of_the_users_own_and_single_passes():
     def program(communicator):
         own = slice(None) if communicator is None else slice(communicator.rank, None, 2)
