@@ -81,7 +81,7 @@ def cluster(tmp_path_factory):
             n_workers=2,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",  # any port: another cluster may have the usual one
             silence_logs=50,
             local_directory=str(tmp_path_factory.mktemp("dask")),
         ) as cluster,
