@@ -9,6 +9,7 @@ import time
 import unittest.mock
 from pathlib import Path
 
+import dask
 import distributed
 import joblib
 import numpy as np
@@ -76,14 +77,15 @@ def leave_no_processes():
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("dask"))
     with (
+        dask.config.set(temporary_directory=folder),
         distributed.LocalCluster(
             n_workers=2,
             threads_per_worker=1,
             processes=True,
             dashboard_address=":0",  # any port: another cluster may have the usual one
             silence_logs=50,
-            local_directory=str(tmp_path_factory.mktemp("dask")),
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
