@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Lock, Thread
 
-# Seconds between two looks, at the progress and for Ctrl-C.
-_BETWEEN_LOOKS = 0.1
+# Seconds between two looks at the progress, and between two requests to come to an end.
+_BETWEEN_LOOKS, _BETWEEN_STOPS = 0.1, 0.01
 
 
 def in_threads(
@@ -28,22 +30,49 @@ def in_threads(
     n_threads : int
         How many calls at a time.
     """
-    with ThreadPoolExecutor(n_threads) as pool:
-        futures = [pool.submit(call) for call in calls]
+    # Plain locks, and lists whose methods are single steps: Ctrl-C may come between any two lines
+    # here, and inside of concurrent.futures it can leave a lock behind that nobody opens again.
+    pending, running = deque(range(len(calls))), [False] * len(calls)
+    begun: list[int] = []
+    done: list[int] = []
+    ended: list[int] = []
+    errors: list[BaseException] = []
+    locks = [Lock() for _ in range(min(n_threads, len(calls)))]
+
+    def work(number: int) -> None:
+        begun.append(number)
         try:
-            pending = set(futures)
-            while pending:
-                done, pending = wait(pending, _BETWEEN_LOOKS)
-                for future in done:
-                    future.result()
-                look(len(futures) - len(pending))
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            while not all(future.done() for future in futures):
-                # Again and again: what has just begun may know of no earlier request.
-                for k, future in enumerate(futures):
-                    if future.running():
-                        stop(k)
-                wait(futures, _BETWEEN_LOOKS)
-            raise
+            while not errors:
+                k = pending.popleft()
+                running[k] = True
+                try:
+                    calls[k]()
+                except BaseException as error:
+                    errors.append(error)
+                finally:
+                    running[k] = False
+                    done.append(k)
+        except IndexError:  # nothing is left
+            pass
+        finally:
+            ended.append(number)
+            locks[number].release()
+
+    try:
+        for number, lock in enumerate(locks):
+            lock.acquire()
+            Thread(target=work, args=(number,), daemon=True).start()
+        for lock in locks:
+            while not (errors or lock.acquire(timeout=_BETWEEN_LOOKS)):
+                look(len(done))
+    finally:
+        pending.clear()
+        while len(ended) < len(begun):
+            # Again and again: what has just begun may know of no earlier request.
+            for k, is_running in enumerate(running):
+                if is_running:
+                    stop(k)
+            time.sleep(_BETWEEN_STOPS)
+    if errors:
+        raise errors[0]
+    look(len(done))
