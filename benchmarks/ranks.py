@@ -110,7 +110,7 @@ def least_batch(n_ranks, n_bytes, by_sample, alpha, beta):
     """Find the global batch from which so many ranks are faster than half of them."""
     half = all_reduce(n_ranks // 2, n_bytes, alpha, beta) if n_ranks > 2 else 0.0
     more = all_reduce(n_ranks, n_bytes, alpha, beta) - half
-    return math.ceil(more * n_ranks / by_sample)
+    return max(n_ranks, math.ceil(more * n_ranks / by_sample))  # each rank has a sample
 
 
 def projection(n_parameters, step, alpha, beta):

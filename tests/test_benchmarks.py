@@ -92,6 +92,7 @@ def test_what_more_ranks_would_take_is_projected_from_a_fit(load):
 
     assert step(4, least + 1) < step(2, least + 1)
     assert step(4, least - 1) > step(2, least - 1)
+    assert ranks.least_batch(1024, 8, 1.0, alpha, beta) == 1024  # one for each
     assert ranks.projection(1000, (1e-4, 1e-5), alpha, beta).count("\n") == 11
 
 
