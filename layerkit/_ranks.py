@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -22,7 +22,7 @@ from layerkit.communication.base import Communicator, gather, share, total
 from layerkit.data import Batch, Batches, StreamBatches
 from layerkit.errors import LayerkitError, StateError
 from layerkit.sequential import Sequential
-from layerkit.serialization import fill, tree_from_bytes, tree_to_bytes, write_tree
+from layerkit.serialization import contents_of, fill, tree_from_bytes, tree_to_bytes, write_tree
 
 if TYPE_CHECKING:
     from layerkit.trainer import Trainer
@@ -132,10 +132,10 @@ class Ranks:
         self.communicator.broadcast_(model.values)
         message = b""
         if self.rank == 0:
-            parameters = model.named_parameters()
+            contents = contents_of(model)
             own = {
-                "frozen": [name for name, p in parameters.items() if not p.trainable],
-                "states": _states(model),
+                "frozen": contents["frozen"],
+                "states": contents["states"],
                 "vectors": optimizer.state,
                 "attributes": optimizer.attributes(),
                 "rng": trainer.rng,
@@ -144,8 +144,8 @@ class Ranks:
             message = tree_to_bytes(where, own)
         tree = tree_from_bytes(where, share(self.communicator, message))
         if self.rank:
-            values = {name: p.value for name, p in model.named_parameters().items()}
-            fill(where, model, {"values": values} | {n: tree[n] for n in ("frozen", "states")})
+            told = {name: tree[name] for name in ("frozen", "states")}
+            fill(where, model, contents_of(model) | told)
             optimizer.set_state(tree["vectors"], tree["attributes"])
             trainer.rng.bit_generator.state = tree["rng"].bit_generator.state
         self._spread_generators(trainer.rng)
@@ -345,7 +345,7 @@ class Ranks:
         """Write a checkpoint, from rank 0, with what each rank has of its own."""
         own = {name: tree["progress"][name] for name in ("totals", "accumulated")}
         with self.together(where):
-            message = tree_to_bytes(where, own | {"states": _states(self.model)})
+            message = tree_to_bytes(where, own | {"states": tree["contents"]["states"]})
         parts = [tree_from_bytes(where, entry) for entry in gather(self.communicator, message)]
         progress = dict(tree["progress"])
         columns = zip(*(part["totals"] for part in parts), strict=True)
@@ -356,11 +356,6 @@ class Ranks:
         with self.together(where):
             if self.rank == 0:
                 write_tree(where, path, "checkpoint", tree | {"progress": progress, "ranks": parts})
-
-
-def _states(model: Sequential) -> dict[str, Mapping[str, Any]]:
-    states = {name: layer.get_state() for name, layer in model.walk()}
-    return {name: state for name, state in states.items() if state}
 
 
 def _weight(batch: Batch) -> float:
