@@ -77,5 +77,5 @@ RUNS = {
 versions = {"torch": torch.__version__, "optax": optax.__version__}
 kept = {name: [list(x) for i, x in enumerate(run, 1) if i in KEPT] for name, run in RUNS.items()}
 trajectories = {"versions": versions, "start": START, "steps": KEPT, "runs": kept}
-path = Path(__file__).parents[1] / "tests" / "data" / "optimizer_trajectories.json"
+path = Path(__file__).parents[1] / "tests" / "recorded" / "optimizer_trajectories.json"
 path.write_text(json.dumps(trajectories, indent=0).replace(",\n", ", ") + "\n")

@@ -18,7 +18,7 @@ from layerkit import (
     SoftmaxCrossEntropy,
     Trainer,
 )
-from layerkit.data import held_out
+from layerkit.data.batches import held_out
 
 x, y = load_digits(return_X_y=True)
 x = x / 16

@@ -16,24 +16,9 @@ from layerkit.activations import (
     Softplus,
     Tanh,
 )
-from layerkit.callbacks import (
-    Callback,
-    CSVLogger,
-    EarlyStopping,
-    JSONLogger,
-    LambdaCallback,
-    LearningRateSchedule,
-    ModelCheckpoint,
-    ProgressBar,
-    ReduceOnPlateau,
-    StopAt,
-    TensorBoard,
-    WeightAverage,
-)
-from layerkit.clipping import ClipByGlobalNorm, ClipByNorm, ClipByValue, Clipping
 from layerkit.communication.base import Communicator, SerialCommunicator
-from layerkit.data import Dataset
-from layerkit.engine import EngineUsed
+from layerkit.data.batches import Dataset
+from layerkit.engines.compiled import EngineUsed
 from layerkit.errors import (
     ArgumentError,
     LayerkitError,
@@ -44,7 +29,6 @@ from layerkit.errors import (
     ShapeError,
     StateError,
 )
-from layerkit.history import History
 from layerkit.initializers import (
     Constant,
     GlorotNormal,
@@ -78,6 +62,7 @@ from layerkit.losses import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
+from layerkit.losses.regularizers import L1, L2, Regularizer
 from layerkit.metrics import (
     Accuracy,
     ConfusionMatrix,
@@ -91,6 +76,7 @@ from layerkit.metrics import (
     SquaredDistance,
     TopKAccuracy,
 )
+from layerkit.models.sequential import Sequential
 from layerkit.optimizers import (
     LBFGS,
     SGD,
@@ -103,20 +89,34 @@ from layerkit.optimizers import (
     Optimizer,
     RMSprop,
 )
-from layerkit.parameter_groups import ParameterGroup
+from layerkit.optimizers.clipping import ClipByGlobalNorm, ClipByNorm, ClipByValue, Clipping
+from layerkit.optimizers.parameter_groups import ParameterGroup
+from layerkit.optimizers.schedules import Cosine, Exponential, Schedule, Step, Warmup
 from layerkit.parameters import Parameter
-from layerkit.regularizers import L1, L2, Regularizer
-from layerkit.schedules import Cosine, Exponential, Schedule, Step, Warmup
-from layerkit.sequential import Sequential
-from layerkit.trainer import Trainer
+from layerkit.training.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    JSONLogger,
+    LambdaCallback,
+    LearningRateSchedule,
+    ModelCheckpoint,
+    ProgressBar,
+    ReduceOnPlateau,
+    StopAt,
+    TensorBoard,
+    WeightAverage,
+)
+from layerkit.training.history import History
+from layerkit.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from layerkit.communication.mpi import MPICommunicator
     from layerkit.config import show_config
-    from layerkit.readers import Table, read_csv, read_idx
-    from layerkit.sweep_results import SweepFailure, SweepResults, SweepRun
-    from layerkit.sweeping import sweep
-    from layerkit.trace import LayerTrace
+    from layerkit.data.readers import Table, read_csv, read_idx
+    from layerkit.models.trace import LayerTrace
+    from layerkit.sweeps.results import SweepFailure, SweepResults, SweepRun
+    from layerkit.sweeps.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -237,16 +237,16 @@ __all__ = [
 
 # What few programs need is imported when it is asked for: it would be a part of every start.
 _LATER = {
-    "LayerTrace": "trace",
+    "LayerTrace": "models.trace",
     "MPICommunicator": "communication.mpi",
-    "SweepFailure": "sweep_results",
-    "SweepResults": "sweep_results",
-    "SweepRun": "sweep_results",
-    "Table": "readers",
-    "read_csv": "readers",
-    "read_idx": "readers",
+    "SweepFailure": "sweeps.results",
+    "SweepResults": "sweeps.results",
+    "SweepRun": "sweeps.results",
+    "Table": "data.readers",
+    "read_csv": "data.readers",
+    "read_idx": "data.readers",
     "show_config": "config",
-    "sweep": "sweeping",
+    "sweep": "sweeps.sweep",
 }
 
 

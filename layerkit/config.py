@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as check
+from layerkit._support import validation as check
 
 __all__ = ["show_config"]
 

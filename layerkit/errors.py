@@ -1,7 +1,7 @@
 """The errors that layerkit raises: every one is a `LayerkitError`.
 
 A message reads ``<Class>.<method>: <argument> must be <expectation>; got <value>. <remedy>``;
-`layerkit._validation` words it.
+`layerkit._support.validation` words it.
 """
 
 __all__ = [

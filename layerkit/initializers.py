@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._repr import ConstructorRepr
-from layerkit._validation import Array, Shape
+from layerkit._support import validation as check
+from layerkit._support.repr import ConstructorRepr
+from layerkit._support.validation import Array, Shape
 
 __all__ = [
     "Constant",

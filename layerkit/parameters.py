@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._validation import Array, Shape
+from layerkit._support import validation as check
+from layerkit._support.validation import Array, Shape
 from layerkit.errors import LoadError, StateError
 from layerkit.initializers import Initializer
 

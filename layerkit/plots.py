@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._validation import Array
-from layerkit.history import History
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
+from layerkit.models.sequential import Sequential
+from layerkit.models.trace import LayerTrace
 from layerkit.parameters import Parameter
-from layerkit.sequential import Sequential
-from layerkit.trace import LayerTrace
 
 __all__ = [
     "activation_histograms",
@@ -49,14 +48,18 @@ def _axes(name: str, ax: Any, *, size: tuple[float, float] = (6.0, 4.0), **optio
 
 
 def learning_curves(
-    history: History, ax: Any = None, *, figures: Sequence[str] | None = None, log: bool = False
+    history: Mapping[str, Sequence[float]],
+    ax: Any = None,
+    *,
+    figures: Sequence[str] | None = None,
+    log: bool = False,
 ) -> Any:
     """Draw figures over the epochs; those of validation data dashed, in the colour of training's.
 
     Parameters
     ----------
-    history : History
-        The record.
+    history : History or dict of str to list of float
+        The figures by name, one number an epoch.
     ax : matplotlib Axes, optional
         Where to.
     figures : sequence of str, optional
@@ -71,24 +74,23 @@ def learning_curves(
 
     Examples
     --------
-    >>> from layerkit import History, plots
-    >>> history = History(["loss"])
-    >>> history.extend({"loss": [3.0, 2.0, 1.5]})
-    >>> plots.learning_curves(history).get_xlabel()
+    >>> from layerkit import plots
+    >>> plots.learning_curves({"loss": [3.0, 2.0, 1.5]}).get_xlabel()
     'epoch'
     """
     where = "plots.learning_curves"
-    check.instance(where, "history", history, History)
+    if not isinstance(history, Mapping):
+        check.fail(where, "history", "a History, or a dict from names to numbers", history)
     names = list(history) if figures is None else list(figures)
     for name in names:
         if name not in history:
             check.fail(where, "figures", f"some of {', '.join(map(repr, history))}", name)
     ax = _axes("learning_curves", ax)
     colours: dict[str, Any] = {}
-    epochs = np.arange(1, history.n_epochs + 1)
     for name in names:
         plain = name.removeprefix("val_")
         style = "--" if name != plain else "-"
+        epochs = np.arange(1, len(history[name]) + 1)
         (line,) = ax.plot(epochs, history[name], style, color=colours.get(plain), label=name)
         colours[plain] = line.get_color()
     ax.set_xlabel("epoch")

@@ -22,7 +22,7 @@ from layerkit import (
 )
 
 TRAJECTORIES = json.loads(
-    (Path(__file__).parent / "data" / "notebook_trajectories.json").read_text()
+    (Path(__file__).parent / "recorded" / "notebook_trajectories.json").read_text()
 )
 ONE_HOT = np.eye(8)
 

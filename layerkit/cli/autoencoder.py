@@ -9,17 +9,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from layerkit._validation import Array
+from layerkit._support.validation import Array
 from layerkit.activations import Sigmoid
-from layerkit.callbacks import Callback, StopAt
 from layerkit.cli.options import number, pyplot, save_figure
 from layerkit.initializers import Uniform
 from layerkit.layers.dense import Dense
 from layerkit.losses import HalfSquaredError
 from layerkit.metrics import SquaredDistance
+from layerkit.models.sequential import Sequential
 from layerkit.optimizers import SGD
-from layerkit.sequential import Sequential
-from layerkit.trainer import Trainer
+from layerkit.training.callbacks import Callback, StopAt
+from layerkit.training.trainer import Trainer
 
 
 class PrintDistance(Callback):

@@ -2,7 +2,7 @@
 
 import argparse
 
-from layerkit.sequential import Sequential
+from layerkit.models.sequential import Sequential
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import Any
 
-from layerkit import _validation as check
+from layerkit._support import validation as check
 from layerkit.cli.options import number
 from layerkit.communication import supervisor
 from layerkit.communication.mpi import TIMEOUT

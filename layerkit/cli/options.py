@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from layerkit import _validation as check
+from layerkit._support import validation as check
 from layerkit.errors import SaveError
 
 

@@ -7,12 +7,12 @@ import sys
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._files import replace_file
+from layerkit._support import validation as check
 from layerkit.cli.options import refuse_to_overwrite
+from layerkit.data.readers import read_csv
 from layerkit.errors import LoadError
-from layerkit.readers import read_csv
-from layerkit.sequential import Sequential
+from layerkit.models.sequential import Sequential
+from layerkit.storage.files import replace_file
 
 _WHERE = "python -m layerkit predict"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from layerkit._validation import Array
+from layerkit._support.validation import Array
 from layerkit.cli import autoencoder
 from layerkit.cli.options import number, pyplot, save_figure
 from layerkit.replicas import Replicas
-from layerkit.trainer import Trainer
+from layerkit.training.trainer import Trainer
 
 _WHERE = "python -m layerkit replicas"
 # So many seeds are trained together: the figures of all epochs of a thousand would fill some

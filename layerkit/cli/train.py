@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from layerkit import _validation as check
 from layerkit import activations
-from layerkit._validation import Array
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
 from layerkit.activations import Activation
-from layerkit.callbacks import EarlyStopping
 from layerkit.cli.options import number, refuse_to_overwrite
-from layerkit.data import held_out
+from layerkit.data.batches import held_out
+from layerkit.data.readers import read_csv
 from layerkit.initializers import HeNormal
 from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
@@ -22,10 +22,10 @@ from layerkit.layers.dropout import Dropout
 from layerkit.layers.standardize import Standardize
 from layerkit.losses import Loss, MeanSquaredError, SoftmaxCrossEntropy
 from layerkit.metrics import Accuracy, F1Score, MeanAbsoluteError, Metric, R2Score
+from layerkit.models.sequential import Sequential
 from layerkit.optimizers import AdamW
-from layerkit.readers import read_csv
-from layerkit.sequential import Sequential
-from layerkit.trainer import Trainer
+from layerkit.training.callbacks import EarlyStopping
+from layerkit.training.trainer import Trainer
 
 _WHERE = "python -m layerkit train"
 # A target of numbers is taken for classes if it has no more different ones, all of them whole.
@@ -236,7 +236,7 @@ def _network(
 
 
 def _save_history(path: str, trainer: Trainer) -> None:
-    files: Any = importlib.import_module("layerkit._files")
+    files: Any = importlib.import_module("layerkit.storage.files")
     history = trainer.history
     lines = [",".join(["epoch", *history])]
     for epoch in range(history.n_epochs):

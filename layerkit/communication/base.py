@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from layerkit._validation import Array
+from layerkit._support.validation import Array
 
 __all__ = ["Communicator", "SerialCommunicator"]
 

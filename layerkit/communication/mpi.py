@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._validation import Array
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
 from layerkit.communication.base import gather
 from layerkit.communication.supervisor import LINE
 from layerkit.communication.watchdog import (

@@ -14,11 +14,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._repr import ConstructorRepr
-from layerkit._signatures import takes
-from layerkit._state import restore, state_of
-from layerkit._validation import Array, Shape
+from layerkit._support import validation as check
+from layerkit._support.repr import ConstructorRepr
+from layerkit._support.signatures import takes
+from layerkit._support.state import restore, state_of
+from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError, StateError
 from layerkit.initializers import Initializer
 from layerkit.parameters import Parameter

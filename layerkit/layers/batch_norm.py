@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._validation import Array, Shape
+from layerkit._support import validation as check
+from layerkit._support.validation import Array, Shape
 from layerkit.communication.base import Communicator
 from layerkit.initializers import Constant, Zeros
 from layerkit.layers.base import Layer

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._validation import Array, Shape
+from layerkit._support import validation as check
+from layerkit._support.validation import Array, Shape
 from layerkit.activations import Activation, Identity
 from layerkit.initializers import GlorotUniform, Initializer, Zeros
 from layerkit.layers.base import Layer

@@ -1,4 +1,7 @@
-"""Losses: one number that says how far the predictions are off, and its gradient."""
+"""Losses and regularizers: what is minimised, and its gradient.
+
+What is only reported is a metric.
+"""
 
 from layerkit.losses.base import Loss
 from layerkit.losses.classification import (

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._repr import ConstructorRepr
-from layerkit._validation import Array, Shape
+from layerkit._support import validation as check
+from layerkit._support.repr import ConstructorRepr
+from layerkit._support.validation import Array, Shape
 
 __all__ = ["Loss"]
 
@@ -136,3 +136,15 @@ def mean_over_outputs(terms: Array) -> Array:
     """Average over all axes but the first."""
     means: Array = terms.reshape(len(terms), -1).mean(axis=1)
     return means
+
+
+def weighted(loss: Loss, y_pred: Array, y_true: Array, weight: Array) -> tuple[float, Array]:
+    """Compute the weighted mean of the samples' losses, and its gradient."""
+    gradient = loss.gradient(y_pred, y_true)
+    total = float(weight.sum())
+    if not total:
+        return 0.0, np.zeros_like(gradient)
+    # A sample's gradient is n_samples times its part of that of the mean.
+    factors = (weight * (len(weight) / total)).astype(gradient.dtype)
+    value = float(weight.dot(loss.per_sample(y_pred, y_true))) / total
+    return value, gradient * factors.reshape(-1, *[1] * (gradient.ndim - 1))

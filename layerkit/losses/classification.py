@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._numerics import sigmoid
-from layerkit._validation import Array, Shape
+from layerkit._support import validation as check
+from layerkit._support.numerics import sigmoid
+from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, mean_over_outputs
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._validation import Array, Shape
+from layerkit._support import validation as check
+from layerkit._support.validation import Array, Shape
 from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, mean_over_outputs
 
 __all__ = [

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._validation import Array
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
 from layerkit.optimizers.base import BLOCK, Optimizer
 
 __all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "RMSprop"]

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._repr import ConstructorRepr
-from layerkit._state import is_plain, restore
-from layerkit._validation import Array
+from layerkit._support import validation as check
+from layerkit._support.repr import ConstructorRepr
+from layerkit._support.state import is_plain, restore
+from layerkit._support.validation import Array
 from layerkit.errors import ShapeError, StateError
 
 __all__ = ["Optimizer"]

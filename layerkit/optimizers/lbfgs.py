@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._validation import Array
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
 from layerkit.optimizers.base import Optimizer
 
 __all__ = ["LBFGS"]

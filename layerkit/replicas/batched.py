@@ -8,16 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from layerkit._hooks import Hooks
-from layerkit._progress import Progress, sole_training
-from layerkit._state import restore
-from layerkit._validation import Array
+from layerkit._support.state import restore
+from layerkit._support.validation import Array
 from layerkit.activations import Activation
-from layerkit.callbacks import StopAt
 from layerkit.config import cores
-from layerkit.data import ArrayBatches
-from layerkit.engine import Refused, dense_layers
-from layerkit.history import History
+from layerkit.data.batches import ArrayBatches
+from layerkit.engines.compiled import Refused, dense_layers
 from layerkit.layers.dense import Dense
 from layerkit.losses.base import BuiltInLoss
 from layerkit.optimizers import (
@@ -38,7 +34,11 @@ from layerkit.replicas.stacked import (
     StackedStep,
 )
 from layerkit.replicas.threads import in_threads
-from layerkit.trainer import Trainer
+from layerkit.training.callbacks import StopAt
+from layerkit.training.history import History
+from layerkit.training.hooks import Hooks
+from layerkit.training.progress import Progress, sole_training
+from layerkit.training.trainer import Trainer
 
 _OPTIMIZERS = (SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Adadelta, Lion)
 # Replicas are trained in groups whose numbers fit into the processor's cache, but not so few that
@@ -70,7 +70,7 @@ def _optimizer_settings(trainer: Trainer) -> tuple[Any, ...]:
 def _layer_settings(dense: Dense) -> tuple[Any, ...]:
     kind = type(dense.activation)
     is_elementwise = (kind.forward, kind.backward) == (Activation.forward, Activation.backward)
-    if kind.__module__ != Activation.__module__ and not is_elementwise:
+    if not kind.__module__.startswith("layerkit.activations.") and not is_elementwise:
         raise Refused(f"the activation, {dense.activation!r}, may mix what belongs apart")
     return dense.use_bias, _settings(dense.activation)
 

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from layerkit.config import cores
-from layerkit.data import ArrayBatches
-from layerkit.engine import EngineUsed, Refused
+from layerkit.data.batches import ArrayBatches
+from layerkit.engines.compiled import EngineUsed, Refused
 from layerkit.replicas.batched import BatchedFit
 from layerkit.replicas.threads import in_threads
-from layerkit.trainer import Trainer
+from layerkit.training.trainer import Trainer
 
 # Seconds between two looks at the progress.
 _BETWEEN_LOOKS = 0.1

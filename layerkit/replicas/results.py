@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._validation import Array
-from layerkit.engine import EngineUsed
-from layerkit.history import History
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
+from layerkit.engines.compiled import EngineUsed
+from layerkit.training.history import History
 
 __all__ = ["Results"]
 

@@ -8,17 +8,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from layerkit import _validation as check
 from layerkit import parameters as flat
-from layerkit._validation import Array
-from layerkit.callbacks import StopAt
-from layerkit.data import ArrayBatches
-from layerkit.engine import load_kernels
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
+from layerkit.data.batches import ArrayBatches
+from layerkit.engines.compiled import load_kernels
 from layerkit.errors import ShapeError
-from layerkit.history import History
 from layerkit.replicas.fitting import Line, Run
 from layerkit.replicas.results import Results
-from layerkit.trainer import Trainer
+from layerkit.training.callbacks import StopAt
+from layerkit.training.history import History
+from layerkit.training.trainer import Trainer
 
 __all__ = ["Replicas"]
 

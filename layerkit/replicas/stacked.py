@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from layerkit import parameters as flat
-from layerkit._validation import Array
+from layerkit._support.validation import Array
 from layerkit.layers.dense import Dense
 from layerkit.losses import HalfSquaredError, MeanSquaredError
 from layerkit.losses.base import BuiltInLoss

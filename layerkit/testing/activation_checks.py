@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as validation
-from layerkit._validation import Array
+from layerkit._support import validation
+from layerkit._support.validation import Array
 from layerkit.activations import Activation
 from layerkit.layers.dense import Dense
 from layerkit.testing.gradient_check import EXTREMES, POINTS, gradient_report, verdict

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layerkit._validation import Array
+from layerkit._support.validation import Array
 from layerkit.testing.gradients import EPSILON, STEPS, Slopes, measured_noise, rms, slopes
 from layerkit.testing.problems import Problem
 from layerkit.testing.report import Mismatch

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._validation import Array
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
 from layerkit.layers.base import Layer
 from layerkit.testing.comparison import Comparison, along, choose_moves
 from layerkit.testing.gradients import EPSILON, Slopes, rms, slopes

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from layerkit._validation import Array
+from layerkit._support.validation import Array
 from layerkit.activations import Activation
 from layerkit.testing.comparison import Comparison
 from layerkit.testing.problems import ActivationProblem, LossProblem, ModelProblem, Problem

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._validation import Array
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
-from layerkit.sequential import Sequential
+from layerkit.models.sequential import Sequential
 from layerkit.testing.comparison import compare, cotangent
 from layerkit.testing.complex_step import ComplexModelProblem, compare_complex
 from layerkit.testing.diagnosis import UNKNOWN, Evidence, diagnose

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as check
-from layerkit._validation import Array
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
 
 __all__ = ["NumericGradient", "Slopes", "measured_noise", "numeric_gradient", "slopes"]
 

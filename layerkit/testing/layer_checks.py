@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as validation
-from layerkit._repr import ConstructorRepr
-from layerkit._validation import Array, Shape
+from layerkit._support import validation
+from layerkit._support.repr import ConstructorRepr
+from layerkit._support.validation import Array, Shape
 from layerkit.errors import StateError
 from layerkit.layers.base import Layer
-from layerkit.sequential import Sequential
+from layerkit.models.sequential import Sequential
 from layerkit.testing.gradient_check import EXTREMES, POINTS, gradient_report, verdict
 from layerkit.testing.problems import ModelProblem, generators
 from layerkit.testing.rebuilding import rebuilt

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as validation
-from layerkit._validation import Array, Shape
+from layerkit._support import validation
+from layerkit._support.validation import Array, Shape
 from layerkit.errors import ArgumentError
 from layerkit.losses import Loss
 from layerkit.testing.gradient_check import gradient_report, verdict

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from layerkit import _validation as validation
-from layerkit._validation import Array
+from layerkit._support import validation
+from layerkit._support.validation import Array
 from layerkit.errors import StateError
 from layerkit.optimizers import Optimizer
 from layerkit.testing.rebuilding import rebuilt

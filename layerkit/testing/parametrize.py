@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from layerkit import _validation as validation
+from layerkit._support import validation
 from layerkit.activations import Activation
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss

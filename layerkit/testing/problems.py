@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from layerkit._validation import Array
+from layerkit._support.validation import Array
 from layerkit.activations import Activation
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
+from layerkit.models.sequential import Sequential
 from layerkit.parameters import Parameter
-from layerkit.sequential import Sequential
 from layerkit.testing.gradients import rms
 
 __all__ = ["ActivationProblem", "LossProblem", "ModelProblem", "Problem", "named_parameters"]

@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from layerkit._repr import ConstructorRepr
+from layerkit._support.repr import ConstructorRepr
 from layerkit.testing.suite import fail
 
 __all__ = ["rebuilt"]

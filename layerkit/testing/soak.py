@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from layerkit import _validation as validation
-from layerkit._validation import Array
+from layerkit._support import validation
+from layerkit._support.validation import Array
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
-from layerkit.sequential import Sequential
+from layerkit.models.sequential import Sequential
 from layerkit.testing.gradient_check import check_gradients
 
 __all__ = ["add_parser", "soak"]

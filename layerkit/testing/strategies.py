@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from layerkit import _validation as validation
-from layerkit._validation import Array, Shape
+from layerkit._support import validation
+from layerkit._support.validation import Array, Shape
 from layerkit.activations import ELU, Activation, Identity, LeakyReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
 from layerkit.losses import CosineDistance, Hinge, Loss, SoftmaxCrossEntropy
-from layerkit.sequential import Sequential
+from layerkit.models.sequential import Sequential
 
 try:
     from hypothesis import strategies as st

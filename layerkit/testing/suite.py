@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from layerkit._validation import Array
+from layerkit._support.validation import Array
 from layerkit.testing.report import CheckError, InconclusiveError
 
 __all__ = ["Check", "can_be_pickled", "equal", "fail", "read_only", "run_checks", "state_of"]

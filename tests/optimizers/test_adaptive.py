@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 import layerkit
 from layerkit import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 
-PATH = Path(__file__).parents[1] / "data" / "optimizer_trajectories.json"
+PATH = Path(__file__).parents[1] / "recorded" / "optimizer_trajectories.json"
 RECORD = json.loads(PATH.read_text())
 
 

@@ -271,7 +271,7 @@ def test_without_numba(monkeypatch):
     import layerkit
 
     monkeypatch.delattr(layerkit, "_kernels", raising=False)
-    monkeypatch.setitem(sys.modules, "layerkit._kernels", None)
+    monkeypatch.setitem(sys.modules, "layerkit.engines.kernels", None)
     with pytest.raises(MissingExtraError, match=r"Replicas\.fit: numba must be installed"):
         fit(Replicas(build, 2), engine="numba")
     results = fit(Replicas(build, 2))

@@ -1,0 +1,186 @@
+"""What an object is made of, in a form that a file can hold.
+
+`config_of` gives what its constructor was called with, `state_of` what has changed since; `encode`
+turns both into JSON and arrays, and `decode` back. No code comes from a file: classes are looked
+up in a table that the caller hands in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from layerkit._support import validation as check
+from layerkit._support.repr import ConstructorRepr
+from layerkit._support.signatures import arguments_of
+from layerkit._support.validation import Array
+from layerkit.errors import LayerkitError, LoadError, SaveError
+
+_BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+_DTYPES = tuple("float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8".split())
+_DTYPES += ("bool",)
+
+
+class Unencodable(Exception):
+    """What can't be put into a file; never seen by users."""
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value is data: numbers, texts, arrays, generators, and collections of them."""
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    if isinstance(value, dict):
+        return all(is_plain(key) and is_plain(item) for key, item in value.items())
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.name in _DTYPES
+    if isinstance(value, bool | int | float | str) or value is None:
+        return True
+    return is_generator(value) and type(value.bit_generator).__name__ in _BIT_GENERATORS
+
+
+def is_generator(value: Any) -> TypeGuard[np.random.Generator]:
+    """Tell whether a value is a Generator, without the import that it would take to make one."""
+    return hasattr(value, "bit_generator") and isinstance(value, np.random.Generator)
+
+
+def state_of(thing: Any, leave_out: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Give the attributes that hold data and are not arguments of the constructor."""
+    known = leave_out | {argument.name for argument in arguments_of(type(thing).__init__)}
+    return {
+        name: value for name, value in vars(thing).items() if name not in known and is_plain(value)
+    }
+
+
+def restore(thing: Any, state: Mapping[str, Any]) -> None:
+    """Set such attributes; arrays and generators keep their place, which others may share."""
+    for name, value in state.items():
+        current = getattr(thing, name, None)
+        if is_generator(value) and is_generator(current):
+            if type(value.bit_generator) is type(current.bit_generator):
+                current.bit_generator.state = value.bit_generator.state
+                continue
+        if isinstance(value, np.ndarray) and isinstance(current, np.ndarray):
+            if (value.shape, value.dtype) == (current.shape, current.dtype):
+                np.copyto(current, value)
+                continue
+        setattr(thing, name, value)
+
+
+def encode(value: Any, arrays: list[Array]) -> Any:
+    """Turn a value into JSON; its arrays are put on the list."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        if value.dtype.name not in _DTYPES:
+            raise Unencodable(f"an array of dtype {value.dtype}")
+        arrays.append(np.asarray(value))
+        return {"$array": len(arrays) - 1}
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
+    if isinstance(value, list):
+        return [encode(item, arrays) for item in value]
+    if isinstance(value, tuple):
+        return {"$tuple": [encode(item, arrays) for item in value]}
+    if isinstance(value, Mapping):
+        return {"$dict": [[encode(k, arrays), encode(v, arrays)] for k, v in value.items()]}
+    if isinstance(value, np.dtype):
+        return {"$dtype": value.name}
+    if isinstance(value, ConstructorRepr):
+        config = _encode_config(value, arrays)
+        return {"$object": type(value).__name__, "config": config}
+    if is_generator(value):
+        bits = value.bit_generator
+        name = type(bits).__name__
+        if name in _BIT_GENERATORS:
+            return {"$generator": name, "state": encode(bits.state, arrays)}
+    raise Unencodable(check.describe(value))
+
+
+def _encode_config(thing: ConstructorRepr, arrays: list[Array]) -> Any:
+    config = thing.get_config()
+    try:
+        return encode(config, arrays)
+    except Unencodable as error:
+        names = [name for name, value in config.items() if not _can_encode(value)]
+        check.fail(
+            f"{type(thing).__name__}.get_config",
+            ", ".join(names) or "the config",
+            "made of numbers, texts, arrays, lists, dicts and layerkit's objects",
+            check.Said(str(error)),
+            "Override get_config and from_config to give them in such a form.",
+            error=SaveError,
+        )
+
+
+def _can_encode(value: Any) -> bool:
+    try:
+        encode(value, [])
+    except Unencodable:
+        return False
+    return True
+
+
+def decode(tree: Any, arrays: list[Array], classes: Mapping[str, type]) -> Any:
+    """Turn back what `encode` made.
+
+    Raises
+    ------
+    LoadError
+        If the tree is none of `encode`'s, or names a class that is not in ``classes``.
+    """
+    if isinstance(tree, list):
+        return [decode(item, arrays, classes) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    kind = next(iter(tree), "")
+    value = tree.get(kind)
+    try:
+        if kind == "$array":
+            return arrays[value]  # type: ignore[index]
+        if kind == "$float":
+            return float(value)  # type: ignore[arg-type]
+        if kind == "$tuple":
+            return tuple(decode(item, arrays, classes) for item in value)  # type: ignore[union-attr]
+        if kind == "$dict":
+            return {
+                decode(k, arrays, classes): decode(v, arrays, classes)
+                for k, v in value  # type: ignore[union-attr]
+            }
+        if kind == "$dtype" and value in _DTYPES:
+            return np.dtype(value)
+        if kind == "$generator" and value in _BIT_GENERATORS:
+            bits = getattr(np.random, value)()
+            bits.state = decode(tree["state"], arrays, classes)
+            return np.random.Generator(bits)
+        if kind == "$object":
+            return _make(str(value), decode(tree["config"], arrays, classes), classes)
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+        if isinstance(error, LayerkitError):
+            raise
+        raise LoadError(
+            f"load: {kind} must be as layerkit writes it; got {value!r:.80}."
+        ) from error
+    raise LoadError(f"load: the file must be made of what layerkit writes; got {kind!r:.80}.")
+
+
+def _make(name: str, config: Any, classes: Mapping[str, type]) -> Any:
+    if name not in classes:
+        remedy = f"Pass custom_objects={{{name!r}: {name}}}."
+        wanted = "one of layerkit's, or handed in"
+        check.fail(
+            "load", f"the class {name}", wanted, check.Said("neither"), remedy, error=LoadError
+        )
+    try:
+        return classes[name].from_config(config)  # type: ignore[attr-defined]
+    except LoadError:
+        raise
+    except Exception as error:
+        raise LoadError(
+            f"load: {name} must be made by from_config of what was saved; got "
+            f"{type(error).__name__}: {error}. Has the class changed since?"
+        ) from error

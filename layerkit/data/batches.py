@@ -1,0 +1,318 @@
+"""Batches: how samples reach a training step.
+
+Each kind gives, epoch by epoch, triples ``(x, y, weight)`` in the dtypes that the model computes
+with; the weight is None unless samples are weighted. Arrays are never copied whole, nor changed:
+they are cut, and cast, batch by batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
+from layerkit.communication.base import part
+
+__all__ = ["ArrayBatches", "Batches", "Dataset", "DatasetBatches", "StreamBatches"]
+
+Batch = tuple[Array, Array, Array | None]
+Prepare = Callable[..., Batch]
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Samples that are fetched when they are needed: a length, and rows by their numbers.
+
+    ``dataset[indices]``, for an array of numbers from 0 to ``len(dataset) - 1``, gives a batch:
+    ``(x, y)`` or ``(x, y, sample_weight)``. `Trainer.fit` takes one in the place of ``x``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import SGD, Dataset, Dense, HalfSquaredError, Sequential, Trainer
+    >>> class Squares:
+    ...     def __len__(self):
+    ...         return 100
+    ...     def __getitem__(self, indices):
+    ...         x = indices[:, None] / 100
+    ...         return x, x**2
+    >>> isinstance(Squares(), Dataset)
+    True
+    >>> trainer = Trainer(Sequential([Dense(1, 1)]), HalfSquaredError(), SGD(0.1), seed=0)
+    >>> trainer.fit(Squares(), epochs=3, batch_size=10).n_epochs
+    3
+    """
+
+    def __len__(self) -> int:
+        """Count the samples."""
+
+    def __getitem__(self, indices: Any, /) -> Any:
+        """Fetch the samples of these numbers."""
+
+
+class Batches:
+    """What all kinds of batches have: how to go through an epoch, from its beginning or further on.
+
+    Attributes
+    ----------
+    steps_per_epoch : int or None
+        How many batches an epoch has, if that is known before.
+    order : ndarray or None
+        The order of the samples in the current epoch, if there is one.
+    n_together : int
+        Where ranks divide the batches: the number of samples that all have of the current one.
+    weight_together : float or None
+        The sum of their weights (their number, if they are not weighted); None if only the ranks
+        together know it.
+    """
+
+    steps_per_epoch: int | None
+    order: Array | None = None
+    rank, n_ranks = 0, 1
+    n_together = 0
+    weight_together: float | None = None
+
+    def divide(self, rank: int, n_ranks: int) -> None:
+        """Give only this rank's part of each batch from now on; a stream is a part already."""
+        self.rank, self.n_ranks = rank, n_ranks
+
+    def _own(self, start: int, stop: int) -> tuple[int, int]:
+        """Cut a rank's part out of a batch."""
+        self.n_together = stop - start
+        own = part(stop - start, self.rank, self.n_ranks)
+        return start + own.start, start + own.stop
+
+    def epoch(
+        self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
+    ) -> Iterator[Batch]:
+        """Give the batches of an epoch.
+
+        ``rng`` draws the order of the samples; from the batch ``first`` on, it goes in the
+        ``order`` of an epoch that was begun before.
+        """
+        raise NotImplementedError
+
+    def describe(self, step: int) -> str:
+        """Name the samples of the ``step``-th batch of the current epoch."""
+        raise NotImplementedError
+
+
+class ArrayBatches(Batches):
+    """Batches of two arrays of samples, in order or shuffled sample by sample.
+
+    Parameters
+    ----------
+    x, y : ndarray of shape (n_samples, ...)
+        Inputs and targets.
+    batch_size : int
+        The number of samples in a batch; the last one may have fewer.
+    x_dtype, y_dtype : numpy.dtype
+        What the batches are cast to.
+    weight : ndarray of shape (n_samples,), optional
+        The weight of each sample.
+    rows : ndarray of int, optional
+        The numbers of the samples that take part; by default all.
+    """
+
+    def __init__(
+        self,
+        x: Array,
+        y: Array,
+        batch_size: int,
+        x_dtype: np.dtype[Any],
+        y_dtype: np.dtype[Any],
+        weight: Array | None = None,
+        rows: Array | None = None,
+    ) -> None:
+        self.x, self.y, self.weight, self.rows = x, y, weight, rows
+        self.n_samples = len(x) if rows is None else len(rows)
+        self.batch_size = batch_size = min(batch_size, self.n_samples)
+        self.dtypes = None if (x.dtype, y.dtype) == (x_dtype, y_dtype) else (x_dtype, y_dtype)
+        self.steps_per_epoch: int = -(-self.n_samples // batch_size)
+
+    def epoch(
+        self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
+    ) -> Iterator[Batch]:
+        """Give each sample once; see `Batches.epoch`."""
+        x, y, weight, size, dtypes = self.x, self.y, self.weight, self.batch_size, self.dtypes
+        if rng is not None and order is None:
+            order = rng.permutation(self.n_samples)
+        self.order = order
+        order = self._numbers()
+        span: Any
+        for start in range(first * size, self.n_samples, size):
+            stop = start + size
+            if self.n_ranks > 1:
+                stop = min(stop, self.n_samples)
+                self.weight_together = stop - start
+                if weight is not None:
+                    whole = slice(start, stop) if order is None else order[start:stop]
+                    self.weight_together = float(weight[whole].sum())
+                start, stop = self._own(start, stop)
+            if order is None:
+                span = slice(start, stop)
+            elif size == 1:  # a slice is several times faster than an index array of one
+                sample = int(order[start])
+                span = slice(sample, sample + 1)
+            else:
+                span = order[start:stop]
+            own = None if weight is None else weight[span]
+            if dtypes is None:
+                yield x[span], y[span], own
+            else:
+                yield x[span].astype(dtypes[0]), y[span].astype(dtypes[1]), own
+
+    def _numbers(self) -> Array | None:
+        """Give the numbers of the samples, in the order of the epoch."""
+        if self.rows is None:
+            return self.order
+        return self.rows if self.order is None else self.rows[self.order]
+
+    def use_order(self, order: Array | None) -> None:
+        """Take the order of an epoch that is gone through elsewhere."""
+        self.order = order
+
+    def describe(self, step: int) -> str:
+        """Name them by their numbers; see `Batches.describe`."""
+        start = (step - 1) * self.batch_size
+        numbers = self._numbers()
+        indices = np.arange(self.n_samples) if numbers is None else numbers
+        return f"samples {indices[start : start + self.batch_size].tolist()}"
+
+
+class DatasetBatches(Batches):
+    """Batches that a `Dataset` fetches.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The samples.
+    batch_size : int
+        The number of samples in a batch; the last one may have fewer.
+    prepare : callable
+        Checks and casts a batch.
+    where : str
+        The call that errors name.
+    """
+
+    def __init__(self, dataset: Dataset, batch_size: int, prepare: Prepare, where: str) -> None:
+        self.dataset, self.prepare, self.where = dataset, prepare, where
+        self.n_samples = len(dataset)
+        self.batch_size = min(batch_size, self.n_samples)
+        self.steps_per_epoch: int = -(-self.n_samples // self.batch_size)
+
+    def epoch(
+        self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
+    ) -> Iterator[Batch]:
+        """Fetch each sample once; see `Batches.epoch`."""
+        if rng is not None and order is None:
+            order = rng.permutation(self.n_samples)
+        self.order = order
+        numbers = np.arange(self.n_samples) if order is None else order
+        for start in range(first * self.batch_size, self.n_samples, self.batch_size):
+            stop = min(start + self.batch_size, self.n_samples)
+            start, stop = self._own(start, stop)
+            if start < stop:
+                yield _prepared(self, self.dataset[numbers[start:stop]], f"dataset[{start}...]")
+            else:  # a last batch of fewer samples than there are ranks
+                x, y, _ = _prepared(self, self.dataset[numbers[:1]], "dataset[0]")
+                yield x[:0], y[:0], None
+
+    def describe(self, step: int) -> str:
+        """Name them by their numbers; see `Batches.describe`."""
+        start = (step - 1) * self.batch_size
+        numbers = np.arange(self.n_samples) if self.order is None else self.order
+        return f"samples {numbers[start : start + self.batch_size].tolist()}"
+
+
+class StreamBatches(Batches):
+    """Batches from a stream: an iterator, or what makes a new one for each epoch.
+
+    Parameters
+    ----------
+    stream : Iterator, iterable or callable
+        Gives batches; an iterable is gone through anew in each epoch, and a callable called.
+    steps_per_epoch : int or None
+        How many of them make an epoch; None takes all, but not of an iterator.
+    prepare : callable
+        Checks and casts a batch.
+    where : str
+        The call that errors name.
+    """
+
+    def __init__(
+        self, stream: Any, steps_per_epoch: int | None, prepare: Prepare, where: str
+    ) -> None:
+        self.stream, self.steps_per_epoch = stream, steps_per_epoch
+        self.prepare, self.where = prepare, where
+        self.is_iterator = hasattr(stream, "__next__")
+
+    def epoch(
+        self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
+    ) -> Iterator[Batch]:
+        """Give the next batches, in the stream's own order; see `Batches.epoch`."""
+        stream = self._open()
+        if not self.is_iterator:
+            self._skip(stream, first)
+        ended = object()
+        step = first
+        while step != self.steps_per_epoch:
+            step += 1
+            batch = next(stream, ended)
+            if batch is ended:
+                if self.steps_per_epoch is None and step > 1:
+                    return
+                got = check.Said(f"a stream that ended before step {step}")
+                wanted = f"a stream of {self.steps_per_epoch or 'some'} batches for each epoch"
+                remedy = "Lower steps_per_epoch, or make a stream that repeats itself."
+                check.fail(self.where, "x", wanted, got, remedy)
+            yield _prepared(self, batch, f"step {step}")
+
+    def _open(self) -> Iterator[Any]:
+        if self.is_iterator:
+            stream: Iterator[Any] = self.stream
+            return stream
+        batches = self.stream() if callable(self.stream) else self.stream
+        if not hasattr(batches, "__iter__"):
+            wanted = "a function that gives an iterable of batches"
+            check.fail(self.where, "x", wanted, check.Said(f"{check.describe(batches)} from it"))
+        return iter(batches)
+
+    def skip(self, n_batches: int) -> None:
+        """Leave out batches of an iterator that were trained on before."""
+        if self.is_iterator:
+            self._skip(self.stream, n_batches)
+
+    def _skip(self, stream: Iterator[Any], n_batches: int) -> None:
+        for _ in range(n_batches):
+            next(stream, None)
+
+    def describe(self, step: int) -> str:
+        """Name a batch by its place, since a stream's samples have no numbers."""
+        return f"batch {step} of the stream in this epoch"
+
+
+def _prepared(batches: DatasetBatches | StreamBatches, batch: Any, place: str) -> Batch:
+    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+        wanted = "made of batches (x, y) or (x, y, sample_weight)"
+        check.fail(batches.where, "x", wanted, batch, f"See {place}.")
+    return batches.prepare(*batch)
+
+
+def held_out(
+    rng: np.random.Generator, n_samples: int, share: float, classes: Array | None = None
+) -> tuple[Array, Array]:
+    """Draw which samples are trained on, and which are kept for validation.
+
+    With ``classes``, the class of each sample, each class gives its share, to within one sample.
+    """
+    order = rng.permutation(n_samples)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    # Evenly along the order: every class in it is met in proportion.
+    counts = np.floor(np.arange(n_samples + 1) * share + 1e-9)
+    is_kept = np.diff(counts) > 0
+    return np.sort(order[~is_kept]), np.sort(order[is_kept])

@@ -1,0 +1,34 @@
+"""Metrics: figures that are reported, but not minimised.
+
+What is minimised is a loss.
+"""
+
+from layerkit.metrics.base import Metric
+from layerkit.metrics.classification import (
+    Accuracy,
+    ConfusionMatrix,
+    F1Score,
+    Precision,
+    Recall,
+    TopKAccuracy,
+)
+from layerkit.metrics.regression import (
+    MeanAbsoluteError,
+    R2Score,
+    RootMeanSquaredError,
+    SquaredDistance,
+)
+
+__all__ = [
+    "Accuracy",
+    "ConfusionMatrix",
+    "F1Score",
+    "MeanAbsoluteError",
+    "Metric",
+    "Precision",
+    "R2Score",
+    "Recall",
+    "RootMeanSquaredError",
+    "SquaredDistance",
+    "TopKAccuracy",
+]

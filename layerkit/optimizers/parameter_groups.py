@@ -1,0 +1,106 @@
+"""`ParameterGroup`: settings of the optimizer for some of the layers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from layerkit import parameters as flat
+from layerkit._support import validation as check
+from layerkit._support.repr import ConstructorRepr
+from layerkit._support.validation import Array
+from layerkit.models.sequential import Sequential
+from layerkit.optimizers import Optimizer
+
+__all__ = ["ParameterGroup"]
+
+
+class ParameterGroup(ConstructorRepr):
+    """Settings of the optimizer for the parameters of some layers.
+
+    Parameters
+    ----------
+    layers : sequence of str
+        The layers' names, as ``model.layer_names`` has them; ``"inner.dense_0"`` for one inside
+        another.
+    learning_rate : float, optional
+        Theirs at the start; whatever changes the optimizer's changes it in proportion.
+    weight_decay : float, optional
+        Theirs instead of the optimizer's.
+    frozen : bool
+        Whether they stay as they are.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind.
+
+    Examples
+    --------
+    >>> from layerkit import ParameterGroup
+    >>> ParameterGroup(["logits"], learning_rate=0.1)
+    ParameterGroup(['logits'], learning_rate=0.1)
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[str],
+        *,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        frozen: bool = False,
+    ) -> None:
+        where = "ParameterGroup.__init__"
+        if not layers:
+            check.fail(where, "layers", "the names of at least one layer", layers)
+        self.layers = check.names(where, "layers", layers) or []
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        if learning_rate is not None:
+            self.learning_rate = check.number(where, "learning_rate", learning_rate, above=0)
+        if weight_decay is not None:
+            self.weight_decay = check.number(where, "weight_decay", weight_decay, minimum=0)
+        self.frozen = check.boolean(where, "frozen", frozen)
+
+
+class GroupedStep:
+    """A step of an optimizer, with the settings of each group for its stretch of the vectors."""
+
+    def __init__(
+        self, where: str, model: Sequential, optimizer: Optimizer, groups: Sequence[ParameterGroup]
+    ) -> None:
+        self.optimizer, self.initial_rate = optimizer, optimizer.learning_rate
+        if not optimizer.is_elementwise:
+            expectation = "left out for an optimizer that looks at all values together"
+            check.fail(where, "groups", expectation, check.Said(repr(optimizer)))
+        starts, parameters = flat.starts(model.parameters), model.parameters
+        owner: dict[flat.Parameter, ParameterGroup] = {}
+        for group in groups:
+            if group.weight_decay is not None and not hasattr(optimizer, "weight_decay"):
+                got = check.Said(f"{group!r} for {optimizer!r}, which has none")
+                check.fail(where, "groups", "without weight_decay", got)
+            for name in group.layers:
+                for parameter in check.layer_named(where, model, name).parameters:
+                    if parameter in owner:
+                        got = check.Said(f"{name!r} in two of them")
+                        check.fail(where, "groups", "of different layers", got)
+                    owner[parameter] = group
+        self.spans = [(slice(starts[p], starts[p] + p.size), owner.get(p)) for p in parameters]
+
+    def __call__(self, values: Array, grads: Array) -> None:
+        """Make the step."""
+        optimizer: Any = self.optimizer
+        rate, decay = optimizer.learning_rate, getattr(optimizer, "weight_decay", None)
+        optimizer.n_steps += 1
+        try:
+            for span, group in self.spans:
+                if group is not None and group.frozen:
+                    continue
+                own = group and group.learning_rate
+                optimizer.learning_rate = rate if own is None else rate * own / self.initial_rate
+                if decay is not None:
+                    own = group and group.weight_decay
+                    optimizer.weight_decay = decay if own is None else own
+                state = {name: vector[span] for name, vector in optimizer.state.items()}
+                optimizer.update(values[span], grads[span], state)
+        finally:
+            optimizer.learning_rate = rate
+            if decay is not None:
+                optimizer.weight_decay = decay

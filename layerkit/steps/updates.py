@@ -1,0 +1,202 @@
+"""Updates of a model: each is made whole, or not at all.
+
+Before the optimizer's step, the loss and the gradient must be finite; a step that overflows is
+taken back; frozen parameters stay as they are; and Ctrl-C waits for the step's end.
+"""
+
+import contextlib
+import importlib
+import math
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from layerkit._support.validation import Array
+from layerkit.errors import NonFiniteError
+from layerkit.models.sequential import Sequential
+from layerkit.optimizers import Optimizer
+from layerkit.parameters import Parameter
+from layerkit.steps.ranks import Ranks
+
+
+def _signal() -> Any:
+    # Importing it takes longer than most of layerkit does.
+    return importlib.import_module("signal")
+
+
+Step = Callable[[Array, Array], None]
+
+
+class Updates:
+    """Applies an optimizer to a model; a context in which SIGINT waits for whole updates.
+
+    SIGINT is taken over only where Python's own handler is in charge: in the main thread, and
+    if the program has not installed another. Of several ranks, all let it through behind the same
+    update.
+    """
+
+    def __init__(
+        self,
+        model: Sequential,
+        optimizer: Optimizer,
+        step: Step | None = None,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self.model, self.optimizer, self.ranks = model, optimizer, ranks
+        self._usual_step: Step = step or optimizer.step
+        # Below this, neither a sum of squared steps nor a parameter comes near overflow.
+        self._calm = float(np.finfo(model.dtype).max) * 1e-6
+        self._vectors = model.vectors
+        self._step: Step = self._usual_step
+        self._frozen: list[Parameter] = []
+        self._busy = self._interrupted = self._installed = False
+
+    def use_step(self, step: Step | None) -> None:
+        """Take another way to make the optimizer's step, or None for the usual one."""
+        self._step = step or self._usual_step
+
+    def prepare(self) -> None:
+        """Take up the optimizer and what is frozen; before the first update of an epoch."""
+        self._vectors = self.model.vectors
+        self.optimizer.bind(*self._vectors)
+        self._frozen = [p for p in self.model.parameters if not p.trainable]
+        if self.ranks:
+            self.ranks.prepare()
+
+    def apply(self, loss: float, x: Array, place: Callable[[], str]) -> None:
+        """Make an update with the gradients that the model holds; SIGINT waits for `release`.
+
+        Parameters
+        ----------
+        loss : float
+            The batch's loss.
+        x : ndarray of shape (batch_size, *input_shape)
+            The batch's inputs, to find out where a number stops being finite.
+        place : callable
+            Gives the start of an error's message.
+
+        Raises
+        ------
+        NonFiniteError
+            If the loss, a gradient or the update is not finite; the model is unchanged then.
+        """
+        values, grads = self._vectors
+        rate = getattr(self.optimizer, "learning_rate", 1.0)
+        # One product tells whether all is finite and far from overflow; NaN makes it false.
+        calm = float(grads.dot(grads)) * rate * rate < self._calm and -math.inf < loss < math.inf
+        self._busy = True
+        try:
+            if calm and not self._frozen:
+                self._step(values, grads)
+            else:
+                self._apply_carefully(loss, x, place)
+        except BaseException:
+            self.release()
+            raise
+
+    def hold(self) -> None:
+        """Let SIGINT wait for `release`."""
+        self._busy = True
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[None]:
+        """Let SIGINT wait until what is done inside is done."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let SIGINT through again, one that has come meanwhile at once."""
+        self._busy = False
+        if self.ranks:
+            self._interrupted, self.ranks.is_interrupted = self.ranks.is_interrupted, False
+        if self._interrupted:
+            self._interrupted = False
+            if self.ranks:
+                self.ranks.wants_to_stop = False
+            raise KeyboardInterrupt
+
+    def _apply_carefully(self, loss: float, x: Array, place: Callable[[], str]) -> None:
+        values, grads = self._vectors
+        if not (math.isfinite(loss) and np.isfinite(grads).all()):
+            self._refuse(loss, x, place)
+        state = self.optimizer.state
+        before = values.copy(), {name: vector.copy() for name, vector in state.items()}
+        n_steps = self.optimizer.n_steps
+        frozen = [(parameter, parameter.value.copy()) for parameter in self._frozen]
+        for parameter, _ in frozen:
+            parameter.grad.fill(0)
+        self._usual_step(values, grads)
+        for parameter, value in frozen:
+            parameter.value = value
+        if not all(np.isfinite(vector).all() for vector in (values, *state.values())):
+            values[:] = before[0]
+            for name, vector in before[1].items():
+                state[name][:] = vector
+            self.optimizer.n_steps = n_steps
+            raise NonFiniteError(
+                f"{place()} must lead to a finite update; got one that overflows. The parameters "
+                "are as they were before it: lower the learning rate."
+            )
+
+    def _refuse(self, loss: float, x: Array, place: Callable[[], str]) -> NoReturn:
+        error = NonFiniteError(
+            f"{place()} and its gradient must be finite; got a loss of {loss:g}, with NaN or "
+            f"infinity first in {self._first_non_finite(x)}. The parameters are as they were "
+            "before this batch: lower the learning rate, or scale the data."
+        )
+        if self.ranks:
+            self.ranks.mark(error)
+        raise error
+
+    def _first_non_finite(self, x: Array) -> str:
+        """Name the layer whose output, or else whose gradient, stopped being finite."""
+        found = self._non_finite_output(x)
+        if self.ranks:
+            found = self.ranks.find_non_finite(found)
+        if found:
+            return found
+        for index, layer in reversed(list(enumerate(self.model))):
+            for parameter in layer.parameters:
+                if not np.isfinite(parameter.grad).all():
+                    return f"the gradient of {parameter.name!r} of layers[{index}], {layer!r}"
+        return "the loss"
+
+    def _non_finite_output(self, x: Array) -> str:
+        for index, layer in enumerate(self.model if len(x) else ()):
+            x, _ = layer.compute_forward(x, training=False)
+            if not np.isfinite(x).all():
+                return f"the output of layers[{index}], {layer!r}"
+        return ""
+
+    def __enter__(self) -> None:
+        """Take the place of Python's handler of SIGINT."""
+        signal = _signal()
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # Only the main thread may, and only it is interrupted.
+            with contextlib.suppress(ValueError):
+                signal.signal(signal.SIGINT, self._handle)
+                self._installed = True
+
+    def __exit__(self, *error: object) -> None:
+        """Give Python's handler its place back."""
+        if self._installed:
+            signal = _signal()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._installed = False
+        if self.ranks and self.ranks.wants_to_stop:
+            self.ranks.wants_to_stop = False
+            if error[0] is None:  # it came too late for the ranks to agree on a step
+                raise KeyboardInterrupt
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.ranks:
+            self.ranks.wants_to_stop = True
+        elif not self._busy:
+            raise KeyboardInterrupt
+        else:
+            self._interrupted = True

@@ -1,0 +1,183 @@
+"""Saving and loading models: what is in the file, and which classes a file may name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from layerkit import activations, initializers
+from layerkit._support import validation as check
+from layerkit._support.state import Unencodable, decode, encode
+from layerkit._support.validation import Array
+from layerkit.errors import LayerkitError, LoadError, SaveError
+from layerkit.layers.base import Layer
+from layerkit.layers.batch_norm import BatchNorm
+from layerkit.layers.dense import Dense
+from layerkit.layers.dropout import Dropout
+from layerkit.layers.standardize import Standardize
+from layerkit.parameters import Loading
+from layerkit.storage import files as _files
+from layerkit.storage.files import Path
+
+# What a file may name without being told; explicit, so that a file runs nobody else's code.
+CLASSES: dict[str, type] = {
+    kind.__name__: kind for kind in (BatchNorm, Dense, Dropout, Standardize)
+}
+CLASSES |= {name: getattr(activations, name) for name in activations.__all__}
+CLASSES |= {name: getattr(initializers, name) for name in initializers.__all__}
+
+
+def write_tree(where: str, path: Path, kind: str, tree: Any) -> None:
+    """Write what consists of data and layerkit's objects."""
+    _files.replace_file(where, path, _packed(where, kind, tree))
+
+
+def tree_to_bytes(where: str, tree: Any) -> bytes:
+    """Give such a tree in the form of a message."""
+    return b"".join(_packed(where, "message", tree))
+
+
+def tree_from_bytes(where: str, message: bytes) -> dict[str, Any]:
+    """Read such a message."""
+    return _tree(where, "message", {}, *_files.unpack(where, message))
+
+
+def _packed(where: str, kind: str, tree: Any) -> list[bytes | memoryview]:
+    arrays: list[Array] = []
+    try:
+        content = encode(tree, arrays)
+    except Unencodable as error:
+        wanted = "made of numbers, texts, arrays, lists and dicts"
+        check.fail(where, "what is saved", wanted, check.Said(str(error)), error=SaveError)
+    return _files.pack(where, {"kind": kind, "tree": content}, arrays)
+
+
+def read_tree(where: str, path: Path, kind: str, classes: Mapping[str, type]) -> dict[str, Any]:
+    """Read it, and refuse a file of another kind."""
+    return _tree(where, kind, classes, *_files.read(where, path))
+
+
+def _tree(
+    where: str, kind: str, classes: Mapping[str, type], content: Any, arrays: list[Array]
+) -> dict[str, Any]:
+    found = content.get("kind") if isinstance(content, dict) else None
+    if found != kind:
+        got = check.Said(f"one with a {found}")
+        check.fail(where, "path", f"a file with a {kind}", got, error=LoadError)
+    try:
+        with Loading(sum(array.size for array in arrays)):
+            tree = decode(content.get("tree"), arrays, classes)
+    except RecursionError:
+        raise LoadError(f"{where}: path must be a file that layerkit wrote; got a maze.") from None
+    if not isinstance(tree, dict):
+        check.fail(where, "path", f"a file with a {kind}", check.Said("no dict"), error=LoadError)
+    return tree
+
+
+def classes_with(where: str, custom_objects: Any) -> dict[str, type]:
+    """Give the classes that a file may name: layerkit's own and the caller's."""
+    if custom_objects is None:
+        custom_objects = {}
+    if not isinstance(custom_objects, Mapping):
+        remedy = "Write custom_objects={'MyLayer': MyLayer}."
+        check.fail(where, "custom_objects", "a dict from names to classes", custom_objects, remedy)
+    for name, kind in custom_objects.items():
+        if not isinstance(kind, type) or not hasattr(kind, "from_config"):
+            check.fail(where, f"custom_objects[{name!r}]", "a class with from_config", kind)
+    return CLASSES | dict(custom_objects)
+
+
+def contents_of(model: Layer) -> dict[str, Any]:
+    """Give the numbers in a model: parameters, which of them are trained, and layers' states."""
+    parameters = model.named_parameters()
+    states = {name: layer.get_state() for name, layer in model.walk()}
+    return {
+        "values": {name: parameter.value for name, parameter in parameters.items()},
+        "frozen": [name for name, parameter in parameters.items() if not parameter.trainable],
+        "states": {name: state for name, state in states.items() if state},
+    }
+
+
+def fill(where: str, model: Layer, contents: Any) -> None:
+    """Put such numbers into a model, if all of them fit; else change nothing."""
+    try:
+        values, frozen, states = (contents[key] for key in ("values", "frozen", "states"))
+        parameters, layers = model.named_parameters(), dict(model.walk())
+        check_names(where, values, {name: p.shape for name, p in parameters.items()})
+        if not set(frozen) <= set(parameters) or not set(states) <= set(layers):
+            raise KeyError(*(set(frozen) - set(parameters)), *(set(states) - set(layers)))
+    except (KeyError, TypeError, AttributeError) as error:
+        got = check.Said(f"{type(error).__name__}: {error}")
+        check.fail(where, "the file", "of a model like this one", got, error=LoadError)
+    for name, parameter in parameters.items():
+        parameter.value = values[name]
+        parameter.trainable = name not in frozen
+    for name, state in states.items():
+        try:
+            layers[name].set_state(state)
+        except LayerkitError:
+            raise
+        except Exception as error:
+            got = check.Said(f"{type(error).__name__}: {error}")
+            wanted = "one that its set_state takes"
+            check.fail(where, f"the state of {name!r}", wanted, got, error=LoadError)
+
+
+def check_names(where: str, arrays: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> None:
+    """Refuse arrays that are missing, too many, or of another shape."""
+    for words, names in (
+        ("missing", [name for name in shapes if name not in arrays]),
+        ("unknown here", [name for name in arrays if name not in shapes]),
+    ):
+        if names:
+            got = check.Said(f"{', '.join(map(repr, names[:5]))} {words}")
+            wanted = "those of this model"
+            check.fail(where, "the names of the arrays", wanted, got, error=LoadError)
+    for name, shape in shapes.items():
+        array = arrays[name]
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.shape != shape:
+            wanted = f"a floating array of shape {shape}"
+            check.fail(where, repr(name), wanted, array, error=LoadError)
+
+
+def save_weights(where: str, path: Path, model: Layer) -> None:
+    """Write parameters and states' arrays as safetensors, which other frameworks read too."""
+    tensors = {
+        # In C order: the package writes the bytes of other arrays as if they were.
+        name: np.ascontiguousarray(array).reshape(array.shape)
+        for name, array in _tensors(model).items()
+    }
+    try:
+        from safetensors.numpy import save
+    except ImportError:
+        check.missing_extra(where, "safetensors", "safetensors")
+    _files.replace_file(where, path, [save(tensors)])
+
+
+def load_weights(where: str, path: Path, model: Layer) -> None:
+    """Read parameters and states' arrays from safetensors."""
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+    except ImportError:
+        check.missing_extra(where, "safetensors", "safetensors")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, TypeError, ValueError, KeyError) as error:
+        got = check.Said(f"{type(error).__name__}: {error}")
+        check.fail(where, "path", "a file of safetensors", got, error=LoadError)
+    targets = _tensors(model)
+    check_names(where, tensors, {name: array.shape for name, array in targets.items()})
+    for name, array in targets.items():
+        np.copyto(array, tensors[name], casting="same_kind")
+
+
+def _tensors(model: Layer) -> dict[str, Array]:
+    tensors = {name: parameter.value for name, parameter in model.named_parameters().items()}
+    for path, layer in model.walk():
+        for name, value in layer.get_state().items():
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                tensors[f"{path}.{name}".removeprefix(".")] = value
+    return tensors

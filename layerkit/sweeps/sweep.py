@@ -1,0 +1,355 @@
+"""`sweep`: trains with many settings, by joblib: in turn, in processes, or on a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import itertools
+import math
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import numpy as np
+
+from layerkit._support import validation as check
+from layerkit._support.signatures import arguments_of
+from layerkit._support.validation import Array
+from layerkit.sweeps.results import SweepResults, SweepRun
+from layerkit.sweeps.runs import Outcome, failure, load_extra, one_blas_thread, pack, run
+from layerkit.training.callbacks.reporting import open_bar
+from layerkit.training.history import History
+from layerkit.training.trainer import Trainer
+
+__all__ = ["sweep"]
+
+_WHERE = "layerkit.sweep"
+_OWN = {"x", "y", "epochs", "progress"}
+_OF_FIT = [a.name for a in arguments_of(Trainer.fit) if a.name not in _OWN]
+# Columns of SweepResults.to_frame.
+_COLUMNS = {"epochs", "seconds", "error"}
+# What loky raises when a process dies, and Dask when the data that it held went with it.
+_LOST = (BrokenProcessPool, CancelledError)
+
+
+def sweep(
+    build: Callable[..., Trainer],
+    grid: dict[str, Any] | list[dict[str, Any]],
+    x: Any,
+    y: Any = None,
+    *,
+    epochs: int,
+    n_jobs: int | None = None,
+    progress: bool | None = None,
+    **fit_arguments: Any,
+) -> SweepResults:
+    """Train with each of many settings, side by side, and collect what came out.
+
+    Each run is ``build(**settings).fit(x, y, epochs=epochs, ...)``, with objects of its own: all
+    that it is given is copied, but for large arrays, which the runs share and can't write to. The
+    figures and parameters don't depend on `n_jobs`, on the backend, or on the order in which runs
+    end, where processors and packages are the same; a run is as random as its seeds make it, so let
+    ``build`` take a seed.
+
+    joblib's backend does the work: processes on this machine, or what `joblib.parallel_config`
+    names, ``"threading"``, ``"dask"`` or ``"ray"``. ``build`` may be a lambda or a function of the
+    program itself. BLAS has one thread in each run.
+
+    A run that raises an error is a row with that error, and the others go on. So is one that kills
+    its process: since nobody can tell which run it was, those that were under way are run again, in
+    ever smaller groups, until it is on its own. What ends the sweep itself, such as Ctrl-C, carries
+    the runs that had ended in its attribute ``results``; in an interactive session that is
+    ``sys.last_value.results``.
+
+    Parameters
+    ----------
+    build : callable
+        Takes the settings by name, and gives a new `Trainer`.
+    grid : dict of str to list, or list of dict
+        The values of each setting, of which all combinations are run: those of the last name change
+        fastest, as in nested loops. Or the settings of each run, as for a random search. A setting
+        that is no named argument of ``build``, but is one of `Trainer.fit`, such as
+        ``batch_size``, goes there.
+    x : array_like, Dataset, or a function that gives a stream of batches
+        The inputs, as `Trainer.fit` takes them.
+    y : array_like, optional
+        The targets.
+    epochs : int
+        How often each run goes through the data.
+    n_jobs : int, optional
+        How many runs at a time; -1 for one a core. By default what `joblib.parallel_config` says,
+        or else 1, in this process. Dask and Ray take all the workers that they have.
+    progress : bool, optional
+        Whether to show how many runs have ended; by default, on a terminal.
+    **fit_arguments : object
+        Further arguments of `Trainer.fit` for all runs: ``batch_size``, ``validation_data``...
+
+    Returns
+    -------
+    SweepResults
+        A row for each run, in the order of the grid.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument can't be used, a setting is one that nothing takes, or something can't be
+        pickled; nothing has been run then.
+    MissingExtraError
+        If joblib, cloudpickle or threadpoolctl is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import layerkit
+    >>> from layerkit import SGD, Dense, HalfSquaredError, Sequential, Trainer
+    >>> def build(rate, seed):
+    ...     model = Sequential([Dense(2, 1)], seed=seed)
+    ...     return Trainer(model, HalfSquaredError(), SGD(rate), seed=seed, engine="numpy")
+    >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> grid = {"rate": [0.01, 0.1, -1], "seed": [0, 1]}
+    >>> results = layerkit.sweep(build, grid, x, x[:, :1], epochs=20, batch_size=1)
+    >>> results
+    <SweepResults of 6 runs, 2 failed>
+    >>> results.best("loss").settings["rate"]
+    0.1
+    >>> print(results.failures[0].error)
+    ArgumentError: SGD.__init__: learning_rate must be a finite number above 0; got -1.
+    """
+    epochs = check.integer(_WHERE, "epochs", epochs, minimum=1)
+    if n_jobs is not None and (
+        not isinstance(n_jobs, int | np.integer) or isinstance(n_jobs, bool) or n_jobs == 0
+    ):
+        remedy = "Write -1 for one run a core."
+        check.fail(_WHERE, "n_jobs", "a whole number other than 0, or None", n_jobs, remedy)
+    progress = sys.stderr.isatty() if progress is None else progress
+    progress = check.boolean(_WHERE, "progress", progress)
+    for name in fit_arguments:
+        if name not in _OF_FIT:
+            check.fail(_WHERE, "an argument", f"one of {', '.join(_OF_FIT)}", name)
+    if "batch_size" in fit_arguments:
+        check.integer(_WHERE, "batch_size", fit_arguments["batch_size"], minimum=1)
+    settings = _settings(grid)
+    split = [_split(build, one, fit_arguments) for one in settings]
+    joblib = load_extra(_WHERE)
+    given = {**fit_arguments, "x": x, "y": y, "epochs": epochs}
+    parts: list[Array] = _pickled("build and the data", pack, (build, given))
+    dumps = importlib.import_module("cloudpickle").dumps
+    tasks = {n: _pickled(f"run {n} of grid", dumps, one) for n, one in enumerate(split)}
+
+    rows: dict[int, SweepRun] = {}
+    bar = open_bar(len(settings), 0, "run", sys.stderr) if progress else None
+    try:
+        # Around all of the runs too, as of threads only one may change it.
+        with (
+            one_blas_thread(),
+            contextlib.closing(_outcomes(joblib, tasks, n_jobs, parts)) as outcomes,
+        ):
+            for number, outcome in outcomes:
+                rows[number] = SweepRun(settings[number], *outcome)
+                if bar is not None:
+                    n_failed = sum(row.error is not None for row in rows.values())
+                    bar.set_postfix_str(f"{n_failed} failed" if n_failed else "", refresh=False)
+                    bar.update(1)
+    except BaseException as error:
+        results = SweepResults(rows[number] for number in sorted(rows))
+        error.results = results  # type: ignore[attr-defined]
+        error.add_note(
+            f"{len(rows)} of {len(settings)} runs had ended: see this error's `results`."
+        )
+        raise
+    finally:
+        if bar is not None:
+            bar.close()
+    return SweepResults(rows[number] for number in range(len(settings)))
+
+
+def _settings(grid: object) -> list[dict[str, Any]]:
+    """List the settings of each run."""
+    wanted = "a dict of lists, or a list of dicts, that is not empty"
+    if isinstance(grid, list | tuple) and grid:
+        for number, one in enumerate(grid):
+            if not isinstance(one, dict):
+                check.fail(_WHERE, f"grid[{number}]", "a dict of settings", one)
+        return [_named(one) for one in grid]
+    if not isinstance(grid, dict) or not grid:
+        check.fail(_WHERE, "grid", wanted, grid)
+    values = [_values(name, value) for name, value in _named(grid).items()]
+    return [dict(zip(grid, one, strict=True)) for one in itertools.product(*values)]
+
+
+def _named(settings: dict[Any, Any]) -> dict[str, Any]:
+    """Refuse names that are none, or would be taken for another column of the table."""
+    for name in settings:
+        if not isinstance(name, str):
+            check.fail(_WHERE, "a name in grid", "a text", name)
+        if name in _COLUMNS or name.startswith(("final_", "best_")):
+            wanted = "another than those of the results' columns"
+            remedy = "Have build call it something else."
+            check.fail(_WHERE, "a name in grid", wanted, name, remedy)
+    return dict(settings)
+
+
+def _values(name: str, value: object) -> list[Any]:
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
+    if not isinstance(value, list | tuple | range) or not len(value):
+        wanted = "a list of values that is not empty"
+        check.fail(_WHERE, f"grid[{name!r}]", wanted, value, "Put it in a list.")
+    return list(value)
+
+
+def _split(
+    build: object, settings: dict[str, Any], fit_arguments: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part settings into those of ``build`` and those of `Trainer.fit`."""
+    if not callable(build):
+        check.fail(_WHERE, "build", "a function that gives a Trainer", build)
+    signature = None
+    with contextlib.suppress(TypeError, ValueError):  # of a callable that has none
+        signature = inspect.signature(build)
+    named = settings if signature is None else signature.parameters
+    for_fit = {n: v for n, v in settings.items() if n in _OF_FIT and n not in named}
+    for_build = {n: v for n, v in settings.items() if n not in for_fit}
+    for name in for_fit:
+        if name in fit_arguments:
+            wanted = "given once: in grid or as an argument"
+            check.fail(_WHERE, name, wanted, check.Said("both"))
+    if signature is not None:
+        try:
+            signature.bind(**for_build)
+        except TypeError as error:
+            got = check.Said(f"{', '.join(map(repr, for_build)) or 'none'}: {error}")
+            takes = f"build{signature}"
+            check.fail(_WHERE, "the names in grid", f"those that build takes, {takes}", got)
+    return for_build, for_fit
+
+
+def _pickled(what: str, by: Callable[[object], Any], value: object) -> Any:
+    try:
+        return by(value)
+    except Exception as error:
+        got = check.Said(f"{type(error).__name__}: {error}")
+        remedy = "Give a stream as a function that makes it, and open files in build."
+        check.fail(_WHERE, what, "such that it can be pickled", got, remedy)
+
+
+def _outcomes(
+    joblib: Any, tasks: dict[int, bytes], n_jobs: int | None, parts: list[Array]
+) -> Generator[tuple[int, Outcome]]:
+    """Give what the runs have come to, as they end.
+
+    When a process dies, nobody says which run it was. Those that had begun are run again in two
+    halves, and so on, until a run that kills its process is on its own.
+    """
+    groups = [list(tasks)]
+    while groups:
+        group = groups.pop()
+        begun: set[int] = set()
+        ended: set[int] = set()
+        try:
+            for number, outcome in _parallel(joblib, tasks, group, n_jobs, parts, begun):
+                ended.add(number)
+                yield number, outcome
+        except _LOST as error:
+            suspects = [number for number in group if number in begun - ended]
+            if not suspects:
+                raise
+            if len(group) == 1:
+                error.add_note("No other run was under way when its process died.")
+                yield group[0], _lost(error)
+                continue
+            middle = (len(suspects) + 1) // 2
+            others = [number for number in group if number not in begun]
+            groups += filter(None, [others, suspects[middle:], suspects[:middle]])
+
+
+def _lost(error: BaseException) -> Outcome:
+    """Make the outcome of a run that nothing came back from."""
+    return Outcome(History([]), None, failure(error), math.nan)
+
+
+def _parallel(
+    joblib: Any,
+    tasks: dict[int, bytes],
+    group: list[int],
+    n_jobs: int | None,
+    parts: list[Array],
+    begun: set[int],
+) -> Iterator[tuple[int, Outcome]]:
+    """Hand a group of tasks to joblib, and note those that it has taken."""
+
+    def calls() -> Iterator[Any]:
+        for number in group:
+            begun.add(number)
+            yield joblib.delayed(run)(number, tasks[number], *parts)
+
+    # One run a message, and none handed out before it can begin: what has not begun is not
+    # suspected when a process dies.
+    options: dict[str, Any] = {"n_jobs": n_jobs, "batch_size": 1, "pre_dispatch": "n_jobs"}
+    options["backend"] = _backend(joblib, parts)
+    try:
+        parallel = joblib.Parallel(return_as="generator_unordered", **options)
+    except ValueError:  # by a backend that gives all results at the end: multiprocessing, Ray
+        parallel = joblib.Parallel(return_as="list", **options)
+    results = parallel(calls())
+    try:
+        for number, result in results:
+            yield number, result if isinstance(result, Outcome) else _read(result)
+    finally:
+        if hasattr(results, "close"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it cancels runs: it is to
+                results.close()
+
+
+def _read(result: bytes) -> Outcome:
+    try:
+        outcome: Outcome = pickle.loads(result)
+    except Exception as error:  # of a class that only the worker can import
+        return _lost(error)
+    return outcome
+
+
+def _backend(joblib: Any, parts: list[Array]) -> Any:
+    """Give the backend to use: None for the one that is in use, or for Dask's a safer one of it.
+
+    As of joblib 1.6, Dask's waits forever for a task that Dask gives up, as it does when the task
+    kills one worker after the other; it puts data on one worker, with which it is lost; and where
+    one worker is left, it runs tasks in this process.
+    """
+    active, _ = joblib.parallel.get_active_backend()
+    kind = type(active)
+    if kind.__name__ != "DaskDistributedBackend":
+        return None
+
+    class Watching(kind):  # type: ignore[misc, valid-type]
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            n_workers: int = super().effective_n_jobs(n_jobs)
+            return max(2, n_workers)
+
+        def submit(self, batch: Any, callback: Callable[[Any], object]) -> Any:
+            ((_, (number, *_), _),) = batch.items
+
+            def watch(done: Any) -> None:
+                error = done.exception()
+                if error is not None:
+                    callback([(number, _lost(error))])
+
+            future = super().submit(batch, callback)
+            future.add_done_callback(watch)
+            return future
+
+    active.effective_n_jobs(-1)  # waits for the first worker
+    timeout = active.wait_for_workers_timeout
+    # On all workers.
+    return Watching(
+        client=active.client,
+        scatter=parts,
+        wait_for_workers_timeout=timeout,
+        **active.submit_kwargs,
+    )

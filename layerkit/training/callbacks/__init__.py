@@ -1,0 +1,29 @@
+"""Callbacks: what may happen around training."""
+
+from layerkit.training.callbacks.averaging import WeightAverage
+from layerkit.training.callbacks.base import Callback
+from layerkit.training.callbacks.learning_rate import LearningRateSchedule, ReduceOnPlateau
+from layerkit.training.callbacks.reporting import (
+    CSVLogger,
+    JSONLogger,
+    LambdaCallback,
+    ProgressBar,
+    TensorBoard,
+)
+from layerkit.training.callbacks.saving import ModelCheckpoint
+from layerkit.training.callbacks.stopping import EarlyStopping, StopAt
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "JSONLogger",
+    "LambdaCallback",
+    "LearningRateSchedule",
+    "ModelCheckpoint",
+    "ProgressBar",
+    "ReduceOnPlateau",
+    "StopAt",
+    "TensorBoard",
+    "WeightAverage",
+]

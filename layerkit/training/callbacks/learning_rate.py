@@ -1,0 +1,137 @@
+"""Callbacks that change the learning rate on the way."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from layerkit._support import validation as check
+from layerkit.optimizers.schedules import Schedule
+from layerkit.training.callbacks.base import Callback
+from layerkit.training.callbacks.stopping import figure_name, gain, rises, worst
+
+if TYPE_CHECKING:
+    from layerkit.training.trainer import Trainer
+
+__all__ = ["LearningRateSchedule", "ReduceOnPlateau"]
+
+# A learning rate is above 0, where a schedule may end at 0.
+_LEAST = 1e-30
+
+
+class LearningRateSchedule(Callback):
+    """Set the learning rate by a schedule, in parts of what it is when the training begins.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        What the initial rate is multiplied by, as a function of time.
+    unit : {"epoch", "step"}
+        What time is counted in, from 0; steps are those of the optimizer.
+
+    Examples
+    --------
+    >>> from layerkit import Cosine, LearningRateSchedule
+    >>> LearningRateSchedule(Cosine(100), unit="step")
+    LearningRateSchedule(Cosine(100), 'step')
+    """
+
+    def __init__(self, schedule: Schedule, unit: Literal["epoch", "step"] = "epoch") -> None:
+        where = "LearningRateSchedule.__init__"
+        self.schedule = check.instance(where, "schedule", schedule, Schedule)
+        self.unit = check.choice(where, "unit", unit, ("epoch", "step"))
+        self._initial = self._last = math.nan
+        self._first_step = 0
+        if unit == "step":
+            self.on_batch_begin = self._before_step  # type: ignore[method-assign]
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Take the optimizer's rate for the initial one, unless it is what this callback left."""
+        if trainer.optimizer.learning_rate != self._last:
+            self._initial = trainer.optimizer.learning_rate
+        self._first_step = trainer.optimizer.n_steps
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Set the epoch's rate."""
+        if self.unit == "epoch":
+            self._set(trainer, trainer.epoch - 1)
+
+    def _before_step(self, trainer: Trainer) -> None:
+        self._set(trainer, trainer.optimizer.n_steps - self._first_step)
+
+    def _set(self, trainer: Trainer, time: int) -> None:
+        rate = max(self._initial * self.schedule(time), _LEAST * self._initial)
+        trainer.optimizer.learning_rate = self._last = rate
+
+    def __getstate__(self) -> dict[str, object]:
+        """Give what a copy needs; its hook is bound to itself."""
+        return {name: value for name, value in vars(self).items() if name != "on_batch_begin"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Become a copy."""
+        vars(self).update(state)
+        if self.unit == "step":
+            self.on_batch_begin = self._before_step  # type: ignore[method-assign]
+
+
+class ReduceOnPlateau(Callback):
+    """Lower the learning rate when a figure has not got better for some epochs.
+
+    Parameters
+    ----------
+    monitor : str
+        A name in `History`, such as ``"val_loss"``.
+    factor : float
+        What the rate is multiplied by; above 0 and below 1.
+    patience : int
+        How many epochs without anything better lower it, counted anew each time.
+    min_delta : float
+        By how much it has to be better to count.
+    minimum : float
+        The rate below which it does not go; at least 0.
+
+    Raises
+    ------
+    ArgumentError
+        When training begins, if no such figure is recorded.
+
+    Examples
+    --------
+    >>> from layerkit import ReduceOnPlateau
+    >>> ReduceOnPlateau("loss", patience=3)
+    ReduceOnPlateau('loss', patience=3)
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        minimum: float = 0.0,
+    ) -> None:
+        where = "ReduceOnPlateau.__init__"
+        self.monitor = figure_name(where, "monitor", monitor)
+        self.factor = check.number(where, "factor", factor, above=0, below=1)
+        self.patience = check.integer(where, "patience", patience, minimum=1)
+        self.min_delta = check.number(where, "min_delta", min_delta, minimum=0)
+        self.minimum = check.number(where, "minimum", minimum, minimum=0)
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Begin anew; refuse a figure that nobody records."""
+        self.rises = rises(trainer, "ReduceOnPlateau.on_train_begin", "monitor", self.monitor)
+        self.best = worst(self.rises)
+        self.n_waited = 0
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Compare, and lower the rate when patience is at its end."""
+        figure = trainer.history[self.monitor][-1]
+        if gain(figure, self.best, self.rises) > self.min_delta:
+            self.best, self.n_waited = figure, 0
+            return
+        self.n_waited += 1
+        if self.n_waited >= self.patience:
+            self.n_waited = 0
+            optimizer = trainer.optimizer
+            lowered = max(optimizer.learning_rate * self.factor, self.minimum)
+            optimizer.learning_rate = min(optimizer.learning_rate, lowered)

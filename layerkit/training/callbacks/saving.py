@@ -1,0 +1,126 @@
+"""Callbacks that save: the model, or all that a training needs to go on."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING
+
+from layerkit._support import validation as check
+from layerkit.storage.files import Path
+from layerkit.training.callbacks.base import Callback
+from layerkit.training.callbacks.stopping import figure_name, gain, rises, worst
+
+if TYPE_CHECKING:
+    from layerkit.training.trainer import Trainer
+
+__all__ = ["ModelCheckpoint"]
+
+
+class ModelCheckpoint(Callback):
+    """Save the model, or the whole state of the training, on the way.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; ``{epoch}`` and ``{step}`` in its name are filled in. One without them is
+        replaced each time, never left half written.
+    best : str, optional
+        A name in `History`: save only when it is better than ever before.
+    epochs : int, optional
+        How many epochs pass from one save to the next; by default 1.
+    steps : int, optional
+        How many steps of the optimizer pass instead, counted through the epochs.
+    resumable : bool
+        Whether to save a checkpoint that `Trainer.resume` takes, and not the model alone.
+
+    Attributes
+    ----------
+    last_path : str or None
+        What was saved last.
+
+    Raises
+    ------
+    ArgumentError
+        If the arguments don't go together.
+    SaveError
+        In training, if the file can't be written.
+
+    Examples
+    --------
+    >>> from layerkit import ModelCheckpoint
+    >>> ModelCheckpoint("best.layerkit", best="val_loss")
+    ModelCheckpoint('best.layerkit', best='val_loss')
+    """
+
+    runs_last = True
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        best: str | None = None,
+        epochs: int | None = None,
+        steps: int | None = None,
+        resumable: bool = False,
+    ) -> None:
+        where = "ModelCheckpoint.__init__"
+        if not isinstance(path, str | os.PathLike):
+            check.fail(where, "path", "the path of a file", path)
+        if steps is not None and (best is not None or epochs is not None):
+            check.fail(where, "steps", "None where best or epochs is given", steps)
+        self.path = os.fspath(path)
+        self.best = None if best is None else figure_name(where, "best", best)
+        self.epochs, self.steps = epochs, steps
+        if epochs is not None:
+            self.epochs = check.integer(where, "epochs", epochs, minimum=1)
+        if steps is not None:
+            self.steps = check.integer(where, "steps", steps, minimum=1)
+            self.on_batch_end = self._after_step  # type: ignore[method-assign]
+        self.resumable = check.boolean(where, "resumable", resumable)
+        self.last_path: str | None = None
+        self.period = self.epochs or 1
+        self._saved_step = 0
+        self._best_value = math.nan
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Begin anew; refuse a figure that nobody records."""
+        self._saved_step = trainer.optimizer.n_steps
+        if self.best is not None:
+            self._rises = rises(trainer, "ModelCheckpoint.on_train_begin", "best", self.best)
+            self._best_value = worst(self._rises)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Save, if it is time and good enough."""
+        if self.steps is not None:
+            return
+        if self.best is not None:
+            figure = trainer.history[self.best][-1]
+            if not gain(figure, self._best_value, self._rises) > 0:
+                return
+            self._best_value = figure
+        self._save(trainer)
+
+    def _after_step(self, trainer: Trainer) -> None:
+        n_steps = trainer.optimizer.n_steps
+        if n_steps - self._saved_step >= self.steps:  # type: ignore[operator]
+            self._saved_step = n_steps
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        path = self.path.replace("{epoch}", str(trainer.epoch)).replace("{step}", str(trainer.step))
+        self.last_path = path  # before: the file says so itself
+        if self.resumable:
+            trainer.save_checkpoint(path)
+        elif trainer.communicator.rank == 0:
+            trainer.model.save(path)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Give what a copy needs; its hook is bound to itself."""
+        return {name: value for name, value in vars(self).items() if name != "on_batch_end"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Become a copy."""
+        vars(self).update(state)
+        if self.steps is not None:
+            self.on_batch_end = self._after_step  # type: ignore[method-assign]

@@ -1,0 +1,159 @@
+"""`History`: the record of a training."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from layerkit._support import validation as check
+from layerkit.errors import LoadError
+from layerkit.storage.files import Path
+from layerkit.storage.models import read_tree, write_tree
+
+__all__ = ["History"]
+
+
+class History(Mapping[str, list[float]]):
+    """The loss and each metric, epoch by epoch.
+
+    A read-only mapping from a figure's name to its list of numbers: ``"loss"``, each metric's
+    name, and with validation data both again after ``"val_"``.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The figures that are recorded.
+
+    Examples
+    --------
+    >>> from layerkit import History
+    >>> history = History(["loss"])
+    >>> history.append({"loss": 0.5})
+    >>> history["loss"], history.n_epochs
+    ([0.5], 1)
+    """
+
+    def __init__(self, names: Mapping[str, object] | list[str]) -> None:
+        self._figures: dict[str, list[float]] = {name: [] for name in names}
+        self.n_epochs = 0
+
+    def append(self, figures: Mapping[str, float]) -> None:
+        """Record an epoch: one number for each name."""
+        self.extend({name: [figure] for name, figure in figures.items()})
+
+    def extend(self, epochs: Mapping[str, list[float]]) -> None:
+        """Record several epochs: a list of numbers for each name, all of one length."""
+        columns = [epochs[name] for name in self._figures]
+        for numbers, figures in zip(self._figures.values(), columns, strict=True):
+            numbers.extend(figures)
+        self.n_epochs += len(columns[0])
+
+    def to_frame(self) -> Any:
+        """Give the figures as a pandas DataFrame, an epoch a row, counted from 1.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            check.missing_extra("History.to_frame", "pandas", "pandas")
+        epochs = pandas.RangeIndex(1, self.n_epochs + 1, name="epoch")
+        return pandas.DataFrame(dict(self._figures), index=epochs)
+
+    def save(self, path: Path) -> None:
+        """Write the record into a file; see `Sequential.save` for how.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Raises
+        ------
+        SaveError
+            If the file can't be written; an old one stays as it was.
+        """
+        write_tree("History.save", path, "history", self.get_state())
+
+    @classmethod
+    def load(cls, path: Path) -> History:
+        """Read a record that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        History
+            With the same numbers.
+
+        Raises
+        ------
+        LoadError
+            If the file is missing, damaged or something else.
+        """
+        return cls.from_state("History.load", read_tree("History.load", path, "history", {}))
+
+    def get_state(self) -> dict[str, Any]:
+        """Give the figures as arrays, for a file."""
+        return {name: np.array(numbers, np.float64) for name, numbers in self._figures.items()}
+
+    @classmethod
+    def from_state(cls, where: str, state: Any) -> History:
+        """Make a record of what `get_state` gave."""
+        columns: list[Any] = list(state.values()) if isinstance(state, dict) else [None]
+        fits = all(
+            isinstance(column, np.ndarray) and column.dtype == np.float64 and column.ndim == 1
+            for column in columns
+        )
+        if not fits or len({len(column) for column in columns}) > 1:
+            wanted = "made of lists of numbers of one length"
+            check.fail(where, "the history", wanted, check.Said("others"), error=LoadError)
+        history = cls(state)
+        if columns:
+            history.extend({name: column.tolist() for name, column in state.items()})
+        return history
+
+    def plot(self, ax: Any = None, *, log: bool = False) -> Any:
+        """Draw the figures over the epochs; see `layerkit.plots.learning_curves`.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to; by default, axes of a new figure.
+        log : bool
+            Whether the vertical axis is logarithmic.
+
+        Returns
+        -------
+        matplotlib Axes
+            What was drawn on.
+        """
+        plots: Any = importlib.import_module("layerkit.plots")
+        return plots.learning_curves(self, ax, log=log)
+
+    def __getitem__(self, name: str) -> list[float]:
+        """Give a figure's numbers, one an epoch."""
+        return self._figures[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names."""
+        return iter(self._figures)
+
+    def __len__(self) -> int:
+        """Count the names."""
+        return len(self._figures)
+
+    def __repr__(self) -> str:
+        """Tell the epochs, and the last of each figure."""
+        last = {name: numbers[-1] for name, numbers in self._figures.items() if numbers}
+        figures = "".join(f", {name}={number:g}" for name, number in last.items())
+        return f"<History of {self.n_epochs} epochs{figures}>"

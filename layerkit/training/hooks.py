@@ -1,0 +1,103 @@
+"""How a fit calls its callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerkit.training.callbacks import Callback, StopAt
+
+if TYPE_CHECKING:
+    from layerkit.training.trainer import Trainer
+
+
+class Hooks:
+    """The callbacks' hooks, called under the caller's own NumPy error settings."""
+
+    def __init__(self, trainer: Trainer, callbacks: Sequence[Callback]) -> None:
+        self.trainer = trainer
+        self._all = sorted(callbacks, key=lambda callback: callback.runs_last)
+        is_first = trainer.communicator.rank == 0
+        self.callbacks = callbacks = [c for c in self._all if is_first or not c.only_on_rank_0]
+        self.settings = np.geterr()
+        self.begun: list[Callback] = []
+        self.overridden = {
+            hook: [callback for callback in callbacks if _overrides(callback, hook)]
+            for hook in vars(Callback)
+            if hook.startswith("on_")
+        }
+
+    def begin(self, states: Sequence[Any] | None = None) -> None:
+        """Begin training for each callback; then let each take the state of a resumed fit."""
+        for callback in self.callbacks:
+            self._call_one(callback, "on_train_begin")
+            self.begun.append(callback)
+        if states is not None:
+            for callback, state in zip(self._all, states, strict=True):
+                if any(callback is one for one in self.callbacks):
+                    callback.set_state(state)
+
+    def states(self) -> list[tuple[str, dict[str, Any]]]:
+        """Give the state of each callback, for a checkpoint."""
+        return [(type(callback).__name__, callback.get_state()) for callback in self._all]
+
+    def end(self) -> None:
+        """End it for each that began, even if another fails to end."""
+        failed: BaseException | None = None
+        for callback in self.begun:
+            try:
+                self._call_one(callback, "on_train_end")
+            except BaseException as error:
+                failed = failed or error
+        if failed:
+            raise failed
+
+    def call_epoch(self, hook: str) -> None:
+        """Call a hook of those callbacks whose period has come."""
+        past = self.trainer.epoch - (hook == "on_epoch_begin")
+        for callback in self.overridden[hook]:
+            if past % callback.period == 0:
+                self._call_one(callback, hook)
+
+    def epochs_until_due(self, epochs: int, watched: list[StopAt]) -> int:
+        """Tell how many epochs may pass, from the current one on, before a hook has to be called.
+
+        The end of an epoch is not waited for where the compiled engine watches for it itself.
+        """
+        past = self.trainer.epoch - 1
+        if self.overridden["on_batch_begin"] or self.overridden["on_batch_end"]:
+            return 1
+        ends = self.overridden["on_epoch_end"]
+        waiting = self.overridden["on_epoch_begin"] + [
+            c for c in ends if not any(c is known for known in watched)
+        ]
+        return min([epochs - past] + [c.period - past % c.period for c in waiting])
+
+    def watched(self, figures: list[str]) -> list[StopAt]:
+        """List each `StopAt` that waits, in its own way, for one of these figures."""
+        return [
+            c
+            for c in self.callbacks
+            if isinstance(c, StopAt)
+            and getattr(c.on_epoch_end, "__func__", None) is StopAt.on_epoch_end
+            and c.metric in figures
+        ]
+
+    def call(self, hook: str) -> None:
+        """Call a hook of each callback that overrides it."""
+        for callback in self.overridden[hook]:
+            self._call_one(callback, hook)
+
+    def _call_one(self, callback: Callback, hook: str) -> None:
+        try:
+            with np.errstate(**self.settings):
+                getattr(callback, hook)(self.trainer)
+        except Exception as error:
+            error.add_note(f"in {hook} of {callback!r}")
+            raise
+
+
+def _overrides(callback: Callback, hook: str) -> bool:
+    return getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
