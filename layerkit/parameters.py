@@ -295,6 +295,11 @@ def grads_with_room(parameters: Sequence[Parameter], dtype: np.dtype[Any]) -> Ar
     return first._grads[first._start : last._start + last.size + ROOM]
 
 
+def home(parameters: Sequence[Parameter]) -> Array:
+    """Return the vector of values in which parameters lie: the same object for all of a model."""
+    return parameters[0]._values
+
+
 def is_in_place(parameters: Sequence[Parameter], vectors: tuple[Array, Array]) -> bool:
     """Tell whether what `flat_vectors` once found is still where the parameters live."""
     return not parameters or parameters[0]._values.base is vectors[0].base

@@ -62,6 +62,8 @@ class Batches:
         How many batches an epoch has, if that is known before.
     order : ndarray or None
         The order of the samples in the current epoch, if there is one.
+    rows : ndarray or None
+        The numbers of the samples that take part, if not all do.
     n_together : int
         Where ranks divide the batches: the number of samples that all have of the current one.
     weight_together : float or None
@@ -71,6 +73,7 @@ class Batches:
 
     steps_per_epoch: int | None
     order: Array | None = None
+    rows: Array | None = None
     rank, n_ranks = 0, 1
     n_together = 0
     weight_together: float | None = None
@@ -84,6 +87,11 @@ class Batches:
         self.n_together = stop - start
         own = part(stop - start, self.rank, self.n_ranks)
         return start + own.start, start + own.stop
+
+    def draw(self, rng: np.random.Generator | None) -> Array | None:
+        """Draw the order of the samples in an epoch; None if they have one of their own."""
+        n_samples = getattr(self, "n_samples", None)
+        return None if rng is None or n_samples is None else rng.permutation(n_samples)
 
     def epoch(
         self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None

@@ -107,6 +107,20 @@ class Preparation:
             self._check_smallest(where, len(x), batches.batch_size)
         return batches
 
+    def validation(self, where: str, validation_data: Any) -> Batches:
+        """Check validation data, and bring it into batches."""
+        words = f"{where}, validation_data"
+        if isinstance(validation_data, tuple | list):
+            if len(validation_data) not in (2, 3):
+                wanted = "a pair (x, y), or (x, y, sample_weight)"
+                check.fail(where, "validation_data", wanted, validation_data)
+            x, y, *weight = validation_data
+            return self.of_arrays(words, x, y, 1024, *weight, is_training=False)
+        if hasattr(validation_data, "__next__") or hasattr(validation_data, "__array__"):
+            wanted = "a pair (x, y), or what can be gone through again in each epoch"
+            check.fail(where, "validation_data", wanted, validation_data)
+        return self.batches(words, validation_data, None, 1024, is_training=False)
+
     def split(
         self,
         where: str,

@@ -1,379 +1,132 @@
-"""What a `Trainer` does together with the other processes of its job, the ranks.
+"""`Ranks`: what the processes of a job do together in training; here, for a job of one process.
 
-Each rank computes its part of every batch. Its gradient of the loss is scaled to what it adds to
-that of the whole batch, so that the sum over the ranks, one operation on one vector, is the
-gradient that a single process would have computed; then all make the same step, and stay the same.
+Everything in training is written for a rank among others. A process on its own is the only rank
+there is: all that would be exchanged is what it has. `ConnectedRanks` overrides what needs others.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from layerkit import parameters as flat
-from layerkit._support import validation as check
-from layerkit._support.state import is_generator
 from layerkit._support.validation import Array
-from layerkit.communication.base import Communicator, gather, share, total
-from layerkit.data.batches import Batch, Batches, StreamBatches
-from layerkit.errors import LayerkitError, StateError
-from layerkit.models.sequential import Sequential
-from layerkit.storage.models import contents_of, fill, tree_from_bytes, tree_to_bytes, write_tree
+from layerkit.data.batches import Batch, Batches
+from layerkit.optimizers import Optimizer
+from layerkit.storage.files import Path
+from layerkit.storage.models import write_tree
 
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
+__all__ = ["Facts", "Ranks"]
 
-# How many steps pass between two comparisons of the ranks' parameters.
-STEPS_BETWEEN_CHECKS = 100
+# What has to be the same on all ranks, by name; called only where there are several.
+Facts = Callable[[], dict[str, object]]
 
 
 class Ranks:
-    """The part of a rank in the training of a model.
+    """The part of the only rank.
 
-    Parameters
+    Attributes
     ----------
-    communicator : Communicator
-        Connects the ranks, of which there are at least two.
-    model : Sequential
-        This rank's model.
+    rank, size : int
+        The number of this rank, from 0 on, and how many there are.
+    is_synchronised : bool
+        Whether the ranks have been made the same once.
+    wants_to_stop : bool
+        Whether Ctrl-C has come here, and the other ranks do not know yet.
+    is_interrupted : bool
+        Whether training is to be interrupted after the current step, on all ranks.
     """
 
-    def __init__(self, communicator: Communicator, model: Sequential) -> None:
-        self.communicator, self.model = communicator, model
-        self.rank, self.size = communicator.rank, communicator.size
-        # Of the current batch, all ranks' parts together.
-        self.n_samples, self.weight = 0, 0.0
-        self.wants_to_stop = self.is_interrupted = self.is_synchronised = False
-        self._room = self._alone = np.zeros(flat.ROOM)
+    rank, size = 0, 1
+    is_synchronised = True
+    wants_to_stop = is_interrupted = False
 
     # Beginning together
 
     @contextlib.contextmanager
-    def together(self, where: str, trainer: Trainer | None = None) -> Iterator[dict[str, object]]:
-        """Fail on all ranks if one fails, or if they find different facts."""
-        self.say_where(where)
-        facts: dict[str, object] = self._facts(trainer) if trainer else {}
-        failed: Exception | None = None
-        # A call that other ranks don't make is waited for here, where nothing can be mixed up.
-        self.communicator.barrier()
-        try:
-            yield facts
-        except Exception as error:
-            failed = error
-        json: Any = importlib.import_module("json")
-        own = {
-            "facts": {name: str(fact) for name, fact in facts.items()},
-            "error": None if failed is None else f"{type(failed).__name__}: {failed}",
-        }
-        found = [json.loads(entry) for entry in gather(self.communicator, json.dumps(own).encode())]
-        if failed is not None:
-            raise failed
-        for rank, other in enumerate(found):
-            if other["error"] is not None:
-                got = check.Said(f"an error on rank {rank}: {other['error']}")
-                self.fail(where, "what the ranks are given", "usable on all of them", got)
-        for rank, other in enumerate(found):
-            for name, fact in other["facts"].items():
-                first = found[0]["facts"].get(name)
-                if fact != first:
-                    got = check.Said(f"{first} on rank 0 and {fact} on rank {rank}")
-                    remedy = "Hand the same to all of them; of data, each takes its part itself."
-                    if name == "callbacks":
-                        remedy = "For one on rank 0 alone, its class sets only_on_rank_0 = True."
-                    self.fail(where, name, "the same on all ranks", got, remedy)
+    def together(self, where: str, facts: Facts | None = None) -> Iterator[dict[str, object]]:
+        """Fail on all ranks if one fails, or if they find different facts.
 
-    def fail(
-        self, where: str, argument: str, wanted: str, got: check.Said, remedy: str = ""
-    ) -> NoReturn:
-        """Raise an error that all ranks raise."""
-        try:
-            check.fail(where, argument, wanted, got, remedy, error=StateError)
-        except LayerkitError as error:
-            self.mark(error)
-            raise
+        The facts found inside the ``with`` block are added to the dict that it is given.
+        """
+        yield {}
 
-    def mark(self, error: Exception) -> None:
-        """Note that all ranks raise this error, so that one of them is enough to print it."""
-        error.is_on_all_ranks = True  # type: ignore[attr-defined]
+    def synchronise(
+        self, optimizer: Optimizer, rng: np.random.Generator, resumed: Mapping[str, Any] | None
+    ) -> Mapping[str, Any] | None:
+        """Make each rank what rank 0 is, and return what the next fit goes on from."""
+        return resumed
 
-    def say_where(self, place: str) -> None:
-        """Tell the communicator where in the program the ranks are, for the messages it gives."""
-        if hasattr(self.communicator, "place"):
-            self.communicator.place = lambda: f" in {place}"
-
-    def begin(self, trainer: Trainer) -> None:
-        """Begin a fit."""
-        for layer in self._connected():
-            layer.communicator = self.communicator
-        if hasattr(self.communicator, "place"):
-            self.communicator.place = lambda: (
-                f" in Trainer.fit, epoch {trainer.epoch}, step {trainer.step}"
-            )
-
-    def _facts(self, trainer: Trainer) -> dict[str, object]:
-        """Give what has to be the same on all ranks, whatever is done."""
-        shapes = {name: p.shape for name, p in self.model.named_parameters().items()}
-        return {
-            "model": f"{self.model.dtype} parameters {shapes}",
-            "loss": trainer.loss,
-            "optimizer": type(trainer.optimizer).__name__,
-            "metrics": trainer.metrics,
-            "seed": type(trainer.rng.bit_generator).__name__,
-        }
-
-    def synchronise(self, trainer: Trainer) -> None:
-        """Make each rank what rank 0 is; but for random layers, which draw numbers of their own."""
-        where = "Trainer.fit"
-        model, optimizer = self.model, trainer.optimizer
-        self.communicator.broadcast_(model.values)
-        message = b""
-        if self.rank == 0:
-            contents = contents_of(model)
-            own = {
-                "frozen": contents["frozen"],
-                "states": contents["states"],
-                "vectors": optimizer.state,
-                "attributes": optimizer.attributes(),
-                "rng": trainer.rng,
-                "resumed": trainer._resumed,
-            }
-            message = tree_to_bytes(where, own)
-        tree = tree_from_bytes(where, share(self.communicator, message))
-        if self.rank:
-            told = {name: tree[name] for name in ("frozen", "states")}
-            fill(where, model, contents_of(model) | told)
-            optimizer.set_state(tree["vectors"], tree["attributes"])
-            trainer.rng.bit_generator.state = tree["rng"].bit_generator.state
-        self._spread_generators(trainer.rng)
-        trainer._resumed = tree["resumed"]
-        if tree["resumed"] is not None:
-            self._take_part_of(tree["resumed"])
-        self.is_synchronised = True
-
-    def _spread_generators(self, rng: np.random.Generator) -> None:
-        """Give each random layer a stream of this rank's own, and rank 0 the layer's."""
-        known: dict[int, np.random.Generator] = {}
-        for _, layer in self.model.walk():
-            for name, value in vars(layer).items():
-                # One that the order of the samples comes from too has to stay the same on all.
-                if layer.is_random and is_generator(value) and (self.rank or value is rng):
-                    if id(value) not in known:
-                        known[id(value)] = _child(value, self.rank)
-                    setattr(layer, name, known[id(value)])
-
-    def _take_part_of(self, resumed: dict[str, Any]) -> None:
-        """Go on where this rank was; if there were more or fewer ranks, let rank 0 have it all."""
-        parts, progress = resumed["ranks"], resumed["progress"]
-        if parts is not None and len(parts) == self.size:
-            own = parts[self.rank]
-            for path, layer in self.model.walk():
-                layer.set_state(own["states"].get(path, {}))
-            progress |= {name: own[name] for name in ("totals", "accumulated")}
-        elif self.rank:
-            progress["totals"] = []
-            if progress["accumulated"] is not None:
-                gradients, *rest = progress["accumulated"]
-                progress["accumulated"] = (np.zeros_like(gradients), *rest)
-
-    # Batches
-
-    def batches(self, data: Batches, own: Iterator[Batch]) -> Iterator[Batch]:
-        """Go through this rank's parts of the batches, and know what all have together."""
-        if not isinstance(data, StreamBatches):
-            for batch in own:
-                self.n_samples = data.n_together
-                if data.weight_together is None:
-                    self.weight = total(self.communicator, _weight(batch))[0]
-                else:
-                    self.weight = data.weight_together
-                yield batch
-            return
-        while True:
-            batch_or_end = next(own, None)
-            has_batch = np.zeros(self.size)
-            has_batch[self.rank] = batch_or_end is not None
-            self.communicator.allreduce_(has_batch)
-            if not has_batch.any():
-                return
-            if batch_or_end is None or not has_batch.all():
-                got = check.Said(f"none on rank {int(has_batch.argmin())}, whose stream has ended")
-                remedy = "Pass steps_per_epoch, and streams that are long enough."
-                self.fail("Trainer.fit", "x", "a batch on all ranks", got, remedy)
-            self.measure(batch_or_end)
-            yield batch_or_end
-
-    def measure(self, batch: Batch) -> None:
-        """Learn how much the ranks have of a batch, which each brings a part of."""
-        n_samples, self.weight = total(self.communicator, len(batch[0]), _weight(batch))
-        self.n_samples = int(n_samples)
-
-    # Steps
-
-    def prepare(self) -> None:
-        """Find the gradients, wherever they lie now."""
-        self._room = flat.grads_with_room(self.model.parameters, self.model.dtype)
+    def begin(self, describe: Callable[[], str]) -> None:
+        """Begin a fit; ``describe`` returns where in it the rank is."""
 
     def end(self) -> None:
         """End a fit."""
-        for layer in self._connected():
-            layer.communicator = None
-        self.say_where("the program, behind Trainer.fit")
 
-    def begin_step(self, trainer: Trainer, batch: Batch) -> None:
-        """Begin a step of a loop of the user's own."""
-        if not self.is_synchronised:
-            with self.together("Trainer.train_step", trainer):
-                pass
-            self.synchronise(trainer)
-        for layer in self._connected():
-            layer.communicator = self.communicator
-        self.say_where(f"Trainer.train_step, step {trainer.optimizer.n_steps + 1}")
-        self.measure(batch)
+    def begin_step(self, n_steps: int, batch: Batch) -> None:
+        """Begin a step of a loop of the user's own, after ``n_steps`` others."""
 
-    def n_that(self, is_so: bool) -> int:
-        """Count the ranks of which something is true."""
-        return int(total(self.communicator, is_so)[0])
+    def all_or_none(self, is_so: bool) -> bool:
+        """Return whether something is true, and on all ranks."""
+        return is_so
 
-    def _connected(self) -> list[Any]:
-        return [layer for _, layer in self.model.walk() if getattr(layer, "synchronized", False)]
+    # Batches and steps
+
+    def batches(self, data: Batches, own: Iterator[Batch]) -> Iterator[Batch]:
+        """Iterate over this rank's parts of the batches."""
+        return own
+
+    def prepare(self) -> None:
+        """Find the gradients, wherever they lie now."""
 
     def scale(self, loss: float, dy: Array, weight: float) -> tuple[float, Array]:
         """Scale a part's loss and gradient to what they add to those of the whole batch."""
-        factor = weight / self.weight if self.weight else 0.0
-        return loss * factor, dy * dy.dtype.type(factor)
+        return loss, dy
 
     def sit_out(self, x: Array) -> float:
-        """Add nothing to a batch of which this rank has no part."""
-        if self._connected():
-            y, cache = self.model.compute_forward(x, training=True)
-            self.model.compute_backward(np.zeros_like(y), cache, need_dx=False)
-        self.model.grads.fill(0)
-        return 0.0
+        """Add nothing to a batch of which this rank has no part, and return the loss of that."""
+        raise NotImplementedError("a process on its own has a part of each batch")
 
-    def reduce(self, loss: float, with_grads: bool = True) -> float:
-        """Add up the ranks' gradients, in one operation, and their losses with them."""
-        vector = self._room if with_grads else self._alone
-        behind = vector[-flat.ROOM :].copy()
-        vector[-flat.ROOM :] = loss, self.wants_to_stop
-        self.communicator.allreduce_(vector)
-        loss, n_stops = vector[-flat.ROOM :].tolist()
-        vector[-flat.ROOM :] = behind
-        self.is_interrupted = n_stops > 0
-        return loss
+    def reduce(
+        self, loss: float, n_samples: int, weight: float, *, with_grads: bool = True
+    ) -> tuple[float, int, float]:
+        """Add up the ranks' gradients and losses; return those of the whole batch."""
+        return loss, n_samples, weight
+
+    def reduce_grads(self) -> None:
+        """Add up the ranks' gradients alone."""
+
+    def after_step(self, n_steps: int, describe: Callable[[], str]) -> None:
+        """Compare the ranks' parameters from time to time."""
+
+    def end_epoch(self, where: str) -> None:
+        """Compare the ranks' parameters, and average what their layers learned besides."""
+
+    # Sums, agreements and errors
+
+    def add_up(self, *totals: Any) -> list[Any]:
+        """Sum numbers or arrays over the ranks."""
+        return list(totals)
+
+    def agree_to_stop(self, stopped: bool) -> bool:
+        """Return whether any rank wants to end the training; Ctrl-C then comes on all."""
+        return stopped
+
+    def interrupt(self, *, is_busy: bool) -> None:
+        """Take note of Ctrl-C; raise it at once if no step is being made."""
+        if not is_busy:
+            raise KeyboardInterrupt
+        self.is_interrupted = True
 
     def find_non_finite(self, found: str) -> str:
         """Choose among what the ranks found the first that found anything."""
-        texts = [text.decode() for text in gather(self.communicator, found.encode())]
-        rank = next((rank for rank, text in enumerate(texts) if text), None)
-        return "" if rank is None else f"{texts[rank]}, on rank {rank}"
+        return found
 
-    # Between steps
+    def mark(self, error: Exception) -> None:
+        """Note that all ranks raise this error, so that one of them is enough to print it."""
 
-    def compare(self, where: str) -> None:
-        """Refuse to go on with parameters that have drifted apart.
-
-        Raises
-        ------
-        StateError
-            On all ranks, with the one that differs, and the parameter.
-        """
-        parameters = self.model.named_parameters()
-        if self._odd_rank(self.model.values) is None:
-            return
-        for name, parameter in parameters.items():
-            rank = self._odd_rank(parameter.value)
-            if rank is not None:
-                got = check.Said(f"others on rank {rank}, first in {name!r}")
-                remedy = "What changes them, or the optimizer, has to do so on all ranks alike."
-                self.fail(where, "the parameters", "the same on all ranks", got, remedy)
-
-    def _odd_rank(self, array: Array) -> int | None:
-        """Find a rank whose bytes differ from those of most."""
-        crc32: Any = importlib.import_module("zlib").crc32
-        sums = np.zeros(self.size, np.int64)
-        sums[self.rank] = crc32(np.ascontiguousarray(array))
-        self.communicator.allreduce_(sums)
-        if (sums == sums[0]).all():
-            return None
-        counts = (sums[:, None] == sums).sum(axis=1)
-        # Of two that differ, rank 0 is taken for the right one.
-        usual = sums[counts.argmax()]
-        return int((sums != usual).argmax())
-
-    def merge_states(self) -> None:
-        """Average what the layers learned besides the parameters, such as running means."""
-        floats = [
-            (layer, name, value)
-            for _, layer in self.model.walk()
-            for name, value in layer.get_state().items()
-            if isinstance(value, float) or getattr(value, "dtype", np.dtype(int)).kind == "f"
-        ]
-        if not floats:
-            return
-        sums = np.concatenate([np.ravel(value).astype(np.float64) for *_, value in floats])
-        self.communicator.allreduce_(sums)
-        sums /= self.size
-        start = 0
-        for layer, name, value in floats:
-            mean = sums[start : start + np.size(value)]
-            start += np.size(value)
-            if isinstance(value, float):
-                layer.set_state({name: float(mean[0])})
-            else:
-                layer.set_state({name: mean.reshape(np.shape(value)).astype(value.dtype)})
-
-    def add_up(self, *totals: Any) -> list[Any]:
-        """Sum numbers or arrays over the ranks, one that is still 0 for want of samples too."""
-        message = tree_to_bytes("Trainer", {"totals": list(totals)})
-        parts = [
-            tree_from_bytes("Trainer", entry)["totals"]
-            for entry in gather(self.communicator, message)
-        ]
-        return [_sum(column) for column in zip(*parts, strict=True)]
-
-    def agree_to_stop(self, stopped: bool) -> bool:
-        """Tell whether any rank wants to end the training; Ctrl-C then comes on all."""
-        n_stopped, n_stops = total(self.communicator, stopped, self.wants_to_stop)
-        self.is_interrupted = n_stops > 0
-        return n_stopped > 0
-
-    def write(self, where: str, path: Any, tree: dict[str, Any]) -> None:
-        """Write a checkpoint, from rank 0, with what each rank has of its own."""
-        own = {name: tree["progress"][name] for name in ("totals", "accumulated")}
-        with self.together(where):
-            message = tree_to_bytes(where, own | {"states": tree["contents"]["states"]})
-        parts = [tree_from_bytes(where, entry) for entry in gather(self.communicator, message)]
-        progress = dict(tree["progress"])
-        columns = zip(*(part["totals"] for part in parts), strict=True)
-        progress["totals"] = [_sum(column) for column in columns]
-        if progress["accumulated"] is not None:
-            gradients = [part["accumulated"][0] for part in parts]
-            progress["accumulated"] = (_sum(gradients), *progress["accumulated"][1:])
-        with self.together(where):
-            if self.rank == 0:
-                write_tree(where, path, "checkpoint", tree | {"progress": progress, "ranks": parts})
-
-
-def _weight(batch: Batch) -> float:
-    x, _, weight = batch
-    return float(len(x)) if weight is None else float(weight.sum())
-
-
-def _sum(parts: Any) -> Any:
-    first, *others = parts
-    for part in others:
-        first = first + part
-    return first
-
-
-def _child(generator: np.random.Generator, rank: int) -> np.random.Generator:
-    """Make a generator whose stream follows from another's state and the rank."""
-    sha256: Any = importlib.import_module("hashlib").sha256
-    bits = generator.bit_generator
-    digest = sha256(repr(bits.state).encode()).digest()
-    seed = np.random.SeedSequence([int.from_bytes(digest), rank])
-    return np.random.Generator(type(bits)(seed))
+    def write_checkpoint(self, where: str, path: Path, tree: dict[str, Any]) -> None:
+        """Write a checkpoint, with what each rank has of its own."""
+        write_tree(where, path, "checkpoint", tree | {"ranks": None})

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-from layerkit._support.validation import Array
 from layerkit.losses.regularizers import Regularizer
 from layerkit.models.sequential import Sequential
 from layerkit.optimizers.clipping import Clipping
-from layerkit.steps.ranks import Ranks
+from layerkit.steps.position import Position
 
-if TYPE_CHECKING:
-    from layerkit.training.progress import Progress
+__all__ = ["GradientRules", "accumulate", "take_accumulated"]
 
 
 class GradientRules:
-    """The regularizers' part of loss and gradient, and the clipping of the whole."""
+    """The regularizers' part of loss and gradient, and the clipping of the whole.
+
+    Parameters
+    ----------
+    model : Sequential
+        Model whose gradients they are.
+    regularizers : sequence of Regularizer
+        Penalties on its parameters.
+    clipping : Clipping, optional
+        Bound on the gradients.
+    """
 
     def __init__(
         self, model: Sequential, regularizers: Sequence[Regularizer], clipping: Clipping | None
@@ -49,36 +56,25 @@ class GradientRules:
             self.clipping.clip(self.model.grads, parameters)
 
 
-class Accumulation:
-    """Gradients of several batches, averaged over all of their samples for one update."""
+def accumulate(position: Position, model: Sequential, weight: float) -> int:
+    """Add a model's gradients, the mean over samples of this weight, to those that wait.
 
-    def __init__(self, model: Sequential, n_batches: int, ranks: Ranks | None) -> None:
-        self.model, self.n_batches, self.ranks = model, n_batches, ranks
-        self.total: Array = np.zeros_like(model.grads)
-        self.weight, self.n_added = 0.0, 0
+    Returns
+    -------
+    int
+        Number of batches that wait together now.
+    """
+    if position.accumulated is None:
+        position.accumulated = np.zeros_like(model.grads)
+    position.accumulated += weight * model.grads
+    position.accumulated_weight += weight
+    position.n_accumulated += 1
+    return position.n_accumulated
 
-    def begin(self, progress: Progress) -> None:
-        """Begin an epoch; a resumed one with what was added up before."""
-        progress.accumulation = self
-        if progress.accumulated is not None:
-            total, self.weight, self.n_added = progress.accumulated
-            np.copyto(self.total, total)
-            progress.accumulated = None
 
-    def add(self, weight: float, update: Callable[[], None]) -> None:
-        """Add the model's gradients, the mean over samples of this weight; update if it is time."""
-        self.total += weight * self.model.grads
-        self.weight += weight
-        self.n_added += 1
-        if self.n_added == self.n_batches:
-            self.finish(update)
-
-    def finish(self, update: Callable[[], None]) -> None:
-        """Update with what there is."""
-        if self.n_added:
-            np.divide(self.total, self.weight or 1.0, self.model.grads)
-            if self.ranks:
-                self.ranks.reduce(0.0)
-            self.total.fill(0)
-            self.weight, self.n_added = 0.0, 0
-            update()
+def take_accumulated(position: Position, model: Sequential) -> None:
+    """Make the mean of the gradients that wait the model's gradient."""
+    assert position.accumulated is not None  # noqa: S101 - there are some
+    np.divide(position.accumulated, position.accumulated_weight or 1.0, model.grads)
+    position.accumulated.fill(0)
+    position.accumulated_weight, position.n_accumulated = 0.0, 0

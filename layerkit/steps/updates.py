@@ -20,6 +20,8 @@ from layerkit.optimizers import Optimizer
 from layerkit.parameters import Parameter
 from layerkit.steps.ranks import Ranks
 
+__all__ = ["Step", "Updates"]
+
 
 def _signal() -> Any:
     # Importing it takes longer than most of layerkit does.
@@ -33,7 +35,7 @@ class Updates:
     """Applies an optimizer to a model; a context in which SIGINT waits for whole updates.
 
     SIGINT is taken over only where Python's own handler is in charge: in the main thread, and
-    if the program has not installed another. Of several ranks, all let it through behind the same
+    if the program has not installed another. Of several ranks, all let it through after the same
     update.
     """
 
@@ -41,8 +43,8 @@ class Updates:
         self,
         model: Sequential,
         optimizer: Optimizer,
+        ranks: Ranks,
         step: Step | None = None,
-        ranks: Ranks | None = None,
     ) -> None:
         self.model, self.optimizer, self.ranks = model, optimizer, ranks
         self._usual_step: Step = step or optimizer.step
@@ -51,7 +53,7 @@ class Updates:
         self._vectors = model.vectors
         self._step: Step = self._usual_step
         self._frozen: list[Parameter] = []
-        self._busy = self._interrupted = self._installed = False
+        self._busy = self._installed = False
 
     def use_step(self, step: Step | None) -> None:
         """Take another way to make the optimizer's step, or None for the usual one."""
@@ -62,8 +64,7 @@ class Updates:
         self._vectors = self.model.vectors
         self.optimizer.bind(*self._vectors)
         self._frozen = [p for p in self.model.parameters if not p.trainable]
-        if self.ranks:
-            self.ranks.prepare()
+        self.ranks.prepare()
 
     def apply(self, loss: float, x: Array, place: Callable[[], str]) -> None:
         """Make an update with the gradients that the model holds; SIGINT waits for `release`.
@@ -112,12 +113,9 @@ class Updates:
     def release(self) -> None:
         """Let SIGINT through again, one that has come meanwhile at once."""
         self._busy = False
-        if self.ranks:
-            self._interrupted, self.ranks.is_interrupted = self.ranks.is_interrupted, False
-        if self._interrupted:
-            self._interrupted = False
-            if self.ranks:
-                self.ranks.wants_to_stop = False
+        ranks = self.ranks
+        if ranks.is_interrupted:
+            ranks.is_interrupted = ranks.wants_to_stop = False
             raise KeyboardInterrupt
 
     def _apply_carefully(self, loss: float, x: Array, place: Callable[[], str]) -> None:
@@ -149,15 +147,12 @@ class Updates:
             f"infinity first in {self._first_non_finite(x)}. The parameters are as they were "
             "before this batch: lower the learning rate, or scale the data."
         )
-        if self.ranks:
-            self.ranks.mark(error)
+        self.ranks.mark(error)
         raise error
 
     def _first_non_finite(self, x: Array) -> str:
         """Name the layer whose output, or else whose gradient, stopped being finite."""
-        found = self._non_finite_output(x)
-        if self.ranks:
-            found = self.ranks.find_non_finite(found)
+        found = self.ranks.find_non_finite(self._non_finite_output(x))
         if found:
             return found
         for index, layer in reversed(list(enumerate(self.model))):
@@ -188,15 +183,10 @@ class Updates:
             signal = _signal()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self._installed = False
-        if self.ranks and self.ranks.wants_to_stop:
+        if self.ranks.wants_to_stop:
             self.ranks.wants_to_stop = False
             if error[0] is None:  # it came too late for the ranks to agree on a step
                 raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.ranks:
-            self.ranks.wants_to_stop = True
-        elif not self._busy:
-            raise KeyboardInterrupt
-        else:
-            self._interrupted = True
+        self.ranks.interrupt(is_busy=self._busy)

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from layerkit.training.callbacks import Callback, StopAt
+from layerkit.training.callbacks.base import Callback, TrainingState
+from layerkit.training.callbacks.stopping import StopAt
 
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
+__all__ = ["Hooks"]
 
 
 class Hooks:
-    """The callbacks' hooks, called under the caller's own NumPy error settings."""
+    """The callbacks' hooks, called under the caller's own NumPy error settings.
 
-    def __init__(self, trainer: Trainer, callbacks: Sequence[Callback]) -> None:
+    Parameters
+    ----------
+    trainer : TrainingState
+        Argument of each hook.
+    callbacks : sequence of Callback
+        Callbacks in the order in which they are called, but for those that run last.
+    """
+
+    def __init__(self, trainer: TrainingState, callbacks: Sequence[Callback]) -> None:
         self.trainer = trainer
-        self._all = sorted(callbacks, key=lambda callback: callback.runs_last)
+        self.all = sorted(callbacks, key=lambda callback: callback.runs_last)
         is_first = trainer.communicator.rank == 0
-        self.callbacks = callbacks = [c for c in self._all if is_first or not c.only_on_rank_0]
+        self.callbacks = callbacks = [c for c in self.all if is_first or not c.only_on_rank_0]
         self.settings = np.geterr()
         self.begun: list[Callback] = []
         self.overridden = {
@@ -35,13 +43,13 @@ class Hooks:
             self._call_one(callback, "on_train_begin")
             self.begun.append(callback)
         if states is not None:
-            for callback, state in zip(self._all, states, strict=True):
+            for callback, state in zip(self.all, states, strict=True):
                 if any(callback is one for one in self.callbacks):
                     callback.set_state(state)
 
     def states(self) -> list[tuple[str, dict[str, Any]]]:
-        """Give the state of each callback, for a checkpoint."""
-        return [(type(callback).__name__, callback.get_state()) for callback in self._all]
+        """Return the state of each callback, for a checkpoint."""
+        return [(type(callback).__name__, callback.get_state()) for callback in self.all]
 
     def end(self) -> None:
         """End it for each that began, even if another fails to end."""
@@ -62,9 +70,9 @@ class Hooks:
                 self._call_one(callback, hook)
 
     def epochs_until_due(self, epochs: int, watched: list[StopAt]) -> int:
-        """Tell how many epochs may pass, from the current one on, before a hook has to be called.
+        """Return how many epochs may pass, from the current one on, until a hook is to be called.
 
-        The end of an epoch is not waited for where the compiled engine watches for it itself.
+        The end of an epoch is not waited for where an engine watches a `StopAt` itself.
         """
         past = self.trainer.epoch - 1
         if self.overridden["on_batch_begin"] or self.overridden["on_batch_end"]:
@@ -84,6 +92,10 @@ class Hooks:
             and getattr(c.on_epoch_end, "__func__", None) is StopAt.on_epoch_end
             and c.metric in figures
         ]
+
+    def caller(self, hook: str) -> Callable[[], None] | None:
+        """Return a function that calls a hook, or None if no callback has it."""
+        return (lambda: self.call(hook)) if self.overridden[hook] else None
 
     def call(self, hook: str) -> None:
         """Call a hook of each callback that overrides it."""

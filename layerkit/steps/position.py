@@ -1,0 +1,130 @@
+"""`Position`: how far a fit has come, the only truth of it, and what a checkpoint keeps of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from layerkit._support.validation import Array
+
+__all__ = ["Position"]
+
+# Under these names in a checkpoint, and of what kinds.
+_NUMBERS = "epochs_begun steps_done loss_total total_weight n_samples n_batches batch_loss".split()
+_FLAGS = "is_mid_epoch stopped".split()
+_OTHERS = "settings held_out arithmetic".split()
+# The names in files of version 0.1.0, which stay.
+_IN_FILES = {"epochs_begun": "epoch", "steps_done": "step"}
+
+
+class Position:
+    """How far a fit has come, in its epochs and in the current one.
+
+    Parameters
+    ----------
+    saved : mapping, optional
+        Tree that `as_tree` returned, to go on from there.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Epoch and batch at work, counted from 1: those that callbacks and messages name.
+    epochs_begun, steps_done : int
+        Epochs that have begun, and steps of the last one that are done.
+    is_mid_epoch : bool
+        Whether the figures of that epoch are still to come.
+    n_batches : int
+        Batches trained on in all epochs together.
+    order : ndarray of int or None
+        Order of the samples in the current epoch.
+    loss_total, total_weight, n_samples, totals
+        Sums over the current epoch: of the loss times the weight, of the weights, of the samples
+        and of each metric.
+    batch_loss : float
+        Loss of the last batch, before its update.
+    accumulated : ndarray or None
+        Sum of the gradients that wait for an update, each times its weight.
+    accumulated_weight, n_accumulated : float, int
+        Sum of those weights, and the number of those batches.
+    stopped : bool
+        Whether the fit is to end after the current epoch.
+    settings : dict of str to object
+        Settings that a fit which goes on from here must have too.
+    held_out : ndarray of int or None
+        Samples that are kept for validation.
+    arithmetic : str or None
+        How an engine computed, so that it can do so again, to the last bit.
+    """
+
+    def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
+        self.epochs_begun = self.steps_done = self.n_samples = self.n_batches = 0
+        self.loss_total = self.total_weight = 0.0
+        self.batch_loss = math.nan
+        self.is_mid_epoch = self.stopped = False
+        self.order: Array | None = None
+        self.held_out: Array | None = None
+        self.arithmetic: str | None = None
+        self.totals: list[Any] = []
+        self.settings: dict[str, Any] = {}
+        self.accumulated: Array | None = None
+        self.accumulated_weight, self.n_accumulated = 0.0, 0
+        self.is_resumed = saved is not None
+        if saved is not None:
+            for name in (*_NUMBERS, *_FLAGS, *_OTHERS):
+                setattr(self, name, saved[_IN_FILES.get(name, name)])
+            self.totals, self.order = saved["totals"], saved["order"]
+            if saved["accumulated"] is not None:
+                total, self.accumulated_weight, self.n_accumulated = saved["accumulated"]
+                self.accumulated = np.array(total)
+        self.epoch, self.step = self.epochs_begun, self.steps_done
+
+    def begin_epoch(self, n_metrics: int) -> None:
+        """Begin the epoch at work."""
+        self.is_mid_epoch, self.epochs_begun = True, self.epoch
+        self.steps_done = self.n_samples = 0
+        self.loss_total = self.total_weight = 0.0
+        self.order, self.totals = None, [0.0] * n_metrics
+
+    def add(self, loss: float, n_samples: int, weight: float, totals: list[Any]) -> None:
+        """Add a step on a batch, with its mean loss and its totals of the metrics."""
+        self.batch_loss = loss
+        self.loss_total += loss * weight
+        self.total_weight += weight
+        self.n_samples += n_samples
+        self.steps_done += 1
+        self.n_batches += 1
+        for index, total in enumerate(totals):
+            self.totals[index] += total
+
+    def end_epoch(self) -> None:
+        """End the epoch, whose figures are on record."""
+        self.is_mid_epoch = False
+        self.order, self.totals, self.steps_done = None, [], 0
+
+    @property
+    def is_only_to_be_recorded(self) -> bool:
+        """Whether the epoch is complete, with its figures, and only not on record yet."""
+        return self.steps_done > 0 and not self.n_samples
+
+    def as_tree(self) -> dict[str, Any]:
+        """Return all of it in a form for a file."""
+        tree = {
+            _IN_FILES.get(name, name): getattr(self, name)
+            for name in (*_NUMBERS, *_FLAGS, *_OTHERS)
+        }
+        tree["totals"] = list(self.totals)
+        tree["order"] = None if self.order is None else np.array(self.order)
+        tree["accumulated"] = None
+        if self.n_accumulated:
+            parts = self.accumulated, self.accumulated_weight, self.n_accumulated
+            tree["accumulated"] = parts
+        return tree
+
+    @staticmethod
+    def is_one(tree: Any) -> bool:
+        """Return whether a tree from a file has the numbers that a position has."""
+        numbers = [_IN_FILES.get(name, name) for name in _NUMBERS]
+        return isinstance(tree, dict) and all(type(tree[name]) in (int, float) for name in numbers)

@@ -1,0 +1,118 @@
+"""`TrainingStep`: forward, loss, backward, rules and update, the one step of all training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from layerkit._support.validation import Array
+from layerkit.losses import Loss
+from layerkit.losses.base import weighted
+from layerkit.metrics import Metric
+from layerkit.models.sequential import Sequential
+from layerkit.optimizers import Optimizer
+from layerkit.steps.position import Position
+from layerkit.steps.ranks import Ranks
+from layerkit.steps.rules import GradientRules, accumulate, take_accumulated
+from layerkit.steps.updates import Updates
+
+__all__ = ["TrainingStep", "ValueAndGradient"]
+
+ValueAndGradient = Callable[[Array, Array], tuple[float, Array]]
+Describe = Callable[[], str]
+
+
+class TrainingStep:
+    """A step of training on a batch that is checked.
+
+    Parameters
+    ----------
+    model : Sequential
+        Model to train, in place.
+    loss : Loss
+        Loss function to minimise.
+    optimizer : Optimizer
+        Optimizer that makes the updates.
+    metrics : sequence of Metric
+        Figures to add up, each taken before the update.
+    rules : GradientRules
+        Regularizers and clipping.
+    updates : Updates
+        Guard around the optimizer's step.
+    ranks : Ranks
+        This process among those of its job.
+
+    Attributes
+    ----------
+    n_batches : int
+        Batches that make an update together.
+    value_and_gradient : callable
+        Computes the loss of a batch without weights; an engine may set a quicker one.
+    """
+
+    def __init__(
+        self,
+        model: Sequential,
+        loss: Loss,
+        optimizer: Optimizer,
+        metrics: Sequence[Metric],
+        rules: GradientRules,
+        updates: Updates,
+        ranks: Ranks,
+    ) -> None:
+        self.model, self.loss, self.optimizer, self.metrics = model, loss, optimizer, metrics
+        self.rules, self.updates, self.ranks = rules, updates, ranks
+        self.n_batches = 1
+        self.value_and_gradient: ValueAndGradient = loss.value_and_gradient
+
+    def __call__(
+        self, x: Array, y: Array, weight: Array | None, position: Position, describe: Describe
+    ) -> float:
+        """Make a step, add it to the position, and return the loss; SIGINT then waits.
+
+        ``describe`` returns the beginning of an error's message about the batch.
+        """
+        ranks, size, totals = self.ranks, len(x), []
+        share = size if weight is None else float(weight.sum())
+        if size:
+            y_pred, cache = self.model.compute_forward(x, training=True)
+            if weight is None:
+                loss, dy = self.value_and_gradient(y_pred, y)
+            else:
+                loss, dy = weighted(self.loss, y_pred, y, weight)
+            loss, dy = ranks.scale(loss, dy, share)
+            # Before the backward pass, which may use the predictions' memory.
+            if position.totals:
+                totals = [metric.total(y_pred, y) for metric in self.metrics]
+            self.model.compute_backward(dy, cache, need_dx=False)
+        else:
+            loss = ranks.sit_out(x)
+        whole = self.n_batches == 1
+        loss, size, share = ranks.reduce(loss, size, share, with_grads=whole)
+        if self.rules.are_any:
+            loss += self.rules.penalty()
+        self._update(loss, share, x, position, describe)
+        ranks.after_step(self.optimizer.n_steps, describe)
+        position.add(loss, size, share, totals)
+        return loss
+
+    def _update(
+        self, loss: float, weight: float, x: Array, position: Position, describe: Describe
+    ) -> None:
+        """Update the parameters, once the gradients of enough batches are together."""
+        if self.n_batches > 1:
+            self.updates.hold()
+            if accumulate(position, self.model, weight) == self.n_batches:
+                self.finish(loss, x, position, describe)
+            return
+        if self.rules.are_any:
+            self.rules.apply()
+        self.updates.apply(loss, x, describe)
+
+    def finish(self, loss: float, x: Array, position: Position, describe: Describe) -> None:
+        """Update the parameters with the gradients that wait, if there are any."""
+        if position.n_accumulated:
+            take_accumulated(position, self.model)
+            self.ranks.reduce_grads()
+            if self.rules.are_any:
+                self.rules.apply()
+            self.updates.apply(loss, x, describe)

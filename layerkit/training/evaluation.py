@@ -1,0 +1,48 @@
+"""How the loss and the metrics of samples are computed, without training on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from layerkit.data.batches import Batches
+from layerkit.losses.base import weighted
+from layerkit.metrics import Metric
+from layerkit.steps.step import TrainingStep
+
+__all__ = ["evaluate"]
+
+
+def evaluate(step: TrainingStep, data: Batches, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """Return the loss and the metrics over all samples, and change nothing.
+
+    Parameters
+    ----------
+    step : TrainingStep
+        Model, loss and penalties, and the ranks that have a part of the data each.
+    data : Batches
+        Samples that are checked.
+    metrics : sequence of Metric
+        Metrics to compute.
+    """
+    totals: list[Any] = [0.0] * len(metrics)
+    loss_total, total_weight, n_samples = 0.0, 0.0, 0
+    for x, y, weight in data.epoch(None):
+        if not len(x):
+            continue  # a rank that has no part in this batch
+        y_pred, _ = step.model.compute_forward(x, training=False)
+        if weight is None:
+            loss, share = step.loss.value(y_pred, y), float(len(x))
+        else:
+            (loss, _), share = weighted(step.loss, y_pred, y, weight), float(weight.sum())
+        loss_total += loss * share
+        total_weight += share
+        n_samples += len(x)
+        for index, metric in enumerate(metrics):
+            totals[index] += metric.total(y_pred, y)
+    sums = step.ranks.add_up(loss_total, total_weight, n_samples, *totals)
+    loss_total, total_weight, n_samples, *totals = sums
+    figures = {"loss": loss_total / (total_weight or 1) + step.rules.penalty()}
+    for metric, total in zip(metrics, totals, strict=True):
+        figures[metric.name] = metric.result(total, n_samples)
+    return figures
