@@ -18,7 +18,7 @@ from layerkit.losses import HalfSquaredError
 from layerkit.metrics import SquaredDistance
 from layerkit.models.sequential import Sequential
 from layerkit.optimizers import SGD
-from layerkit.training.callbacks import Callback, StopAt
+from layerkit.training.callbacks import Callback, StopAt, TrainingState
 from layerkit.training.trainer import Trainer
 
 
@@ -30,12 +30,12 @@ class PrintDistance(Callback):
     def __init__(self, live: bool) -> None:
         self.live = live
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingState) -> None:
         """Start above any distance."""
         self.next = math.inf
         self.n_printed = 0
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: TrainingState) -> None:
         """Print what there is to print since the last time."""
         distances = trainer.history["squared_distance"]
         for epoch, distance in enumerate(distances[self.n_printed :], self.n_printed + 1):
@@ -51,7 +51,7 @@ class PrintDistance(Callback):
         # On a terminal, over what the line showed before.
         print(f"\r{line:<40}" if self.live else line, end=end, flush=True)
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingState) -> None:
         """Print what is left, and leave the live line."""
         self.on_epoch_end(trainer)
         if self.live:

@@ -1,7 +1,7 @@
 """Callbacks: what may happen around training."""
 
 from layerkit.training.callbacks.averaging import WeightAverage
-from layerkit.training.callbacks.base import Callback
+from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.learning_rate import LearningRateSchedule, ReduceOnPlateau
 from layerkit.training.callbacks.reporting import (
     CSVLogger,
@@ -25,5 +25,6 @@ __all__ = [
     "ReduceOnPlateau",
     "StopAt",
     "TensorBoard",
+    "TrainingState",
     "WeightAverage",
 ]

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.errors import StateError
 from layerkit.models.sequential import Sequential
-from layerkit.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
+from layerkit.training.callbacks.base import Callback, TrainingState
 
 __all__ = ["WeightAverage"]
 
@@ -59,18 +55,18 @@ class WeightAverage(Callback):
         self.average: Array | None = None
         self._n_steps = 0
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingState) -> None:
         """Begin anew, with the parameters as they are."""
         self.average, self._n_steps = trainer.model.values.copy(), 0
 
-    def on_batch_end(self, trainer: Trainer) -> None:
+    def on_batch_end(self, trainer: TrainingState) -> None:
         """Bring the average up to date."""
         assert self.average is not None  # noqa: S101 - since the training began
         self._n_steps += 1
         decay = min(self.decay, (1 + self._n_steps) / (10 + self._n_steps))
         self.average += (1 - decay) * (trainer.model.values - self.average)
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingState) -> None:
         """Give the average to the model, if asked for."""
         if self.apply and self.average is not None:
             trainer.model.values = self.average

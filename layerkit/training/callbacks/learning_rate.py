@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from layerkit._support import validation as check
 from layerkit.optimizers.schedules import Schedule
-from layerkit.training.callbacks.base import Callback
+from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.stopping import figure_name, gain, rises, worst
-
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
 
 __all__ = ["LearningRateSchedule", "ReduceOnPlateau"]
 
@@ -45,21 +42,21 @@ class LearningRateSchedule(Callback):
         if unit == "step":
             self.on_batch_begin = self._before_step  # type: ignore[method-assign]
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingState) -> None:
         """Take the optimizer's rate for the initial one, unless it is what this callback left."""
         if trainer.optimizer.learning_rate != self._last:
             self._initial = trainer.optimizer.learning_rate
         self._first_step = trainer.optimizer.n_steps
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
+    def on_epoch_begin(self, trainer: TrainingState) -> None:
         """Set the epoch's rate."""
         if self.unit == "epoch":
             self._set(trainer, trainer.epoch - 1)
 
-    def _before_step(self, trainer: Trainer) -> None:
+    def _before_step(self, trainer: TrainingState) -> None:
         self._set(trainer, trainer.optimizer.n_steps - self._first_step)
 
-    def _set(self, trainer: Trainer, time: int) -> None:
+    def _set(self, trainer: TrainingState, time: int) -> None:
         rate = max(self._initial * self.schedule(time), _LEAST * self._initial)
         trainer.optimizer.learning_rate = self._last = rate
 
@@ -117,13 +114,13 @@ class ReduceOnPlateau(Callback):
         self.min_delta = check.number(where, "min_delta", min_delta, minimum=0)
         self.minimum = check.number(where, "minimum", minimum, minimum=0)
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingState) -> None:
         """Begin anew; refuse a figure that nobody records."""
         self.rises = rises(trainer, "ReduceOnPlateau.on_train_begin", "monitor", self.monitor)
         self.best = worst(self.rises)
         self.n_waited = 0
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: TrainingState) -> None:
         """Compare, and lower the rate when patience is at its end."""
         figure = trainer.history[self.monitor][-1]
         if gain(figure, self.best, self.rises) > self.min_delta:

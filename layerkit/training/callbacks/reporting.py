@@ -8,15 +8,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from layerkit._support import validation as check
 from layerkit.errors import SaveError
 from layerkit.storage.files import Path
-from layerkit.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
+from layerkit.training.callbacks.base import Callback, TrainingState
 
 __all__ = ["CSVLogger", "JSONLogger", "LambdaCallback", "ProgressBar", "TensorBoard"]
 
@@ -52,12 +49,12 @@ class ProgressBar(Callback):
         """Give nothing: a bar that begins shows where the training is."""
         return {}
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingState) -> None:
         """Open the bar."""
         self.period, self._looked = 1, time.monotonic()
         self._bar = open_bar(trainer.epochs, trainer.epoch, "epoch", self.file)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: TrainingState) -> None:
         """Move the bar, and find out when to look again."""
         now = time.monotonic()
         passed, self._looked = now - self._looked, now
@@ -67,13 +64,13 @@ class ProgressBar(Callback):
         elif passed > 2 * _BETWEEN_LOOKS:
             self.period = max(1, self.period // 2)
 
-    def _show(self, trainer: Trainer) -> None:
+    def _show(self, trainer: TrainingState) -> None:
         last = {name: numbers[-1] for name, numbers in trainer.history.items() if numbers}
         words = ", ".join(f"{name} {number:.4g}" for name, number in last.items())
         self._bar.set_postfix_str(words, refresh=False)
         self._bar.update(trainer.history.n_epochs - self._bar.n)
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingState) -> None:
         """Show the end, and close the bar."""
         if self._bar is not None:
             self._show(trainer)
@@ -124,7 +121,7 @@ class _FileLogger(Callback):
         self.path = os.fspath(path)
         self._file: Any = None
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingState) -> None:
         """Open the file; a resumed fit writes the epochs before it once more."""
         try:
             self._file = open(self.path, "w", encoding="utf-8", newline="")
@@ -136,7 +133,7 @@ class _FileLogger(Callback):
         self._begin(trainer)
         self.on_epoch_end(trainer)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: TrainingState) -> None:
         """Write what is new."""
         history = trainer.history
         for epoch in range(self._n_written, history.n_epochs):
@@ -144,7 +141,7 @@ class _FileLogger(Callback):
         self._n_written = history.n_epochs
         self._file.flush()
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingState) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
@@ -153,7 +150,7 @@ class _FileLogger(Callback):
     def set_state(self, state: Any) -> None:
         """Keep what was written: the file is ahead of any state."""
 
-    def _begin(self, trainer: Trainer) -> None:
+    def _begin(self, trainer: TrainingState) -> None:
         """Write what comes first."""
 
     def _write(self, epoch: int, figures: dict[str, float]) -> None:
@@ -181,7 +178,7 @@ class CSVLogger(_FileLogger):
     CSVLogger('history.csv')
     """
 
-    def _begin(self, trainer: Trainer) -> None:
+    def _begin(self, trainer: TrainingState) -> None:
         csv: Any = importlib.import_module("csv")
         self._writer = csv.writer(self._file)
         self._writer.writerow(["epoch", *trainer.history])
@@ -254,18 +251,18 @@ class TensorBoard(Callback):
             check.missing_extra("TensorBoard.__init__", "tensorboardX", "tensorboard")
         return SummaryWriter
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingState) -> None:
         """Open the files."""
         self._writer = self._writer_class()(self.folder)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: TrainingState) -> None:
         """Write an epoch."""
         for name, numbers in trainer.history.items():
             self._writer.add_scalar(name, numbers[-1], trainer.epoch)
         rate = trainer.optimizer.learning_rate
         self._writer.add_scalar("learning_rate", rate, trainer.epoch)
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingState) -> None:
         """Close the files."""
         if self._writer is not None:
             self._writer.close()
@@ -293,12 +290,12 @@ class LambdaCallback(Callback):
     def __init__(
         self,
         *,
-        on_train_begin: Callable[[Trainer], object] | None = None,
-        on_train_end: Callable[[Trainer], object] | None = None,
-        on_epoch_begin: Callable[[Trainer], object] | None = None,
-        on_epoch_end: Callable[[Trainer], object] | None = None,
-        on_batch_begin: Callable[[Trainer], object] | None = None,
-        on_batch_end: Callable[[Trainer], object] | None = None,
+        on_train_begin: Callable[[TrainingState], object] | None = None,
+        on_train_end: Callable[[TrainingState], object] | None = None,
+        on_epoch_begin: Callable[[TrainingState], object] | None = None,
+        on_epoch_end: Callable[[TrainingState], object] | None = None,
+        on_batch_begin: Callable[[TrainingState], object] | None = None,
+        on_batch_end: Callable[[TrainingState], object] | None = None,
         period: int = 1,
     ) -> None:
         hooks = {

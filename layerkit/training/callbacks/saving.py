@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING
 
 from layerkit._support import validation as check
 from layerkit.storage.files import Path
-from layerkit.training.callbacks.base import Callback
+from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.stopping import figure_name, gain, rises, worst
-
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
 
 __all__ = ["ModelCheckpoint"]
 
@@ -83,14 +79,14 @@ class ModelCheckpoint(Callback):
         self._saved_step = 0
         self._best_value = math.nan
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingState) -> None:
         """Begin anew; refuse a figure that nobody records."""
         self._saved_step = trainer.optimizer.n_steps
         if self.best is not None:
             self._rises = rises(trainer, "ModelCheckpoint.on_train_begin", "best", self.best)
             self._best_value = worst(self._rises)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: TrainingState) -> None:
         """Save, if it is time and good enough."""
         if self.steps is not None:
             return
@@ -101,13 +97,13 @@ class ModelCheckpoint(Callback):
             self._best_value = figure
         self._save(trainer)
 
-    def _after_step(self, trainer: Trainer) -> None:
+    def _after_step(self, trainer: TrainingState) -> None:
         n_steps = trainer.optimizer.n_steps
         if n_steps - self._saved_step >= self.steps:  # type: ignore[operator]
             self._saved_step = n_steps
             self._save(trainer)
 
-    def _save(self, trainer: Trainer) -> None:
+    def _save(self, trainer: TrainingState) -> None:
         path = self.path.replace("{epoch}", str(trainer.epoch)).replace("{step}", str(trainer.step))
         self.last_path = path  # before: the file says so itself
         if self.resumable:

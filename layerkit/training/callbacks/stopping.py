@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.state import is_generator
 from layerkit._support.validation import Array
-from layerkit.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
+from layerkit.training.callbacks.base import Callback, TrainingState
 
 __all__ = ["EarlyStopping", "StopAt"]
 
 
-def rises(trainer: Trainer, where: str, argument: str, figure: str) -> bool:
+def rises(trainer: TrainingState, where: str, argument: str, figure: str) -> bool:
     """Tell whether a greater value of a figure is better; refuse one that nobody records."""
     if figure not in trainer.history:
         names = ", ".join(repr(name) for name in trainer.history)
@@ -81,12 +77,12 @@ class StopAt(Callback):
         self.value = check.number(where, "value", value)
         self.reached = False
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingState) -> None:
         """Refuse a figure that nobody records."""
         self.rises = rises(trainer, "StopAt.on_train_begin", "metric", self.metric)
         self.reached = False
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: TrainingState) -> None:
         """Compare the epoch's figure."""
         figure = trainer.history[self.metric][-1]
         self.reached = figure >= self.value if self.rises else figure <= self.value
@@ -148,14 +144,14 @@ class EarlyStopping(Callback):
         self._values: Array | None = None
         self._states: dict[str, dict[str, object]] = {}
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingState) -> None:
         """Begin anew; refuse a figure that nobody records."""
         self.rises = rises(trainer, "EarlyStopping.on_train_begin", "monitor", self.monitor)
         self.best = worst(self.rises)
         self.best_epoch = self.stopped_epoch = 0
         self._values, self._states = None, {}
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: TrainingState) -> None:
         """Compare, keep what is better, and stop when patience is at its end."""
         figure = trainer.history[self.monitor][-1]
         if gain(figure, self.best, self.rises) > self.min_delta:
@@ -166,7 +162,7 @@ class EarlyStopping(Callback):
             self.stopped_epoch = trainer.epoch
             trainer.stop()
 
-    def _keep(self, trainer: Trainer) -> None:
+    def _keep(self, trainer: TrainingState) -> None:
         self._values = trainer.model.values.copy()
         self._states = {
             path: {
@@ -178,7 +174,7 @@ class EarlyStopping(Callback):
             for path, layer in trainer.model.walk()
         }
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingState) -> None:
         """Give the model its best parameters."""
         if self._values is not None:
             trainer.model.values = self._values
