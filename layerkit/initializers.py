@@ -98,6 +98,11 @@ class Constant(Initializer):
     value : float
         Value of each element.
 
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
+
     Examples
     --------
     >>> import numpy as np
@@ -121,6 +126,11 @@ class Uniform(Initializer):
     ----------
     low, high : float
         Bounds of the interval; ``low`` below ``high``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     Examples
     --------
@@ -147,6 +157,11 @@ class Normal(Initializer):
     ----------
     mean, stddev : float
         Mean and standard deviation; ``stddev`` above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     Examples
     --------

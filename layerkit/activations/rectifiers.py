@@ -52,6 +52,11 @@ class LeakyReLU(Activation):
     negative_slope : float
         Slope below 0.
 
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
+
     References
     ----------
     Maas, Hannun & Ng (2013), "Rectifier nonlinearities improve neural network acoustic models",
@@ -86,6 +91,11 @@ class ELU(Activation):
     ----------
     alpha : float
         Limit of −y for z → −∞; above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     References
     ----------
