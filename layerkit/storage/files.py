@@ -1,4 +1,4 @@
-"""Files that hold JSON and arrays, are written whole or not at all, and are checked when read.
+"""Files of JSON and arrays, which are written completely or not at all, and checked when read.
 
 The layout, numbers little-endian: the text ``layerkit``, the version of the format (4 bytes), the
 length of the header (8), its SHA-256 (32), the header, and the arrays' bytes one after the other.
@@ -33,12 +33,12 @@ def _lazy(module: str) -> Any:
 
 
 def replace_file(where: str, path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """Write a file so that at any moment the old one or the new one is there, and whole.
+    """Write a file atomically: at any moment, the old or the new file is there, and complete.
 
     Raises
     ------
     SaveError
-        If the system refuses; the old file is as it was, and no other is left behind.
+        If the file can't be written; the old file stays as it was, and no other one is left.
     """
     try:
         target = os.path.realpath(os.fspath(path))
@@ -79,23 +79,23 @@ def _sync_folder(folder: str) -> None:
 
 
 def _bytes(array: Any) -> memoryview:
-    """Look at the bytes of a contiguous vector."""
+    """Return the bytes of a contiguous vector, without a copy."""
     return memoryview(array.view(np.uint8))
 
 
 def _plain(array: Array) -> Array:
-    """Give an array as it is written: in C order and little-endian."""
+    """Return an array in the form for a file: in C order and little-endian."""
     shape = np.shape(array)
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(shape)
 
 
 def write(where: str, path: Path, content: Any, arrays: list[Array]) -> None:
-    """Write JSON, and the arrays that it refers to by their place in the list."""
+    """Write JSON, and the arrays to which it refers by their index in the list."""
     replace_file(where, path, pack(where, content, arrays))
 
 
 def pack(where: str, content: Any, arrays: list[Array]) -> list[bytes | memoryview]:
-    """Give what `write` writes, in pieces."""
+    """Return the bytes of a file, in pieces."""
     sha256 = _lazy("hashlib").sha256
     plain = [_plain(array) for array in arrays]
     views = [_bytes(array.reshape(-1)) for array in plain]
@@ -113,12 +113,12 @@ def pack(where: str, content: Any, arrays: list[Array]) -> list[bytes | memoryvi
 
 
 def read(where: str, path: Path) -> tuple[Any, list[Array]]:
-    """Read what `write` wrote.
+    """Read a file that `write` wrote.
 
     Raises
     ------
     LoadError
-        If there is no such file, or it is not, bit by bit, what was written.
+        If the file does not exist, or has other bytes than were written.
     """
     try:
         os.fspath(path)
@@ -135,7 +135,7 @@ def read(where: str, path: Path) -> tuple[Any, list[Array]]:
 
 
 def unpack(where: str, message: bytes) -> tuple[Any, list[Array]]:
-    """Read what `pack` gave, from memory."""
+    """Read the bytes that `pack` returned, joined."""
     return _read(where, "the message", _lazy("io").BytesIO(message), len(message))
 
 
