@@ -171,7 +171,7 @@ def decode(tree: Any, arrays: list[Array], classes: Mapping[str, type]) -> Any:
 def _make(name: str, config: Any, classes: Mapping[str, type]) -> Any:
     if name not in classes:
         remedy = f"Pass custom_objects={{{name!r}: {name}}}."
-        wanted = "one of layerkit's, or handed in"
+        wanted = "one of layerkit's or in custom_objects"
         check.fail(
             "load", f"the class {name}", wanted, check.Said("neither"), remedy, error=LoadError
         )

@@ -47,7 +47,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(options: argparse.Namespace) -> int:
     """Run the job, again if it fails and may be restarted, and give its exit status."""
     if not os.path.isfile(options.script):
-        got = check.Said(f"{options.script!r}, which is not there")
+        got = check.Said(f"{options.script!r}, which does not exist")
         check.fail(_WHERE, "script", "the path of a Python program", got)
     command = [
         _mpiexec(),

@@ -31,12 +31,12 @@ def refuse_to_overwrite(where: str, option: str, path: str, force: bool) -> None
     """Refuse a file that is there already, and a folder that is not, before any work is done."""
     if os.path.exists(path) and not (force and os.path.isfile(path)):
         remedy = "Pass --force to replace it." if os.path.isfile(path) else ""
-        got = check.Said(f"{path!r}, which is there")
-        check.fail(where, option, "a file that is not there yet", got, remedy, error=SaveError)
+        got = check.Said(f"{path!r}, which exists")
+        check.fail(where, option, "a file that does not exist yet", got, remedy, error=SaveError)
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
-        got = check.Said(f"{path!r}, whose folder is not there")
-        check.fail(where, option, "a file in a folder that is there", got, error=SaveError)
+        got = check.Said(f"{path!r}, whose folder does not exist")
+        check.fail(where, option, "a file in an existing folder", got, error=SaveError)
 
 
 def pyplot(where: str) -> Any:

@@ -63,7 +63,7 @@ def replace_file(where: str, path: Path, chunks: Iterable[bytes | memoryview]) -
             pass  # it is not there
         if not isinstance(error, OSError | ValueError):
             raise
-        remedy = "Is the folder there, may it be written to, and has the disk room?"
+        remedy = "Does the folder exist, is it writable, and has the disk free space?"
         got = check.Said(f"{type(error).__name__}: {error}")
         check.fail(where, "path", "a file that can be written", got, remedy, error=SaveError)
 
@@ -140,7 +140,7 @@ def unpack(where: str, message: bytes) -> tuple[Any, list[Array]]:
 
 
 def _read(where: str, name: str, file: Any, size: int) -> tuple[Any, list[Array]]:
-    def refuse(got: str, remedy: str = "Take another copy of it.") -> NoReturn:
+    def refuse(got: str, remedy: str = "Use another copy of the file.") -> NoReturn:
         wanted = "a file that layerkit wrote, unchanged"
         check.fail(where, name, wanted, check.Said(got), remedy, error=LoadError)
 
@@ -161,7 +161,7 @@ def _read(where: str, name: str, file: Any, size: int) -> tuple[Any, list[Array]
         tree = _lazy("json").loads(header)
         content, described = tree["content"], _described(tree["arrays"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        refuse("a header that says something else")
+        refuse("a header without the expected entries")
     n_bytes = sum(dtype.itemsize * math.prod(shape) for dtype, shape, _ in described)
     # Before anything is allocated: what is declared must be there.
     if size != _PREFIX + length + n_bytes:
@@ -171,7 +171,7 @@ def _read(where: str, name: str, file: Any, size: int) -> tuple[Any, list[Array]
         array = np.empty(math.prod(shape), dtype)
         view = _bytes(array)
         if file.readinto(view) != len(view) or sha256(view).hexdigest() != digest:
-            refuse(f"other bytes in array {index}")
+            refuse(f"a wrong checksum of array {index}")
         arrays.append(array.reshape(shape).astype(dtype.newbyteorder("="), copy=False))
     return content, arrays
 

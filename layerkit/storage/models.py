@@ -70,7 +70,9 @@ def _tree(
         with Loading(sum(array.size for array in arrays)):
             tree = decode(content.get("tree"), arrays, classes)
     except RecursionError:
-        raise LoadError(f"{where}: path must be a file that layerkit wrote; got a maze.") from None
+        raise LoadError(
+            f"{where}: path must be a file that layerkit wrote; got one nested too deeply."
+        ) from None
     if not isinstance(tree, dict):
         check.fail(where, "path", f"a file with a {kind}", check.Said("no dict"), error=LoadError)
     return tree
@@ -121,7 +123,7 @@ def fill(where: str, model: Layer, contents: Any) -> None:
             raise
         except Exception as error:
             got = check.Said(f"{type(error).__name__}: {error}")
-            wanted = "one that its set_state takes"
+            wanted = "one that its set_state accepts"
             check.fail(where, f"the state of {name!r}", wanted, got, error=LoadError)
 
 
@@ -129,7 +131,7 @@ def check_names(where: str, arrays: Mapping[str, Any], shapes: Mapping[str, Sequ
     """Check that no array is missing, unknown, or of another shape."""
     for words, names in (
         ("missing", [name for name in shapes if name not in arrays]),
-        ("unknown here", [name for name in arrays if name not in shapes]),
+        ("unknown to this model", [name for name in arrays if name not in shapes]),
     ):
         if names:
             got = check.Said(f"{', '.join(map(repr, names[:5]))} {words}")

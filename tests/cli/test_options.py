@@ -27,13 +27,15 @@ def test_numbers(kind, minimum, good, bad):
 def test_files_are_not_overwritten(tmp_path):
     refuse_to_overwrite("here", "--out", str(tmp_path / "new"), False)
     (tmp_path / "old").write_text("kept")
-    with pytest.raises(SaveError, match=r"--out must be a file that is not there yet; .* --force"):
+    with pytest.raises(
+        SaveError, match=r"--out must be a file that does not exist yet; .* --force"
+    ):
         refuse_to_overwrite("here", "--out", str(tmp_path / "old"), False)
     refuse_to_overwrite("here", "--out", str(tmp_path / "old"), True)
     for force in (False, True):
-        with pytest.raises(SaveError, match="not there yet"):
+        with pytest.raises(SaveError, match="does not exist yet"):
             refuse_to_overwrite("here", "--out", str(tmp_path), force)
-        with pytest.raises(SaveError, match="whose folder is not there"):
+        with pytest.raises(SaveError, match="whose folder does not exist"):
             refuse_to_overwrite("here", "--out", str(tmp_path / "no" / "f"), force)
 
 

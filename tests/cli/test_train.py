@@ -145,7 +145,7 @@ def test_what_it_refuses_is_told_in_a_line(arguments, message, folder, capsys):
 def test_nothing_is_overwritten(folder, capsys):
     (folder / "history.csv").write_text("mine")
     assert main(["train", "flowers.csv", "--target", "kind"]) == 2
-    assert "--history must be a file that is not there yet" in capsys.readouterr().err
+    assert "--history must be a file that does not exist yet" in capsys.readouterr().err
     assert (folder / "history.csv").read_text() == "mine"
     assert not (folder / "model.layerkit").exists()
     assert main(["train", "flowers.csv", "--target", "kind", "--epochs", "2", "--force"]) == 0

@@ -151,7 +151,7 @@ def put(*keys, value):
     ("change", "message"),
     [
         (put("contents", "values", "first.bias", value=None), "'first.bias' missing"),
-        (put("contents", "values", "more", value=np.ones(1)), "'more' unknown here"),
+        (put("contents", "values", "more", value=np.ones(1)), "'more' unknown to this model"),
         (put("contents", "values", "first.bias", value=np.ones(5)), r"of shape \(4,\)"),
         (put("contents", "values", "first.bias", value="text"), "floating array"),
         (put("contents", "values", "first.bias", value=np.ones(4, int)), "floating array"),
@@ -214,7 +214,7 @@ def test_files_of_another_kind(kind, tmp_path):
         Sequential.load(tmp_path / "f")
 
 
-def test_a_maze(tmp_path):
+def test_a_file_nested_too_deeply(tmp_path):
     tree = 1
     for _ in range(900):
         tree = [tree]
@@ -222,7 +222,9 @@ def test_a_maze(tmp_path):
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack(0)) + 1200)
     try:
-        with pytest.raises(LoadError, match=r"Sequential.load: path must be .*; got a maze"):
+        with pytest.raises(
+            LoadError, match=r"Sequential.load: path must be .*; got one nested too deeply"
+        ):
             Sequential.load(tmp_path / "f")
     finally:
         sys.setrecursionlimit(limit)
