@@ -1,4 +1,7 @@
-"""Callbacks: what may happen around training."""
+"""Callbacks: actions before and after the epochs and batches of a training.
+
+A callback uses the training through `TrainingState` only, and never imports the trainer.
+"""
 
 from layerkit.training.callbacks.averaging import WeightAverage
 from layerkit.training.callbacks.base import Callback, TrainingState

@@ -1,4 +1,4 @@
-"""Callbacks that save: the model, or all that a training needs to go on."""
+"""`ModelCheckpoint`: saves the model, or a checkpoint from which a training can be resumed."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ __all__ = ["ModelCheckpoint"]
 
 
 class ModelCheckpoint(Callback):
-    """Save the model, or the whole state of the training, on the way.
+    """Save the model, or the whole state of the training, after epochs or steps.
 
     Parameters
     ----------
     path : str or path-like
-        The file; ``{epoch}`` and ``{step}`` in its name are filled in. One without them is
-        replaced each time, never left half written.
+        Path of the file. ``{epoch}`` and ``{step}`` in it are replaced by the numbers. A path
+        without them is overwritten each time, completely or not at all.
     best : str, optional
-        A name in `History`: save only when it is better than ever before.
+        Name of a figure in `History`: save only if it is better than ever before.
     epochs : int, optional
-        How many epochs pass from one save to the next; by default 1.
+        Number of epochs from one save to the next; by default 1.
     steps : int, optional
-        How many steps of the optimizer pass instead, counted through the epochs.
+        Number of steps of the optimizer from one save to the next, in place of epochs.
     resumable : bool
-        Whether to save a checkpoint that `Trainer.resume` takes, and not the model alone.
+        Whether to save a checkpoint for `Trainer.resume`, and not only the model.
 
     Attributes
     ----------
     last_path : str or None
-        What was saved last.
+        Path of the file that was saved last.
 
     Raises
     ------
     ArgumentError
-        If the arguments don't go together.
+        If an argument is of the wrong kind, or ``steps`` is combined with ``best`` or ``epochs``.
     SaveError
         In training, if the file can't be written.
 
@@ -80,14 +80,14 @@ class ModelCheckpoint(Callback):
         self._best_value = math.nan
 
     def on_train_begin(self, trainer: TrainingState) -> None:
-        """Begin anew; refuse a figure that nobody records."""
+        """Reset the counters, and check that the figure is recorded."""
         self._saved_step = trainer.optimizer.n_steps
         if self.best is not None:
             self._rises = rises(trainer, "ModelCheckpoint.on_train_begin", "best", self.best)
             self._best_value = worst(self._rises)
 
     def on_epoch_end(self, trainer: TrainingState) -> None:
-        """Save, if it is time and good enough."""
+        """Save, if the figure is better than before or none is watched."""
         if self.steps is not None:
             return
         if self.best is not None:
@@ -112,11 +112,11 @@ class ModelCheckpoint(Callback):
             trainer.model.save(path)
 
     def __getstate__(self) -> dict[str, object]:
-        """Give what a copy needs; its hook is bound to itself."""
+        """Return the attributes to copy, without the hook that is bound to this object."""
         return {name: value for name, value in vars(self).items() if name != "on_batch_end"}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """Become a copy."""
+        """Restore the attributes, and bind the hook to this object."""
         vars(self).update(state)
         if self.steps is not None:
             self.on_batch_end = self._after_step  # type: ignore[method-assign]
