@@ -5,7 +5,6 @@ import unittest.mock
 
 import pytest
 
-import layerkit
 from layerkit.__main__ import main
 
 QUICK = ["--target", "0.5"]
@@ -104,7 +103,7 @@ def test_as_a_module_in_a_pipe_every_line_is_whole():
 
 
 def test_an_engine_that_is_not_installed_is_status_2_with_the_remedy(capsys, monkeypatch):
-    monkeypatch.delattr(layerkit, "_kernels", raising=False)
+    monkeypatch.delattr("layerkit.engines.kernels", raising=False)
     monkeypatch.setitem(sys.modules, "layerkit.engines.kernels", None)
     status, out, err = run(capsys, *QUICK, "--engine", "numba")
     assert (status, out) == (2, "")
