@@ -1,4 +1,4 @@
-"""``python -m layerkit autoencoder``: squeeze 8 one-hot inputs through 3 hidden units."""
+"""``python -m layerkit autoencoder``: train an 8-3-8 autoencoder of one-hot inputs."""
 
 import argparse
 import importlib
@@ -23,7 +23,7 @@ from layerkit.training.trainer import Trainer
 
 
 class PrintDistance(Callback):
-    """Print the distance at each halving, and on a terminal how it is in between."""
+    """Print the distance whenever it has halved, and on a terminal also in between."""
 
     period = 500
 
@@ -31,12 +31,12 @@ class PrintDistance(Callback):
         self.live = live
 
     def on_train_begin(self, trainer: TrainingState) -> None:
-        """Start above any distance."""
+        """Reset the distance of the next line."""
         self.next = math.inf
         self.n_printed = 0
 
     def on_epoch_end(self, trainer: TrainingState) -> None:
-        """Print what there is to print since the last time."""
+        """Print the lines of the epochs since the last call."""
         distances = trainer.history["squared_distance"]
         for epoch, distance in enumerate(distances[self.n_printed :], self.n_printed + 1):
             if distance <= self.next:
@@ -52,7 +52,7 @@ class PrintDistance(Callback):
         print(f"\r{line:<40}" if self.live else line, end=end, flush=True)
 
     def on_train_end(self, trainer: TrainingState) -> None:
-        """Print what is left, and leave the live line."""
+        """Print the remaining lines, and end the live line."""
         self.on_epoch_end(trainer)
         if self.live:
             print("\r", end="")
@@ -69,7 +69,7 @@ def build(
     engine: Literal["auto", "numpy", "numba"],
     callbacks: Sequence[Callback] = (),
 ) -> tuple[Trainer, StopAt]:
-    """Make the trainer of a run, and what stops it at the target."""
+    """Return the trainer of a run, and the callback that stops it at the target."""
     start: dict[str, Any] = {
         "kernel_initializer": Uniform(0, 1),
         "bias_initializer": Uniform(0, 1),
@@ -89,13 +89,13 @@ def build(
 
 
 def codes_of(model: Sequential) -> tuple[Array, Array]:
-    """Give the hidden levels of the inputs, and what is left of them as bits."""
+    """Return the hidden codes of the inputs, and the codes rounded to bits."""
     hidden = model[:1].predict(ONE_HOT)
     return hidden, hidden.round().astype(int)
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the command and its options."""
+    """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "autoencoder",
         help="learn to squeeze 8 one-hot inputs through 3 hidden units, and back",
@@ -135,9 +135,9 @@ def draw(path: str, trainer: Trainer, hidden: Array) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, print, and give the exit status: 0 if the target was reached, else 1."""
+    """Train and print, and return the exit status: 0 if the target was reached, else 1."""
     if options.plot:
-        pyplot(_WHERE)  # it is missed before the training, not after it
+        pyplot(_WHERE)  # an error before the training, not after it
     trainer, stop = build(
         options.seed,
         options.learning_rate,

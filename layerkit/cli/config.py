@@ -1,4 +1,4 @@
-"""``python -m layerkit config``: what layerkit runs on, and what would make it faster."""
+"""``python -m layerkit config``: the versions and settings, and measured advice on speed."""
 
 import argparse
 
@@ -6,7 +6,7 @@ from layerkit.config import show_config
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the command and its options."""
+    """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "config",
         help="show NumPy, its BLAS and numba, and measure what would make them faster",
@@ -18,6 +18,6 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print it, and give the exit status 0."""
+    """Print the configuration, and return the exit status 0."""
     show_config(measure=not options.no_measure)
     return 0

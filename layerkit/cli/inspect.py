@@ -1,4 +1,4 @@
-"""``python -m layerkit inspect``: what is in a model's file."""
+"""``python -m layerkit inspect``: show the contents of a model's file."""
 
 import argparse
 
@@ -6,7 +6,7 @@ from layerkit.models.sequential import Sequential
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the command and its options."""
+    """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "inspect",
         help="show what is in a model's file",
@@ -17,7 +17,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print it, and give the exit status 0."""
+    """Print the contents, and return the exit status 0."""
     model, extra = Sequential.load_extra(options.model)
     print(model.summary())
     if extra.get("kind") == "table":

@@ -1,4 +1,4 @@
-"""What the commands share: numbers that are checked, files not overwritten, and pictures."""
+"""Helpers of the commands: checked numbers, files that are not overwritten, and pictures."""
 
 import argparse
 import math
@@ -11,7 +11,7 @@ from layerkit.errors import SaveError
 
 
 def number(kind: type, minimum: int | None, expectation: str) -> Callable[[str], Any]:
-    """Make a reader of an option's number, with an error that says what is wanted."""
+    """Return a function that reads and checks the number of an option."""
 
     def read(text: str) -> Any:
         try:
@@ -28,7 +28,7 @@ def number(kind: type, minimum: int | None, expectation: str) -> Callable[[str],
 
 
 def refuse_to_overwrite(where: str, option: str, path: str, force: bool) -> None:
-    """Refuse a file that is there already, and a folder that is not, before any work is done."""
+    """Check that a file does not exist yet, and its folder does, before any work is done."""
     if os.path.exists(path) and not (force and os.path.isfile(path)):
         remedy = "Pass --force to replace it." if os.path.isfile(path) else ""
         got = check.Said(f"{path!r}, which exists")
@@ -40,7 +40,7 @@ def refuse_to_overwrite(where: str, option: str, path: str, force: bool) -> None
 
 
 def pyplot(where: str) -> Any:
-    """Import what draws."""
+    """Import matplotlib's pyplot, and return it."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:
@@ -49,7 +49,7 @@ def pyplot(where: str) -> Any:
 
 
 def save_figure(where: str, path: str, figure: Any) -> None:
-    """Write a picture, and close it."""
+    """Save a figure to a file, and close it."""
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""``python -m layerkit predict``: what a model says of the rows of a table."""
+"""``python -m layerkit predict``: predict the rows of a table with a model."""
 
 import argparse
 import csv
@@ -18,7 +18,7 @@ _WHERE = "python -m layerkit predict"
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the command and its options."""
+    """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "predict",
         help="predict the rows of a table (CSV) with a model that train saved",
@@ -37,7 +37,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run(options: argparse.Namespace) -> int:
-    """Predict, write, and give the exit status 0."""
+    """Write the predictions, and return the exit status 0."""
     if options.out != "-":
         refuse_to_overwrite(_WHERE, "--out", options.out, options.force)
     model, extra = Sequential.load_extra(options.model)

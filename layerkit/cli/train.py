@@ -1,4 +1,4 @@
-"""``python -m layerkit train``: a classifier or a regressor of a table."""
+"""``python -m layerkit train``: train a classifier or a regressor on a table."""
 
 import argparse
 import importlib
@@ -28,7 +28,7 @@ from layerkit.training.callbacks import EarlyStopping
 from layerkit.training.trainer import Trainer
 
 _WHERE = "python -m layerkit train"
-# A target of numbers is taken for classes if it has no more different ones, all of them whole.
+# A column of whole numbers with at most so many different values is a target of classes.
 _MOST_CLASSES = 20
 _ACTIVATIONS = {
     name.lower(): getattr(activations, name)
@@ -37,7 +37,7 @@ _ACTIVATIONS = {
 
 
 class Task(NamedTuple):
-    """What is learned: classes by their names, or a number by its mean and deviation."""
+    """Task of a model: classes by their names, or a number by its mean and standard deviation."""
 
     classes: list[Any] | None
     mean: float
@@ -45,18 +45,18 @@ class Task(NamedTuple):
 
     @property
     def loss(self) -> Loss:
-        """Give what is minimised."""
+        """The loss function to minimise."""
         return MeanSquaredError() if self.classes is None else SoftmaxCrossEntropy()
 
     @property
     def metrics(self) -> list[Metric]:
-        """Give what is watched."""
+        """The metrics to report."""
         if self.classes is None:
             return [MeanAbsoluteError(), R2Score()]
         return [Accuracy(), F1Score()]
 
     def encode(self, y: Array) -> Array:
-        """Turn a target into what the model is trained on."""
+        """Convert target values to the form that the loss takes."""
         if self.classes is None:
             encoded: Array = ((y - self.mean) / self.deviation)[:, None]
             return encoded
@@ -64,7 +64,7 @@ class Task(NamedTuple):
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the command and its options."""
+    """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "train",
         help="train a classifier or a regressor of a table (CSV)",
@@ -97,7 +97,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def share(text: str) -> float:
-    """Read a share: from 0 to below 1."""
+    """Read a fraction from 0 to below 1."""
     taken: float = number(float, 0, "from 0 to below 1")(text)
     if taken >= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to below 1; got {text!r}")
