@@ -98,21 +98,31 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "autoencoder",
-        help="learn to squeeze 8 one-hot inputs through 3 hidden units, and back",
-        description="Train an 8-3-8 network of sigmoids to give back its one-hot inputs, until "
+        help="train an 8-3-8 autoencoder of one-hot inputs",
+        description="Train an 8-3-8 network of sigmoids to reproduce its one-hot inputs, until "
         "the squared distance over an epoch is at most a target; then show its codes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     whole, above_zero = number(int, 0, "of at least 0"), number(float, None, "above 0")
     positive = number(int, 1, "of at least 1")
     add = parser.add_argument
-    add("--seed", type=whole, default=0, help="where the first weights and the order come from")
-    add("--batch-size", type=positive, default=1, help="samples an update; 1 is online training")
+    add("--seed", type=whole, default=0, help="seed of the initial weights")
+    add(
+        "--batch-size",
+        type=positive,
+        default=1,
+        help="samples for each update; 1 is online training",
+    )
     add("--target", type=above_zero, default=0.002, help="the distance to reach")
-    add("--learning-rate", type=above_zero, default=1.0, help="the factor of each update")
-    add("--engine", choices=["auto", "numpy", "numba"], default="auto", help="what trains")
-    add("--max-epochs", type=positive, default=1_000_000, help="when to give up")
-    add("--plot", metavar="FILE", help="draw the distance and the codes into a picture")
+    add("--learning-rate", type=above_zero, default=1.0, help="learning rate of SGD")
+    add(
+        "--engine",
+        choices=["auto", "numpy", "numba"],
+        default="auto",
+        help="engine of the training",
+    )
+    add("--max-epochs", type=positive, default=1_000_000, help="largest number of epochs")
+    add("--plot", metavar="FILE", help="file for a plot of the distance and the codes")
     parser.set_defaults(run=run)
 
 

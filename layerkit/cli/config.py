@@ -9,11 +9,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "config",
-        help="show NumPy, its BLAS and numba, and measure what would make them faster",
-        description="Show what layerkit runs on; then time matrix products in child processes, "
+        help="show NumPy, its BLAS and numba, and measure faster settings",
+        description="Show versions and settings; then time matrix products in child processes, "
         "with the settings as they are and with others, and advise what to set.",
     )
-    parser.add_argument("--no-measure", action="store_true", help="give no advice; takes no time")
+    parser.add_argument(
+        "--no-measure", action="store_true", help="print no advice, without measuring"
+    )
     parser.set_defaults(run=run)
 
 

@@ -9,8 +9,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "inspect",
-        help="show what is in a model's file",
-        description="Show the layers of a model that was saved, and what else its file has.",
+        help="show the contents of a model's file",
+        description="Show the layers of a saved model, and what else its file contains.",
     )
     parser.add_argument("model", help="the file")
     parser.set_defaults(run=run)

@@ -26,18 +26,18 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "launch",
         help="run a script as several ranks, which train one model together",
         description="Run a script as several ranks of an MPI job on this machine, with as many "
-        "BLAS threads each as there are cores for; end all of them if one fails, and start the "
-        "job again if asked for. A script that resumes from its checkpoint then goes on from it.",
+        "BLAS threads each as there are cores for; end all of them if one fails, and restart the "
+        "job if asked for. A script that resumes from its checkpoint then continues from there.",
     )
     positive, whole = number(int, 1, "of at least 1"), number(int, 0, "of at least 0")
     add = parser.add_argument
-    add("-n", "--ranks", type=positive, required=True, help="how many processes")
+    add("-n", "--ranks", type=positive, required=True, help="number of processes")
     add("--threads", type=positive, help="BLAS threads of each; by default, cores / ranks")
-    add("--restarts", type=whole, default=0, help="how often to start a job again that failed")
+    add("--restarts", type=whole, default=0, help="number of times to restart a failed job")
     add(
         "--timeout",
         type=number(float, 1, "of at least 1"),
-        help="seconds that a rank may be silent (6)",
+        help="longest time without an answer of a rank, in seconds (6)",
     )
     add("script", help="the Python program")
     add("arguments", nargs=argparse.REMAINDER, help="its arguments")

@@ -30,9 +30,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add = parser.add_argument
     add("model", help="the file that train saved")
     add("data", help="the table: a CSV file with a header")
-    add("--out", default="predictions.csv", help="where the predictions go; - prints them")
-    add("--delimiter", default=",", help="what stands between two values")
-    add("--force", action="store_true", help="replace a file that is there")
+    add("--out", default="predictions.csv", help="file for the predictions; - prints them")
+    add("--delimiter", default=",", help="separator of the columns")
+    add("--force", action="store_true", help="replace an existing file")
     parser.set_defaults(run=run)
 
 

@@ -25,19 +25,24 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "replicas",
-        help="tell what share of many seeds solves 8-3-8, and in how many epochs",
+        help="show how many of many seeds solve 8-3-8, and in how many epochs",
         description="Train the network of `python -m layerkit autoencoder` once for each seed from "
         "0 on, and show how many epochs it takes to reach the target.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     above_zero, positive = number(float, None, "above 0"), number(int, 1, "of at least 1")
     add = parser.add_argument
-    add("--seeds", type=positive, default=1000, help="how many")
+    add("--seeds", type=positive, default=1000, help="number of seeds")
     add("--target", type=above_zero, default=0.002, help="the distance to reach")
-    add("--learning-rate", type=above_zero, default=1.0, help="the factor of each update")
-    add("--engine", choices=["auto", "numpy", "numba"], default="auto", help="what trains")
-    add("--max-epochs", type=positive, default=100_000, help="when to give up")
-    add("--plot", metavar="FILE", help="draw the histogram into a picture")
+    add("--learning-rate", type=above_zero, default=1.0, help="learning rate of SGD")
+    add(
+        "--engine",
+        choices=["auto", "numpy", "numba"],
+        default="auto",
+        help="engine of the training",
+    )
+    add("--max-epochs", type=positive, default=100_000, help="largest number of epochs")
+    add("--plot", metavar="FILE", help="file for a plot of the histogram")
     parser.set_defaults(run=run)
 
 

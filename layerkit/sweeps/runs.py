@@ -122,7 +122,9 @@ def run(number: int, settings: bytes, *parts: Array) -> tuple[int, bytes]:
 
 
 def _built(build: Callable[..., Any], settings: dict[str, Any]) -> Trainer:
-    trainer = check.instance("layerkit.sweep", "what build gives", build(**settings), Trainer)
+    trainer = check.instance(
+        "layerkit.sweep", "the return value of build", build(**settings), Trainer
+    )
     if trainer.engine == "auto":
         # Compiled code rounds differently. Whether a fit uses it may depend on whether the process
         # has loaded it yet, and no figure may depend on the earlier runs of a process.

@@ -120,18 +120,10 @@ def sweep(
     ArgumentError: SGD.__init__: learning_rate must be a finite number above 0; got -1.
     """
     epochs = check.integer(_WHERE, "epochs", epochs, minimum=1)
-    if n_jobs is not None and (
-        not isinstance(n_jobs, int | np.integer) or isinstance(n_jobs, bool) or n_jobs == 0
-    ):
-        remedy = "Write -1 for one run a core."
-        check.fail(_WHERE, "n_jobs", "a whole number other than 0, or None", n_jobs, remedy)
+    _check_n_jobs(n_jobs)
     progress = sys.stderr.isatty() if progress is None else progress
     progress = check.boolean(_WHERE, "progress", progress)
-    for name in fit_arguments:
-        if name not in _OF_FIT:
-            check.fail(_WHERE, "an argument", f"one of {', '.join(_OF_FIT)}", name)
-    if "batch_size" in fit_arguments:
-        check.integer(_WHERE, "batch_size", fit_arguments["batch_size"], minimum=1)
+    _check_fit_arguments(fit_arguments)
     settings = _settings(grid)
     split = [_split(build, one, fit_arguments) for one in settings]
     joblib = load_extra(_WHERE)
@@ -167,6 +159,22 @@ def sweep(
     return SweepResults(rows[number] for number in range(len(settings)))
 
 
+def _check_n_jobs(n_jobs: object) -> None:
+    if n_jobs is not None and (
+        not isinstance(n_jobs, int | np.integer) or isinstance(n_jobs, bool) or n_jobs == 0
+    ):
+        remedy = "Write -1 for one run on each core."
+        check.fail(_WHERE, "n_jobs", "a whole number other than 0, or None", n_jobs, remedy)
+
+
+def _check_fit_arguments(fit_arguments: dict[str, Any]) -> None:
+    for name in fit_arguments:
+        if name not in _OF_FIT:
+            check.fail(_WHERE, "an argument", f"one of {', '.join(_OF_FIT)}", name)
+    if "batch_size" in fit_arguments:
+        check.integer(_WHERE, "batch_size", fit_arguments["batch_size"], minimum=1)
+
+
 def _settings(grid: object) -> list[dict[str, Any]]:
     """Return the settings of each run."""
     wanted = "a dict of lists, or a list of dicts, that is not empty"
@@ -187,8 +195,8 @@ def _named(settings: dict[Any, Any]) -> dict[str, Any]:
         if not isinstance(name, str):
             check.fail(_WHERE, "a name in grid", "a text", name)
         if name in _COLUMNS or name.startswith(("final_", "best_")):
-            wanted = "another than those of the results' columns"
-            remedy = "Have build call it something else."
+            wanted = "different from the other columns of the results"
+            remedy = "Use another name for the argument of build."
             check.fail(_WHERE, "a name in grid", wanted, name, remedy)
     return dict(settings)
 
@@ -207,7 +215,7 @@ def _split(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split settings into arguments of ``build`` and arguments of `Trainer.fit`."""
     if not callable(build):
-        check.fail(_WHERE, "build", "a function that gives a Trainer", build)
+        check.fail(_WHERE, "build", "a function that returns a Trainer", build)
     signature = None
     with contextlib.suppress(TypeError, ValueError):  # of a callable that has none
         signature = inspect.signature(build)
@@ -224,7 +232,7 @@ def _split(
         except TypeError as error:
             got = check.Said(f"{', '.join(map(repr, for_build)) or 'none'}: {error}")
             takes = f"build{signature}"
-            check.fail(_WHERE, "the names in grid", f"those that build takes, {takes}", got)
+            check.fail(_WHERE, "the names in grid", f"arguments of build, {takes}", got)
     return for_build, for_fit
 
 
@@ -233,8 +241,8 @@ def _pickled(what: str, by: Callable[[object], Any], value: object) -> Any:
         return by(value)
     except Exception as error:
         got = check.Said(f"{type(error).__name__}: {error}")
-        remedy = "Give a stream as a function that makes it, and open files in build."
-        check.fail(_WHERE, what, "such that it can be pickled", got, remedy)
+        remedy = "Pass a stream as a function that returns it, and open files in build."
+        check.fail(_WHERE, what, "picklable", got, remedy)
 
 
 def _outcomes(

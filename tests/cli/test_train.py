@@ -127,7 +127,10 @@ def test_whole_numbers_may_be_classes_or_not(folder, capsys):
         (["flowers.csv", "--target", "petal"], "got '.*' in row 2, column 'kind'"),
         (["flowers.csv", "--target", "kind", "--validation", "0"], "--validation must be above 0"),
         (["flowers.csv", "--target", "kind", "--validation", "0.001"], "data must be enough for"),
-        (["flowers.csv", "--target", "kind", "--model", "no/m"], "--model must be a file in a f"),
+        (
+            ["flowers.csv", "--target", "kind", "--model", "no/m"],
+            "--model must be a file in an existing f",
+        ),
         (["flowers.csv", "--target", "kind", "--delimiter", "ab"], "delimiter must be one"),
         (["one.csv", "--target", "kind"], "--target must be a column of at least two classes"),
     ],
