@@ -83,10 +83,24 @@ class SerialCommunicator:
     size = 1
 
     def allreduce_(self, array: Array) -> None:
-        """Leave the array as it is; see `Communicator.allreduce_`."""
+        """Leave the array as it is, the sum over one rank.
+
+        Parameters
+        ----------
+        array : ndarray of any shape
+            Array of this process.
+        """
 
     def broadcast_(self, array: Array, root: int = 0) -> None:
-        """Leave the array as it is; see `Communicator.broadcast_`."""
+        """Leave the array as it is.
+
+        Parameters
+        ----------
+        array : ndarray of any shape
+            Array of this process.
+        root : int
+            Rank that sends its array: 0.
+        """
 
     def barrier(self) -> None:
         """Return at once; see `Communicator.barrier`."""

@@ -45,6 +45,16 @@ def decision_boundary(
         If an argument is of the wrong kind or shape.
     MissingExtraError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import Dense, Sequential, plots
+    >>> x = np.random.default_rng(0).normal(size=(20, 2))
+    >>> model = Sequential([Dense(2, 3)], seed=0)
+    >>> ax = plots.decision_boundary(model, x, np.arange(20) % 3, resolution=50)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['class 0', 'class 1', 'class 2']
     """
     where = "plots.decision_boundary"
     x = check.batch(where, "x", x, (2,), np.dtype(np.float64))
@@ -102,6 +112,14 @@ def confusion_matrix(matrix: Array, ax: Any = None, *, classes: Sequence[str] | 
         If an argument is of the wrong kind or shape.
     MissingExtraError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import plots
+    >>> ax = plots.confusion_matrix(np.array([[5, 1], [0, 4]]), classes=["cat", "dog"])
+    >>> ax.get_xlabel(), ax.get_ylabel()
+    ('predicted', 'true')
     """
     where = "plots.confusion_matrix"
     matrix = matrix_of(where, "matrix", matrix)

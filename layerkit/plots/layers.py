@@ -47,6 +47,14 @@ def hidden_codes(codes: Array, ax: Any = None, *, names: Sequence[str] | None = 
         If an argument is of the wrong kind or shape.
     MissingExtraError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import Dense, Sequential, Sigmoid, plots
+    >>> model = Sequential([Dense(8, 3, Sigmoid()), Dense(3, 8, Sigmoid())], seed=0)
+    >>> plots.hidden_codes(model[:1].predict(np.eye(8))).get_xlabel()
+    'hidden unit'
     """
     codes = matrix_of("plots.hidden_codes", "codes", codes)
     n_samples, n_units = codes.shape
@@ -89,6 +97,14 @@ def codes_cube(codes: Array, ax: Any = None, *, names: Sequence[str] | None = No
         If an argument is of the wrong kind or shape.
     MissingExtraError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import Dense, Sequential, Sigmoid, plots
+    >>> model = Sequential([Dense(8, 3, Sigmoid()), Dense(3, 8, Sigmoid())], seed=0)
+    >>> plots.codes_cube(model[:1].predict(np.eye(8))).get_zlabel()
+    'unit 2'
     """
     codes = matrix_of("plots.codes_cube", "codes", codes)
     check.exact_shape("plots.codes_cube", "codes", codes, (len(codes), 3))
@@ -141,6 +157,13 @@ def weights(
         If an argument is of the wrong kind or shape.
     MissingExtraError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from layerkit import Dense, Sequential, plots
+    >>> model = Sequential([Dense(64, 10)], seed=0)
+    >>> plots.weights(model[0].kernel, image_shape=(8, 8)).images[0].get_array().shape
+    (26, 35)
     """
     where = "plots.weights"
     values = kernel.value if isinstance(kernel, Parameter) else kernel
@@ -194,6 +217,16 @@ def gradient_flow(traced: Mapping[str, LayerTrace], ax: Any = None) -> Any:
         If an argument is of the wrong kind or shape.
     MissingExtraError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import Dense, HalfSquaredError, Sequential, Tanh, plots
+    >>> model = Sequential([Dense(2, 4, Tanh()), Dense(4, 1)], seed=0)
+    >>> x = np.random.default_rng(0).normal(size=(20, 2))
+    >>> traced = model.trace(x, np.ones((20, 1)), HalfSquaredError())
+    >>> [label.get_text() for label in plots.gradient_flow(traced).get_xticklabels()]
+    ['dense_0', 'dense_1']
     """
     _check_traced("plots.gradient_flow", traced)
     ax = axes("gradient_flow", ax, size=(max(5.0, 1.5 + 0.9 * len(traced)), 4.0))
@@ -233,6 +266,16 @@ def activation_histograms(traced: Mapping[str, LayerTrace], ax: Any = None) -> A
         If an argument is of the wrong kind or shape.
     MissingExtraError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import Dense, HalfSquaredError, Sequential, Tanh, plots
+    >>> model = Sequential([Dense(2, 4, Tanh()), Dense(4, 1)], seed=0)
+    >>> x = np.random.default_rng(0).normal(size=(20, 2))
+    >>> traced = model.trace(x, np.ones((20, 1)), HalfSquaredError())
+    >>> [label.get_text() for label in plots.activation_histograms(traced).get_yticklabels()]
+    ['dense_1', 'dense_0']
     """
     _check_traced("plots.activation_histograms", traced)
     ax = axes("activation_histograms", ax, size=(6.0, 1 + 0.9 * len(traced)))

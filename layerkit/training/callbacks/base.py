@@ -116,9 +116,29 @@ class TrainingState(Protocol):
         steps: int | None = None,
         metrics: Sequence[Metric] | None = None,
     ) -> dict[str, Any]:
-        """Return the loss and the metrics on other data; see `Trainer.evaluate`.
+        """Return the loss and the metrics on other data, as `Trainer.evaluate` does.
 
         Over several ranks, all of them call it.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_samples, *input_shape), Dataset, or a stream of batches
+            Inputs.
+        y : array_like of shape (n_samples, ...), optional
+            Targets, unless ``x`` has them.
+        batch_size : int
+            Number of samples for each forward pass.
+        sample_weight : array_like of shape (n_samples,), optional
+            Weight of each sample in the loss.
+        steps : int, optional
+            Number of batches to take from a stream.
+        metrics : sequence of Metric, optional
+            Metrics to compute in place of the trainer's own.
+
+        Returns
+        -------
+        dict of str to float
+            ``"loss"`` and each metric by name.
         """
 
 
@@ -172,23 +192,53 @@ class Callback(ConstructorRepr):
         Parameters
         ----------
         trainer : TrainingState
-            The training, as in every hook.
+            The training.
         """
 
     def on_train_end(self, trainer: TrainingState) -> None:
-        """Run after the last epoch, and after an interruption too, to clean up."""
+        """Run after the last epoch, and after an interruption too, to clean up.
+
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
 
     def on_epoch_begin(self, trainer: TrainingState) -> None:
-        """Run before an epoch."""
+        """Run before an epoch.
+
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
 
     def on_epoch_end(self, trainer: TrainingState) -> None:
-        """Run after an epoch, whose figures are the last ones in ``trainer.history``."""
+        """Run after an epoch, whose figures are the last ones in ``trainer.history``.
+
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
 
     def on_batch_begin(self, trainer: TrainingState) -> None:
-        """Run before a batch."""
+        """Run before a batch.
+
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
 
     def on_batch_end(self, trainer: TrainingState) -> None:
-        """Run after a batch and its update."""
+        """Run after a batch and its update.
+
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
 
     def get_state(self) -> dict[str, Any]:
         """Return the state that a checkpoint keeps of the callback.
