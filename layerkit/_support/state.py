@@ -181,6 +181,6 @@ def _make(name: str, config: Any, classes: Mapping[str, type]) -> Any:
         raise
     except Exception as error:
         raise LoadError(
-            f"load: {name} must be made by from_config of what was saved; got "
+            f"load: {name}.from_config must accept the config that was saved; got "
             f"{type(error).__name__}: {error}. Has the class changed since?"
         ) from error

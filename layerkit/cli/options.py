@@ -54,6 +54,8 @@ def save_figure(where: str, path: str, figure: Any) -> None:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
         got = check.Said(f"{type(error).__name__}: {error}")
-        check.fail(where, "--plot", "a picture that can be written", got, error=SaveError)
+        check.fail(
+            where, "--plot", "a path to which a picture can be written", got, error=SaveError
+        )
     finally:
         pyplot(where).close(figure)

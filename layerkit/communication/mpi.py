@@ -148,11 +148,11 @@ class MPICommunicator:
         self._job.abort(reason, code)
 
     def __copy__(self) -> MPICommunicator:
-        """Stay the same: a process is in one job."""
+        """Return the communicator itself, as a process is in one job."""
         return self
 
     def __deepcopy__(self, memo: object) -> MPICommunicator:
-        """Stay the same: a process is in one job."""
+        """Return the communicator itself, as a process is in one job."""
         return self
 
     def __reduce__(self) -> tuple[type[MPICommunicator], tuple[()]]:

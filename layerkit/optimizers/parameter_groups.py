@@ -69,7 +69,7 @@ class GroupedStep:
     ) -> None:
         self.optimizer, self.initial_rate = optimizer, optimizer.learning_rate
         if not optimizer.is_elementwise:
-            expectation = "left out for an optimizer that looks at all values together"
+            expectation = "empty for an optimizer that uses all parameters together"
             check.fail(where, "groups", expectation, check.Said(repr(optimizer)))
         starts, parameters = flat.starts(model.parameters), model.parameters
         owner: dict[flat.Parameter, ParameterGroup] = {}

@@ -179,7 +179,7 @@ def weights(
     else:
         height, width = check.sample_shape(where, "image_shape", image_shape)
         if height * width != len(matrix):
-            check.fail(where, "image_shape", f"of {len(matrix)} inputs together", image_shape)
+            check.fail(where, "image_shape", f"of {len(matrix)} inputs in total", image_shape)
         n_units = matrix.shape[1]
         n_columns = int(np.ceil(np.sqrt(n_units)))
         n_rows = -(-n_units // n_columns)
@@ -299,7 +299,7 @@ def _check_traced(where: str, traced: Any) -> None:
     if not isinstance(traced, Mapping) or not all(
         isinstance(layer, LayerTrace) for layer in traced.values()
     ):
-        check.fail(where, "traced", "what Sequential.trace gives", traced)
+        check.fail(where, "traced", "the return value of Sequential.trace", traced)
 
 
 def _rms(array: Array) -> float:

@@ -107,7 +107,9 @@ def pack(where: str, content: Any, arrays: list[Array]) -> list[bytes | memoryvi
     header = text.encode()
     if len(header) > _LARGEST_HEADER:
         wanted = f"of at most {_LARGEST_HEADER:,} bytes without its arrays"
-        check.fail(where, "what is saved", wanted, check.Said(f"{len(header):,}"), error=SaveError)
+        check.fail(
+            where, "the content to save", wanted, check.Said(f"{len(header):,}"), error=SaveError
+        )
     prefix = _MAGIC + _VERSION.to_bytes(4, "little") + len(header).to_bytes(8, "little")
     return [prefix, sha256(header).digest(), header, *views]
 

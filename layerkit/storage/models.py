@@ -50,7 +50,7 @@ def _packed(where: str, kind: str, tree: Any) -> list[bytes | memoryview]:
         content = encode(tree, arrays)
     except Unencodable as error:
         wanted = "made of numbers, texts, arrays, lists and dicts"
-        check.fail(where, "what is saved", wanted, check.Said(str(error)), error=SaveError)
+        check.fail(where, "the content to save", wanted, check.Said(str(error)), error=SaveError)
     return _files.pack(where, {"kind": kind, "tree": content}, arrays)
 
 
@@ -140,7 +140,7 @@ def check_names(where: str, arrays: Mapping[str, Any], shapes: Mapping[str, Sequ
     for name, shape in shapes.items():
         array = arrays[name]
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.shape != shape:
-            wanted = f"a floating array of shape {shape}"
+            wanted = f"a floating-point array of shape {shape}"
             check.fail(where, repr(name), wanted, array, error=LoadError)
 
 

@@ -120,7 +120,7 @@ def test_the_picture(tmp_path, capsys):
     assert main(["autoencoder", "--target", "5", "--plot", str(path)]) == 0
     assert path.read_bytes().startswith(b"\x89PNG")
     assert main(["autoencoder", "--target", "5", "--plot", str(tmp_path / "no" / "x.png")]) == 2
-    assert "--plot must be a picture that can be written" in capsys.readouterr().err
+    assert "--plot must be a path to which a picture can be written" in capsys.readouterr().err
     assert main(["autoencoder", "--target", "5", "--plot", str(tmp_path / "x.doc")]) == 2
 
 

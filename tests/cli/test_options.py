@@ -44,7 +44,7 @@ def test_pictures(tmp_path, monkeypatch):
     before = plt.get_fignums()
     save_figure("here.plot", str(tmp_path / "out.png"), plt.figure())
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(SaveError, match="--plot must be a picture that can be written"):
+    with pytest.raises(SaveError, match="--plot must be a path to which a picture can be written"):
         save_figure("here.plot", str(tmp_path / "no" / "out.png"), plt.figure())
     assert plt.get_fignums() == before
     monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -47,8 +47,11 @@ def test_traces():
     ("call", "message"),
     [
         (lambda: plots.codes_cube(np.ones((4, 2))), "codes must be of shape"),
-        (lambda: plots.weights(np.ones((4, 2)), image_shape=(3, 2)), "of 4 inputs together"),
-        (lambda: plots.gradient_flow({"a": 1}), "traced must be what Sequential.trace gives"),
+        (lambda: plots.weights(np.ones((4, 2)), image_shape=(3, 2)), "of 4 inputs in total"),
+        (
+            lambda: plots.gradient_flow({"a": 1}),
+            "traced must be the return value of Sequential.trace",
+        ),
     ],
 )
 def test_bad_arguments(call, message):

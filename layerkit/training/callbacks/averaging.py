@@ -99,7 +99,7 @@ class WeightAverage(Callback):
         if self.average is None:
             got = check.Said("none yet")
             where = "WeightAverage.applied"
-            check.fail(where, "average", "that of a training", got, error=StateError)
+            check.fail(where, "average", "computed in a training", got, error=StateError)
         own = model.values.copy()
         model.values = self.average
         try:
