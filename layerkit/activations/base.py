@@ -74,6 +74,11 @@ class Activation(ConstructorRepr):
         -------
         ndarray of the shape of ``z``
             New array, of the dtype of ``z``.
+
+        Raises
+        ------
+        NotImplementedError
+            Unless a subclass defines it.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must define value(z) and derivative(z, y), if it is "
@@ -92,6 +97,11 @@ class Activation(ConstructorRepr):
         -------
         ndarray of the shape of ``z``
             New array, of the dtype of ``z``.
+
+        Raises
+        ------
+        NotImplementedError
+            Unless a subclass defines it.
         """
         raise NotImplementedError(f"{type(self).__name__} must define derivative(z, y)")
 
