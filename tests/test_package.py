@@ -224,6 +224,20 @@ def test_methods_and_functions_of_all_public_modules_are_looked_at():
     assert "layerkit.replicas.Results.plot" in THINGS
 
 
+@pytest.mark.parametrize("path", [path for path in THINGS if is_mended(source_of(path))])
+def test_what_checks_its_arguments_says_what_it_raises(path):
+    owner, value = THINGS[path]
+    if owner is not None and any(path.rpartition(".")[2] in vars(b) for b in owner.__mro__[1:]):
+        return  # the base class says it
+    function = vars(value).get("__init__") if isinstance(value, type) else value
+    function = getattr(function, "__func__", getattr(function, "fget", function))
+    if not inspect.isfunction(function) or not function.__module__.startswith("layerkit."):
+        return  # a NamedTuple, a protocol, or a class without a constructor
+    code = inspect.getsource(function).replace(function.__doc__ or "", "")
+    if re.search(r"\bcheck\.|\braise ", code):
+        assert re.search(r"\n *Raises\n *------\n", value.__doc__)
+
+
 @pytest.mark.parametrize("name", [name for name in sorted(SOURCES) if is_mended(name)])
 def test_no_docstring_begins_with_a_verb_that_names_nothing(name):
     vague = re.compile(r"(Give|Take|Tell|Say|Let|Bring)s?\b")
