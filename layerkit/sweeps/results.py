@@ -146,7 +146,7 @@ class SweepResults(Sequence[SweepRun]):
         Parameters
         ----------
         monitor : str
-            Name of a figure in `History`, such as ``"val_loss"``. Smaller values are better,
+            Name of a figure, as in `History`, such as ``"val_loss"``. Smaller values are better,
             except for a metric of which greater values are better.
 
         Returns

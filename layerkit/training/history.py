@@ -19,9 +19,9 @@ __all__ = ["History"]
 class History(Mapping[str, list[float]]):
     """The loss and each metric by epoch.
 
-    A read-only mapping from the name of a figure to its list of numbers. The figures are
-    ``"loss"`` and the metrics by their names; with validation data, also the same with the prefix
-    ``"val_"``.
+    A read-only mapping from names to lists of numbers, one number for each epoch. The names are
+    ``"loss"`` and those of the metrics; with validation data, also the same with the prefix
+    ``"val_"``. In layerkit, each of these quantities is called a figure.
 
     Parameters
     ----------

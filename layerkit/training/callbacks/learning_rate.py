@@ -77,12 +77,12 @@ class LearningRateSchedule(Callback):
 
 
 class ReduceOnPlateau(Callback):
-    """Reduce the learning rate when a figure has stopped improving.
+    """Reduce the learning rate when a monitored quantity has stopped improving.
 
     Parameters
     ----------
     monitor : str
-        Name of a figure in `History`, such as ``"val_loss"``.
+        Quantity to monitor: a name in `History`, such as ``"val_loss"``.
     factor : float
         Factor of each reduction; above 0 and below 1.
     patience : int
@@ -96,7 +96,7 @@ class ReduceOnPlateau(Callback):
     ------
     ArgumentError
         If an argument is of the wrong kind or out of its range; when training begins, if no such
-        figure is recorded.
+        quantity is recorded.
 
     Examples
     --------
@@ -121,13 +121,13 @@ class ReduceOnPlateau(Callback):
         self.minimum = check.number(where, "minimum", minimum, minimum=0)
 
     def on_train_begin(self, trainer: TrainingState) -> None:
-        """Reset the counters, and check that the figure is recorded."""
+        """Reset the counters, and check that the quantity is recorded."""
         self.rises = rises(trainer, "ReduceOnPlateau.on_train_begin", "monitor", self.monitor)
         self.best = worst(self.rises)
         self.n_waited = 0
 
     def on_epoch_end(self, trainer: TrainingState) -> None:
-        """Compare the figure, and reduce the learning rate after enough epochs."""
+        """Compare the quantity, and reduce the learning rate after enough epochs."""
         figure = trainer.history[self.monitor][-1]
         if gain(figure, self.best, self.rises) > self.min_delta:
             self.best, self.n_waited = figure, 0

@@ -22,7 +22,7 @@ class ModelCheckpoint(Callback):
         Path of the file. ``{epoch}`` and ``{step}`` in it are replaced by the numbers. A path
         without them is overwritten each time, completely or not at all.
     best : str, optional
-        Name of a figure in `History`: save only if it is better than ever before.
+        Quantity to monitor, a name in `History`: save only if it is better than ever before.
     epochs : int, optional
         Number of epochs from one save to the next; by default 1.
     steps : int, optional
@@ -80,14 +80,14 @@ class ModelCheckpoint(Callback):
         self._best_value = math.nan
 
     def on_train_begin(self, trainer: TrainingState) -> None:
-        """Reset the counters, and check that the figure is recorded."""
+        """Reset the counters, and check that the quantity is recorded."""
         self._saved_step = trainer.optimizer.n_steps
         if self.best is not None:
             self._rises = rises(trainer, "ModelCheckpoint.on_train_begin", "best", self.best)
             self._best_value = worst(self._rises)
 
     def on_epoch_end(self, trainer: TrainingState) -> None:
-        """Save, if the figure is better than before or none is watched."""
+        """Save, if the quantity is better than before or none is watched."""
         if self.steps is not None:
             return
         if self.best is not None:

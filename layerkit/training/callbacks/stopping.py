@@ -1,4 +1,4 @@
-"""Callbacks that end a training: at a value, or when a figure has stopped improving."""
+"""Callbacks that end a training: at a value, or when a monitored quantity has stopped improving."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["EarlyStopping", "StopAt"]
 
 
 def rises(trainer: TrainingState, where: str, argument: str, figure: str) -> bool:
-    """Return whether a greater value of a figure is better; it must be recorded."""
+    """Return whether a greater value of a quantity is better; it must be recorded."""
     if figure not in trainer.history:
         names = ", ".join(repr(name) for name in trainer.history)
         check.fail(where, argument, f"one of {names}", figure)
@@ -29,27 +29,27 @@ def worst(rises: bool) -> float:
 
 
 def gain(figure: float, best: float, rises: bool) -> float:
-    """Return how much better a figure is than the best one so far."""
+    """Return how much better a quantity is than the best one so far."""
     return figure - best if rises else best - figure
 
 
 def figure_name(where: str, argument: str, value: object) -> str:
-    """Check for the name of a figure."""
+    """Check for the name of a quantity."""
     if not isinstance(value, str):
         check.fail(where, argument, "a name in History, such as 'loss'", value)
     return value
 
 
 class StopAt(Callback):
-    """Stop the training after the first epoch in which a figure reaches a value.
+    """Stop the training after the first epoch in which a quantity reaches a value.
 
-    A figure reaches the value if it is at most as large, or, for a metric of which greater values
+    A quantity reaches the value if it is at most as large, or, for a metric of which greater values
     are better, at least as large.
 
     Parameters
     ----------
     metric : str
-        Name of a figure in `History`, such as ``"loss"`` or ``"val_accuracy"``.
+        Quantity to monitor: a name in `History`, such as ``"loss"`` or ``"val_accuracy"``.
     value : float
         Value to reach.
 
@@ -58,12 +58,12 @@ class StopAt(Callback):
     reached : bool
         Whether the last fit reached the value.
     rises : bool
-        Whether greater values of the figure are better.
+        Whether greater values of the quantity are better.
 
     Raises
     ------
     ArgumentError
-        If an argument is of the wrong kind; when training begins, if no such figure is recorded.
+        If an argument is of the wrong kind; when training begins, if no such quantity is recorded.
 
     Examples
     --------
@@ -79,12 +79,12 @@ class StopAt(Callback):
         self.reached = False
 
     def on_train_begin(self, trainer: TrainingState) -> None:
-        """Check that the figure is recorded."""
+        """Check that the quantity is recorded."""
         self.rises = rises(trainer, "StopAt.on_train_begin", "metric", self.metric)
         self.reached = False
 
     def on_epoch_end(self, trainer: TrainingState) -> None:
-        """Stop the training if the figure has reached the value."""
+        """Stop the training if the quantity has reached the value."""
         figure = trainer.history[self.metric][-1]
         self.reached = figure >= self.value if self.rises else figure <= self.value
         if self.reached:
@@ -92,13 +92,13 @@ class StopAt(Callback):
 
 
 class EarlyStopping(Callback):
-    """Stop the training when a figure has stopped improving, and restore the best weights.
+    """Stop the training when a quantity has stopped improving, and restore the best weights.
 
     Parameters
     ----------
     monitor : str
-        Name of a figure in `History`, such as ``"val_loss"``. Smaller values are better, except
-        for a metric of which greater values are better.
+        Quantity to monitor: a name in `History`, such as ``"val_loss"``. Smaller values are
+        better, except for a metric of which greater values are better.
     patience : int
         Number of epochs without an improvement after which the training stops.
     min_delta : float
@@ -120,7 +120,7 @@ class EarlyStopping(Callback):
     ------
     ArgumentError
         If an argument is of the wrong kind or out of its range; when training begins, if no such
-        figure is recorded.
+        quantity is recorded.
 
     Examples
     --------
@@ -147,7 +147,7 @@ class EarlyStopping(Callback):
         self._states: dict[str, dict[str, object]] = {}
 
     def on_train_begin(self, trainer: TrainingState) -> None:
-        """Reset the counters, and check that the figure is recorded."""
+        """Reset the counters, and check that the quantity is recorded."""
         self.rises = rises(trainer, "EarlyStopping.on_train_begin", "monitor", self.monitor)
         self.best = worst(self.rises)
         self.best_epoch = self.stopped_epoch = 0
