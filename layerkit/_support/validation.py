@@ -228,7 +228,7 @@ def numeric_array(where: str, argument: str, value: Any, dtype: np.dtype[Any] | 
 
 
 def exact_shape(where: str, argument: str, array: Array, shape: Shape, remedy: str = "") -> None:
-    """Check that an array has exactly this shape."""
+    """Refuse an array that does not have exactly this shape."""
     if array.shape != shape:
         fail(where, argument, f"of shape {shape}", Said(str(array.shape)), remedy, error=ShapeError)
 
@@ -248,7 +248,7 @@ def batch(where: str, argument: str, value: Any, shape: Shape, dtype: np.dtype[A
 
 
 def batch_shape(where: str, argument: str, got: Shape, shape: Shape) -> None:
-    """Check that a shape is ``(any number of samples, *shape)``."""
+    """Refuse a shape that is not ``(any number of samples, *shape)``."""
     if len(got) == len(shape) + 1 and got[1:] == shape:
         return
     wanted = ", ".join(["batch_size", *map(str, shape)]) + ("," if not shape else "")
