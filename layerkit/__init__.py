@@ -105,6 +105,7 @@ from layerkit.training.callbacks import (
     ReduceOnPlateau,
     StopAt,
     TensorBoard,
+    TrainingState,
     WeightAverage,
 )
 from layerkit.training.history import History
@@ -225,6 +226,7 @@ __all__ = [
     "TensorBoard",
     "TopKAccuracy",
     "Trainer",
+    "TrainingState",
     "Uniform",
     "Warmup",
     "WeightAverage",
