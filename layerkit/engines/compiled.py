@@ -43,6 +43,7 @@ _FIRST_CALL = 10_000_000
 # What is held at a time for several epochs: numbers of an order, rows of predictions.
 _LARGEST_ORDER, _PREDICTIONS = 1 << 20, 4096
 
+
 class CompiledEngine(Engine):
     """Runs epochs of a fit in a kernel.
 

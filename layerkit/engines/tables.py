@@ -105,7 +105,10 @@ def _refuse(activation: Activation, reason: str) -> NoReturn:
     if type(activation) not in _said:
         _said.add(type(activation))
         remedy = "define it for the compiled engine, or pass engine='numpy'"
-        warnings.warn(f"Trainer.fit: NumPy serves, since {reason}; {remedy}", stacklevel=_levels_to_the_caller())
+        warnings.warn(
+            f"Trainer.fit: NumPy serves, since {reason}; {remedy}",
+            stacklevel=_levels_to_the_caller(),
+        )
     raise Refused(reason) from None
 
 

@@ -22,7 +22,7 @@ from layerkit.training.callbacks.base import Callback
 from layerkit.training.history import History
 from layerkit.training.hooks import Hooks
 
-__all__ = ["checkpoint_tree", "check_settings", "history_of", "read_checkpoint"]
+__all__ = ["check_settings", "checkpoint_tree", "history_of", "read_checkpoint"]
 
 Resumed = Mapping[str, Any]
 

@@ -188,17 +188,13 @@ class Fit:
     def describe_batch(self) -> str:
         """Return the beginning of an error's message about the batch at work."""
         epoch, step = self.position.epoch, self.position.step
-        return (
-            f"Trainer.fit: the loss in epoch {epoch}, step {step}, {self.data.describe(step)},"
-        )
+        return f"Trainer.fit: the loss in epoch {epoch}, step {step}, {self.data.describe(step)},"
 
     def _begin(self) -> None:
         position, ranks = self.position, self.step.ranks
         if position.is_resumed and isinstance(self.data, StreamBatches):
             self.data.skip(position.n_batches)
-        ranks.begin(
-            lambda: f"Trainer.fit, epoch {self.position.epoch}, step {self.position.step}"
-        )
+        ranks.begin(lambda: f"Trainer.fit, epoch {self.position.epoch}, step {self.position.step}")
         self.hooks.begin(self._states)
 
     def _train(self) -> Figures:
