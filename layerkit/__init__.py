@@ -18,7 +18,7 @@ from layerkit.activations import (
 )
 from layerkit.communication.base import Communicator, SerialCommunicator
 from layerkit.data.batches import Dataset
-from layerkit.engines.compiled import EngineUsed
+from layerkit.engines.base import EngineUsed
 from layerkit.errors import (
     ArgumentError,
     LayerkitError,

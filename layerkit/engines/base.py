@@ -148,7 +148,7 @@ class Engine(ABC):
         """Return whether the engine can still serve, after callbacks may have changed the model."""
         return True
 
-    def end(self) -> None:
+    def end(self) -> None:  # noqa: B027 - most have nothing to release
         """Release what only a fit needs."""
 
 

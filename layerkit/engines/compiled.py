@@ -81,8 +81,8 @@ class CompiledEngine(Engine):
         if optimizer.weight_decay:
             raise Refused(f"the optimizer, {optimizer!r}, decays weights")
         loss_code = loss_code_of(loss)
-        work = data.batch_size * len(model.values)
-        if only_if_faster and data.batch_size > _SMALL_BATCH and work > _SMALL_WORK:
+        n_products = data.batch_size * len(model.values)
+        if only_if_faster and data.batch_size > _SMALL_BATCH and n_products > _SMALL_WORK:
             raise Refused("NumPy's matrix products are faster with batches as large as these")
         arrays = contiguous(data, model.dtype)
         self._kernels = kernels = usable_kernels()

@@ -46,6 +46,8 @@ class NumPyEngine(Engine):
         data, before, after = work.data, work.before_batch, work.after_batch
         updates, describe = step.updates, work.describe_batch
         updates.prepare()
+        if not position.totals:
+            position.totals = [0.0] * len(step.metrics)
         if position.order is None:
             position.order = data.draw(work.rng)
         x = np.empty((0, *step.model.input_shape), step.model.dtype)

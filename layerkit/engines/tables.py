@@ -66,6 +66,7 @@ def load_kernels(where: str) -> ModuleType:
 
 
 def usable_kernels() -> ModuleType:
+    """Return the kernels; refuse if they are not installed, or switched off."""
     try:
         kernels = load_kernels("Trainer.fit")
     except MissingExtraError:
@@ -105,10 +106,8 @@ def _refuse(activation: Activation, reason: str) -> NoReturn:
     if type(activation) not in _said:
         _said.add(type(activation))
         remedy = "define it for the compiled engine, or pass engine='numpy'"
-        warnings.warn(
-            f"Trainer.fit: NumPy serves, since {reason}; {remedy}",
-            stacklevel=_levels_to_the_caller(),
-        )
+        message = f"Trainer.fit: NumPy serves, since {reason}; {remedy}"
+        warnings.warn(message, stacklevel=_levels_to_the_caller())
     raise Refused(reason) from None
 
 
@@ -128,6 +127,7 @@ def slope_of(activation: Activation) -> float:
 
 
 def loss_code_of(loss: Loss) -> int:
+    """Return the kernels' code of a loss."""
     if getattr(loss, "label_smoothing", 0):
         raise Refused(f"the loss, {loss!r}, smooths labels")
     if type(loss) is SoftmaxCrossEntropy:
@@ -160,6 +160,7 @@ def contiguous(data: ArrayBatches, dtype: np.dtype[Any]) -> tuple[Array, Array]:
 
 
 def read_only(array: Array) -> Array:
+    """Return a view that can't be written to."""
     view = array.view(np.ndarray)
     view.flags.writeable = False
     return view

@@ -166,6 +166,10 @@ class Optimizer(ConstructorRepr, ABC):
         self.n_steps += 1
         self.update(values, grads, self._state)  # type: ignore[arg-type]
 
+    def unbind(self) -> None:
+        """Let the next step bind the optimizer: its model's parameters lie elsewhere now."""
+        self._values = None
+
     def bind(self, values: Array, grads: Array) -> None:
         """Bind the optimizer to these parameters; it refuses any others from then on.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from layerkit._support.validation import Array
 from layerkit.activations import Activation
 from layerkit.config import cores
 from layerkit.data.batches import ArrayBatches
-from layerkit.engines.compiled import Refused, dense_layers
+from layerkit.engines.base import Refused
+from layerkit.engines.tables import dense_layers
 from layerkit.layers.dense import Dense
 from layerkit.losses.base import BuiltInLoss
 from layerkit.optimizers import (
@@ -34,10 +36,10 @@ from layerkit.replicas.stacked import (
     StackedStep,
 )
 from layerkit.replicas.threads import in_threads
-from layerkit.training.callbacks import StopAt
-from layerkit.training.history import History
-from layerkit.training.hooks import Hooks
-from layerkit.training.progress import Progress, sole_training
+from layerkit.steps.position import Position
+from layerkit.training.callbacks.stopping import StopAt
+from layerkit.training.evaluation import figure_names
+from layerkit.training.fit import Fit, sole_training
 from layerkit.training.trainer import Trainer
 
 _OPTIMIZERS = (SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Adadelta, Lion)
@@ -81,8 +83,8 @@ def _signature(trainer: Trainer) -> list[Any]:
         ("regularizers", trainer.regularizers),
         ("clipping", trainer.clipping),
         ("groups", trainer.groups),
-        ("a checkpoint to go on from", trainer._resumed),
-        ("other ranks to train with", trainer._ranks),
+        ("a checkpoint to go on from", trainer.is_resumed),
+        ("other ranks to train with", trainer.communicator.size > 1),
     ):
         if what:
             raise Refused(f"the trainers have {words}")
@@ -148,13 +150,12 @@ class BatchedFit:
         first = trainers[0]
         self.loss: Any = first.loss
         self.metrics = first.metrics
-        prefixes = ["", "val_"] if validation else [""]
-        self.names = [prefix + name for prefix in prefixes for name in first._names]
+        self.names = figure_names(first.metrics, is_validated=validation is not None)
         x_dtype, y_dtype = first.model.dtype, first.loss.target_dtype(first.model.dtype)
         self.x, self.y = data.x.astype(x_dtype, copy=False), data.y.astype(y_dtype, copy=False)
         largest = max(dense.n_in * dense.n_out for dense in dense_layers(first.model))
         self.replicas_last = largest * data.batch_size < SMALL_PRODUCT
-        self.strays: list[Trainer] = []
+        self.strays: list[Fit] = []
         self.n_ended = self.epoch = 0
         self.is_stopped = False
 
@@ -166,9 +167,8 @@ class BatchedFit:
         with contextlib.ExitStack() as stack:
             for trainer in self.trainers:
                 stack.enter_context(sole_training("Replicas.fit", trainer.model))
-            for trainer in self.trainers:
-                self._begin(trainer)
-            calls = [_Group(self, trainers).run for trainers in self._groups()]
+            fits = [self._begin(trainer) for trainer in self.trainers]
+            calls = [_Group(self, group).run for group in self._groups(fits)]
             # Where products are small, two threads would take Python's lock from each other all
             # the time: two groups took 1.5 times as long side by side as one after the other.
             in_threads(calls, self._look, self._stop, 1 if self.replicas_last else len(cores()))
@@ -179,20 +179,24 @@ class BatchedFit:
     def _stop(self, k: int) -> None:
         self.is_stopped = True
 
-    def _begin(self, trainer: Trainer) -> None:
-        trainer.history = History(self.names)
-        trainer._progress = Progress()
-        trainer._progress.check_settings("Replicas.fit", self.data, self.shuffle, 1, [])
-        trainer._progress.arithmetic = "numpy"
-        trainer.epoch, trainer.step, trainer.epochs = 0, 0, self.epochs
-        trainer._stopped = False
-        trainer._hooks = Hooks(trainer, trainer.callbacks)
-        trainer._hooks.begin()
-        trainer._updates.prepare()
+    def _begin(self, trainer: Trainer) -> Fit:
+        """Begin the fit of a replica, which can go on by itself wherever it is left."""
+        fit = trainer.new_fit(
+            copy.copy(self.data),
+            copy.copy(self.validation),
+            epochs=self.epochs,
+            shuffle=self.shuffle,
+            callbacks=trainer.callbacks,
+            engine="numpy",
+        )
+        trainer.take_up(fit)
+        fit.hooks.begin()
+        trainer.optimizer.bind(*trainer.model.vectors)
+        return fit
 
-    def _groups(self) -> list[Sequence[Trainer]]:
+    def _groups(self, fits: list[Fit]) -> list[list[Fit]]:
         """Divide the replicas into groups."""
-        first, n_replicas = self.trainers[0], len(self.trainers)
+        first, n_replicas = self.trainers[0], len(fits)
         widths = sum(dense.n_out for dense in dense_layers(first.model))
         tables = 4 + 2 * len(first.optimizer.state)
         numbers = tables * len(first.model.values) + 4 * self.data.batch_size * widths
@@ -201,25 +205,17 @@ class BatchedFit:
         if not self.replicas_last:
             n_groups = max(n_groups, min(len(cores()), n_replicas))
         size = -(-n_replicas // n_groups)
-        return [self.trainers[k : k + size] for k in range(0, n_replicas, size)]
-
-    def go_on(self, trainer: Trainer) -> None:
-        """Let a stray's own fit go on from there, which finds out what goes wrong, and where."""
-        trainer._resumed = {
-            "progress": trainer._progress.as_tree(trainer),
-            "callbacks": trainer._hooks.states(),
-            "history": trainer.history.get_state(),
-        }
+        return [fits[k : k + size] for k in range(0, n_replicas, size)]
 
 
 class _Group:
     """Replicas that are trained together; those that have ended leave it."""
 
-    def __init__(self, fit: BatchedFit, trainers: Sequence[Trainer]) -> None:
-        self.fit, self.trainers = fit, list(trainers)
-        model = trainers[0].model
-        layers, optimizers = dense_layers(model), [t.optimizer for t in trainers]
-        values = np.stack([trainer.model.values for trainer in trainers])
+    def __init__(self, fit: BatchedFit, fits: Sequence[Fit]) -> None:
+        self.fit, self.fits = fit, list(fits)
+        model = fits[0].step.model
+        layers, optimizers = dense_layers(model), [f.step.optimizer for f in fits]
+        values = np.stack([f.step.model.values for f in fits])
         layout = Layout(fit.replicas_last)
         self.chain = StackedChain(layers, model.parameters, layout, values)
         rates = np.array([[optimizer.learning_rate] for optimizer in optimizers])
@@ -233,9 +229,9 @@ class _Group:
         self.record: list[Array] = []
         self._measure_anew()
         # The values to stop at, and whether a figure has to rise to them: a row for each StopAt.
-        stops: Any = [trainer.callbacks for trainer in trainers]
+        stops: Any = [f.hooks.callbacks for f in fits]
         limits = [[stop.value for stop in own] for own in stops]
-        self.limits = np.array(limits, np.float64).reshape(len(trainers), -1).T
+        self.limits = np.array(limits, np.float64).reshape(len(fits), -1).T
         self.watched = [(fit.names.index(stop.metric), stop.rises) for stop in stops[0]]
 
     def run(self) -> None:
@@ -243,23 +239,23 @@ class _Group:
         try:
             # What overflows is found at the end of the epoch, and named by the replica's own fit.
             with np.errstate(all="ignore"):
-                while self.trainers and not self.fit.is_stopped:
+                while self.fits and not self.fit.is_stopped:
                     self._begin_epoch()
                     if not self._steps():
                         break
                     self._end_epoch(self._figures())
         except Exception:
             # A metric or an activation of the user's own: their single fits find out whose.
-            self._write_record(np.zeros(len(self.trainers), bool))
-            for k in range(len(self.trainers)):
+            self._write_record(np.zeros(len(self.fits), bool))
+            for k in range(len(self.fits)):
                 self._put_back(k)
             return
-        self._write_record(np.zeros(len(self.trainers), bool))
-        for k in range(len(self.trainers)):
+        self._write_record(np.zeros(len(self.fits), bool))
+        for k in range(len(self.fits)):
             self._settle(k, self.chain.values, self.make_step.state, self.is_mid_epoch)
 
     def _measure_anew(self) -> None:
-        n_replicas = len(self.trainers)
+        n_replicas = len(self.fits)
         self.loss_totals, self.batch_losses = np.zeros(n_replicas), np.zeros(n_replicas)
         self.metrics = [StackedMetric(metric, n_replicas) for metric in self.fit.metrics]
 
@@ -268,8 +264,7 @@ class _Group:
         self.kept = self.chain.values.copy(), {name: t.copy() for name, t in tables.items()}
         self.order = None
         if fit.shuffle:
-            n_samples = fit.data.n_samples
-            self.order = np.stack([t.rng.permutation(n_samples) for t in self.trainers])
+            self.order = np.array([fit.data.draw(f.rng) for f in self.fits])
         self._measure_anew()
         self.epoch, self.step, self.is_mid_epoch = self.epoch + 1, 0, True
 
@@ -300,7 +295,7 @@ class _Group:
         fit, n_samples = self.fit, self.fit.data.n_samples
         rows = [self.loss_totals / n_samples, *(m.result(n_samples) for m in self.metrics)]
         if fit.validation is not None:
-            n_replicas = len(self.trainers)
+            n_replicas = len(self.fits)
             losses = np.zeros(n_replicas)
             metrics = [StackedMetric(metric, n_replicas) for metric in fit.metrics]
             for x, y, _ in fit.validation.epoch(None):
@@ -319,7 +314,7 @@ class _Group:
         sound = np.isfinite(figures[0])
         for table in (self.chain.values, *self.make_step.state.values()):
             sound &= np.isfinite(table.sum(axis=1))  # a sum that overflows is looked at, too
-        ended = np.full(len(self.trainers), self.epoch == fit.epochs)
+        ended = np.full(len(self.fits), self.epoch == fit.epochs)
         for (row, rises), limits in zip(self.watched, self.limits, strict=True):
             ended |= figures[row] >= limits if rises else figures[row] <= limits
         leaving = ended | ~sound
@@ -339,9 +334,9 @@ class _Group:
         """Bring the record into the histories; without the last epoch for those that are lost."""
         if self.record:
             block = np.stack(self.record)
-            for k, trainer in enumerate(self.trainers):
+            for k, own in enumerate(self.fits):
                 rows = block[: len(block) - int(lost[k]), :, k]
-                trainer.history.extend(dict(zip(self.fit.names, rows.T.tolist(), strict=True)))
+                own.history.extend(dict(zip(self.fit.names, rows.T.tolist(), strict=True)))
         self.record = []
 
     def _put_back(self, k: int) -> None:
@@ -351,7 +346,7 @@ class _Group:
         self._settle(k, *self.kept, True)
         self.step = n_steps
         self.n_steps += n_steps
-        self.fit.strays.append(self.trainers[k])
+        self.fit.strays.append(self.fits[k])
 
     def _settle(
         self,
@@ -361,40 +356,46 @@ class _Group:
         is_mid_epoch: bool,
         figures: Array | None = None,
     ) -> None:
-        """Give a replica's trainer all that a fit of its own would have left there."""
-        fit, trainer = self.fit, self.trainers[k]
-        optimizer, progress = trainer.optimizer, trainer._progress
-        np.copyto(trainer.model.values, values[k])
-        np.copyto(trainer.model.grads, self.chain.grads[k])
+        """Leave a replica's fit where it would have come by itself."""
+        own, position = self.fits[k], self.fits[k].position
+        model, optimizer = own.step.model, own.step.optimizer
+        np.copyto(model.values, values[k])
+        np.copyto(model.grads, self.chain.grads[k])
         for name, table in state.items():
             np.copyto(optimizer.state[name], table[k])
-        own = {"learning_rate", "weight_decay", "n_steps"}
+        numbers = {"learning_rate", "weight_decay", "n_steps"}
         known = self.make_step.leader.attributes()
-        restore(optimizer, {name: value for name, value in known.items() if name not in own})
+        restore(optimizer, {name: value for name, value in known.items() if name not in numbers})
         optimizer.n_steps += self.n_steps
-        trainer.epoch, trainer.step = self.epoch, self.step
-        trainer.batch_loss = float(self.batch_losses[k])
-        progress.begin_epoch(self.epoch)
-        order = None if self.order is None else self.order[k]
-        size = min(self.step * fit.data.batch_size, fit.data.n_samples)
-        totals = [metric.total_of(k) for metric in self.metrics] if self.step else []
-        loss_total = float(self.loss_totals[k]) if self.step else 0.0
-        progress.note(trainer, (self.step, order, loss_total, float(size), size, totals))
-        progress.n_batches = self.n_steps
+        position.epoch, position.step = self.epoch, self.step
+        position.begin_epoch(len(self.metrics))
+        self._note(position, k)
         if not is_mid_epoch:
-            progress.end_epoch()
+            position.end_epoch()
         if figures is not None:
-            stops: Any = trainer.callbacks
+            stops: Any = own.hooks.callbacks
             for stop, (row, rises), limit in zip(
                 stops, self.watched, self.limits[:, k], strict=True
             ):
                 stop.reached = bool(figures[row] >= limit if rises else figures[row] <= limit)
-                trainer._stopped |= stop.reached
+                position.stopped |= stop.reached
+
+    def _note(self, position: Position, k: int) -> None:
+        """Write down how far a replica is in the current epoch."""
+        data = self.fit.data
+        position.order = None if self.order is None else self.order[k]
+        position.steps_done, position.n_batches = self.step, self.n_steps
+        position.n_samples = min(self.step * data.batch_size, data.n_samples)
+        position.total_weight = float(position.n_samples)
+        position.batch_loss = float(self.batch_losses[k])
+        if self.step:
+            position.loss_total = float(self.loss_totals[k])
+            position.totals = [metric.total_of(k) for metric in self.metrics]
 
     def _keep(self, rows: Array) -> None:
         """Go on with some of the replicas."""
-        self.trainers = [self.trainers[k] for k in rows]
-        if not self.trainers:
+        self.fits = [self.fits[k] for k in rows]
+        if not self.fits:
             return
         self.limits = self.limits[:, rows]
         self.chain = self.chain.of(rows)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from layerkit.config import cores
 from layerkit.data.batches import ArrayBatches
-from layerkit.engines.compiled import EngineUsed, Refused
+from layerkit.engines.base import EngineUsed, Refused
+from layerkit.engines.choice import EngineName
 from layerkit.replicas.batched import BatchedFit
 from layerkit.replicas.threads import in_threads
+from layerkit.training.fit import Fit, sole_training
 from layerkit.training.trainer import Trainer
 
 # Seconds between two looks at the progress.
@@ -20,27 +22,49 @@ _BETWEEN_LOOKS = 0.1
 
 
 class Run:
-    """A fit of all replicas, in one of three ways."""
+    """A training of all replicas, in one of three ways.
+
+    Parameters
+    ----------
+    trainers : sequence of Trainer
+        Trainers of the replicas.
+    data : sequence of tuple of ArrayBatches
+        Batches to train on and to evaluate for each of them.
+    tell : callable
+        Function that is called with the number of replicas that have ended, and the epoch.
+    engine : {"auto", "numpy", "numba"}
+        Engine to use; "auto" leaves the choice to each trainer.
+    epochs : int
+        Number of epochs, at most.
+    shuffle : bool
+        Whether each replica draws an order of its own.
+    """
 
     def __init__(
         self,
         trainers: Sequence[Trainer],
-        data: ArrayBatches,
+        data: Sequence[tuple[ArrayBatches, ArrayBatches | None]],
         tell: Callable[..., None],
-        arguments: dict[str, Any],
+        *,
+        engine: EngineName,
+        epochs: int,
+        shuffle: bool,
     ) -> None:
-        self.trainers, self.data, self.tell, self.arguments = trainers, data, tell, arguments
+        self.trainers, self.data, self.tell, self.engine = trainers, data, tell, engine
+        self.epochs, self.shuffle = epochs, shuffle
         self.errors: list[Exception | None] = [None] * len(trainers)
         self.engine_used = EngineUsed("numba", "it can train these replicas, a core for each fit")
 
-    def train(self, validation: ArrayBatches | None, refusal: str | None) -> None:
+    def train(self, refusal: str | None) -> None:
         """Train by compiled fits, unless they are refused; at once, if that can be; else singly."""
-        epochs, shuffle = self.arguments["epochs"], self.arguments["shuffle"]
         if refusal is None:
             self._in_threads()
             return
+        data, validation = self.data[0]
         try:
-            at_once = BatchedFit(self.trainers, self.data, validation, epochs, shuffle, self.tell)
+            at_once = BatchedFit(
+                self.trainers, data, validation, self.epochs, self.shuffle, self.tell
+            )
         except Refused as reason:
             words = f"{refusal}; the fits are made one after the other, since {reason}"
             self.engine_used = EngineUsed("numpy", words)
@@ -49,18 +73,37 @@ class Run:
                 self.tell(k + 1)
             return
         self.engine_used = EngineUsed("numpy", f"{refusal}; all replicas are trained at once")
-        for trainer in self.trainers:
-            trainer.engine = "numpy"
-        if epochs:
+        if self.epochs:
             at_once.run()
-        for trainer in at_once.strays:
-            at_once.go_on(trainer)
-            self._fit(self.trainers.index(trainer))
+        for fit in at_once.strays:
+            self._run(self._place_of(fit), fit)
+
+    def _place_of(self, fit: Fit) -> int:
+        return next(k for k, t in enumerate(self.trainers) if t.model is fit.step.model)
 
     def _fit(self, k: int) -> None:
-        """Let a trainer make its own fit; an error is kept, and the others go on."""
+        """Make the fit of one replica."""
+        trainer, (data, validation) = self.trainers[k], self.data[k]
         try:
-            self.trainers[k].fit(self.data.x, self.data.y, **self.arguments)
+            fit = trainer.new_fit(
+                copy.copy(data),
+                copy.copy(validation),
+                epochs=self.epochs,
+                shuffle=self.shuffle,
+                callbacks=trainer.callbacks,
+                engine=None if self.engine == "auto" else self.engine,
+            )
+        except Exception as error:
+            self.errors[k] = error
+            return
+        self._run(k, fit)
+
+    def _run(self, k: int, fit: Fit) -> None:
+        """Train a fit; an error is kept, and the others go on."""
+        trainer = self.trainers[k]
+        try:
+            with sole_training("Replicas.fit", trainer.model):
+                trainer.run(fit)
         except Exception as error:
             self.errors[k] = error
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
-from layerkit.engines.compiled import EngineUsed
+from layerkit.engines.base import EngineUsed
 from layerkit.training.history import History
 
 __all__ = ["Results"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +13,14 @@ from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.data.batches import ArrayBatches
-from layerkit.engines.compiled import load_kernels
+from layerkit.data.preparation import Preparation
+from layerkit.engines.choice import EngineName, choose_engine
+from layerkit.engines.tables import load_kernels
 from layerkit.errors import ShapeError
 from layerkit.replicas.fitting import Line, Run
 from layerkit.replicas.results import Results
 from layerkit.training.callbacks import StopAt
+from layerkit.training.evaluation import figure_names
 from layerkit.training.history import History
 from layerkit.training.trainer import Trainer
 
@@ -105,7 +109,7 @@ class Replicas:
         self._values, self._grads = vectors
         for trainer in self.trainers:
             trainer.model.forget_workspace()
-            trainer.optimizer._values = None  # it is the same model's, elsewhere
+            trainer.optimizer.unbind()  # it is the same model's, elsewhere
 
     @property
     def values(self) -> Array:
@@ -127,7 +131,7 @@ class Replicas:
         shuffle: bool = True,
         validation_data: Any = None,
         progress: bool | None = None,
-        engine: Literal["auto", "numpy", "numba"] = "auto",
+        engine: EngineName = "auto",
     ) -> Results:
         """Train all replicas on the same data.
 
@@ -177,34 +181,19 @@ class Replicas:
         if progress is None:
             progress = sys.stderr.isatty() and epochs > 0
         line = Line(len(self.trainers), check.boolean(where, "progress", progress))
-        data, validation = self._data(where, x, y, batch_size, validation_data)
-        refusal = self._why_not_compiled(where, data, engine)
-        run = Run(
-            self.trainers,
-            data,
-            line.tell,
-            {
-                "epochs": epochs,
-                "batch_size": batch_size,
-                "shuffle": shuffle,
-                "validation_data": validation_data,
-                "progress": False,
-            },
-        )
-        prefixes = ["", "val_"] if validation else [""]
+        data = self._data(where, x, y, batch_size, validation_data)
+        refusal = self._why_not_compiled(where, data[0][0], engine)
+        run = Run(self.trainers, data, line.tell, engine=engine, epochs=epochs, shuffle=shuffle)
+        is_validated = validation_data is not None
         for trainer in self.trainers:
-            trainer.history = History([p + name for p in prefixes for name in trainer._names])
+            trainer.history = History(figure_names(trainer.metrics, is_validated=is_validated))
             for stop in _stops(trainer):
                 stop.reached = False
-        engines = [trainer.engine for trainer in self.trainers]
         try:
-            if engine != "auto":
-                for trainer in self.trainers:
-                    trainer.engine = engine
-            run.train(validation, refusal)
+            run.train(refusal)
         finally:
-            for trainer, own in zip(self.trainers, engines, strict=True):
-                trainer.engine, trainer.engine_used = own, run.engine_used
+            for trainer in self.trainers:
+                trainer.engine_used = run.engine_used
             line.close()
             self.results = Results(
                 self.seeds,
@@ -240,30 +229,31 @@ class Replicas:
 
     def _data(
         self, where: str, x: Any, y: Any, batch_size: int, validation_data: Any
-    ) -> tuple[ArrayBatches, ArrayBatches | None]:
-        """Check the data for each loss and each metric that there is."""
+    ) -> list[tuple[ArrayBatches, ArrayBatches | None]]:
+        """Check the data, for each loss and each metric that there is, for each replica."""
         if validation_data is not None and not isinstance(validation_data, tuple | list):
             wanted = "a pair (x, y), or (x, y, sample_weight)"
             check.fail(where, "validation_data", wanted, validation_data)
         checked: dict[str, tuple[ArrayBatches, Any]] = {}
-        for trainer in self.trainers:
-            key = repr((trainer.loss, trainer.metrics))
+        keys = [repr((trainer.loss, trainer.metrics)) for trainer in self.trainers]
+        for trainer, key in zip(self.trainers, keys, strict=True):
             if key not in checked:
-                data = trainer._preparation.of_arrays(where, x, y, batch_size)
-                validation = None
+                preparation = Preparation(
+                    trainer.model, trainer.loss, trainer.metrics, trainer.communicator
+                )
+                data, validation = preparation.of_arrays(where, x, y, batch_size), None
                 if validation_data is not None:
-                    validation = trainer._validation(where, validation_data)
+                    validation = preparation.validation(where, validation_data)
                 checked[key] = data, validation
-            prefixes = ["", "val_"] if validation_data is not None else [""]
-            names = [prefix + name for prefix in prefixes for name in trainer._names]
+            names = figure_names(trainer.metrics, is_validated=validation_data is not None)
             for stop in _stops(trainer):
                 if stop.metric not in names:
                     wanted = f"of one of {', '.join(map(repr, names))}"
                     check.fail(where, "StopAt", wanted, stop)
-        return next(iter(checked.values()))
+        return [checked[key] for key in keys]
 
-    def _why_not_compiled(self, where: str, data: ArrayBatches, engine: str) -> str | None:
-        """Tell why the compiled engine doesn't serve, or None if it does."""
+    def _why_not_compiled(self, where: str, data: ArrayBatches, engine: EngineName) -> str | None:
+        """Return why the compiled engine doesn't serve, or None if it does."""
         if engine == "numpy":
             return "the caller asks for it"
         if engine == "numba":
@@ -271,20 +261,17 @@ class Replicas:
         elif any(trainer.engine == "numpy" for trainer in self.trainers):
             return "a trainer asks for it"
         first = self.trainers[0]
-        own, used = first.engine, first.engine_used
-        first.engine = engine if engine == "numba" else own
-        try:
-            compiled = first._choose_engine(data, 1, 0, refuses=False)
-            reason = first.engine_used.reason if first.engine_used else ""
-        finally:
-            first.engine, first.engine_used = own, used
-            first._updates.use_step(None)
-            first._compiled_loss = None
-        if compiled is None and engine == "numba":
-            got = check.Said(f"a fit that it can't do, since {reason}")
+        work = first.new_fit(copy.copy(data), epochs=0)
+        wanted = engine if engine == "numba" else first.engine
+        chosen = choose_engine(work, wanted, 0, has_groups=bool(first.groups))
+        chosen.end()
+        if chosen.used.name == "numba":
+            return None
+        if engine == "numba":
+            got = check.Said(f"a fit that it can't do, since {chosen.used.reason}")
             remedy = "Pass engine='auto', which takes NumPy then."
             check.fail(where, "engine", "able to serve", got, remedy)
-        return reason if compiled is None else None
+        return chosen.used.reason
 
     def __len__(self) -> int:
         """Count the replicas."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
-from layerkit.engines.compiled import load_kernels
+from layerkit.engines.tables import load_kernels
 from layerkit.errors import MissingExtraError
 from layerkit.models.sequential import Sequential
 from layerkit.sweeps.results import SweepFailure

@@ -10,7 +10,7 @@ from layerkit.losses.base import weighted
 from layerkit.metrics import Metric
 from layerkit.steps.step import TrainingStep
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "figure_names"]
 
 
 def evaluate(step: TrainingStep, data: Batches, metrics: Sequence[Metric]) -> dict[str, Any]:
@@ -46,3 +46,9 @@ def evaluate(step: TrainingStep, data: Batches, metrics: Sequence[Metric]) -> di
     for metric, total in zip(metrics, totals, strict=True):
         figures[metric.name] = metric.result(total, n_samples)
     return figures
+
+
+def figure_names(metrics: Sequence[Metric], *, is_validated: bool) -> list[str]:
+    """Return the names of all that a history records: of training, then of validation."""
+    names = ["loss", *(metric.name for metric in metrics)]
+    return [*names, *(f"val_{name}" for name in names)] if is_validated else names

@@ -24,7 +24,7 @@ from layerkit.training.checkpoint import (
     history_of,
     settings_of,
 )
-from layerkit.training.evaluation import evaluate
+from layerkit.training.evaluation import evaluate, figure_names
 from layerkit.training.hooks import Hooks
 
 __all__ = ["Fit", "sole_training"]
@@ -124,9 +124,8 @@ class Fit:
         check_settings(where, self.position, resumed, settings)
         self.hooks = Hooks(trainer, callbacks)
         self._states = callback_states(where, resumed, self.hooks.all)
-        self.names = ["loss", *(metric.name for metric in step.metrics)]
-        prefixes = ["", "val_"] if validation else [""]
-        names = [prefix + name for prefix in prefixes for name in self.names]
+        self.names = figure_names(step.metrics, is_validated=False)
+        names = figure_names(step.metrics, is_validated=validation is not None)
         self.history = history_of(where, resumed, names)
         step.n_batches = n_batches
         self._engine_wanted: EngineName = engine

@@ -39,6 +39,7 @@ class Hooks:
 
     def begin(self, states: Sequence[Any] | None = None) -> None:
         """Begin training for each callback; then let each take the state of a resumed fit."""
+        self.begun = []
         for callback in self.callbacks:
             self._call_one(callback, "on_train_begin")
             self.begun.append(callback)

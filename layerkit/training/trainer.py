@@ -135,7 +135,8 @@ class Trainer:
         self.groups = check.instances(where, "groups", groups, ParameterGroup)
         _check_names(where, self.metrics)
         self.rng = check.generator(where, "seed", seed)
-        self.engine: EngineName = check.choice(where, "engine", engine, ("auto", "numpy", "numba"))
+        check.choice(where, "engine", engine, ("auto", "numpy", "numba"))
+        self.engine: EngineName = engine
         if engine == "numba":
             load_kernels(where)
         if communicator is None:
@@ -148,24 +149,29 @@ class Trainer:
         self._step = TrainingStep(model, loss, optimizer, self.metrics, rules, updates, ranks)
         self.engine_used: EngineUsed | None = None
         self.history, self.epochs = History([]), 0
-        self._position, self._hooks = Position(), Hooks(self, [])
+        self.position, self._hooks = Position(), Hooks(self, [])
         self._resumed: Resumed | None = None
         self._n_steps = 0
 
     @property
     def epoch(self) -> int:
         """The current epoch, counted from 1."""
-        return self._position.epoch
+        return self.position.epoch
 
     @property
     def step(self) -> int:
         """The current batch of the epoch, counted from 1."""
-        return self._position.step
+        return self.position.step
 
     @property
     def batch_loss(self) -> float:
         """The loss of the last batch, before its update; NaN before the first."""
-        return self._position.batch_loss
+        return self.position.batch_loss
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the next fit goes on with one that a checkpoint holds."""
+        return self._resumed is not None
 
     def fit(
         self,
@@ -355,7 +361,7 @@ class Trainer:
         fit : Fit
             A fit of this trainer.
         """
-        self.history, self.epochs, self._position = fit.history, fit.epochs, fit.position
+        self.history, self.epochs, self.position = fit.history, fit.epochs, fit.position
         if fit.epochs:
             self._hooks, self.engine_used, self._resumed = fit.hooks, fit.engine_used, None
             self._n_steps += fit.epochs * (fit.data.steps_per_epoch or 0)
@@ -406,7 +412,7 @@ class Trainer:
             if validation_data is not None:
                 wanted = "None with validation_data"
                 check.fail(where, "validation_split", wanted, share)
-            known = self._resumed and self._resumed["progress"]["held_out"]
+            known = self._resumed["progress"]["held_out"] if self._resumed else None
             data, validation = preparation.split(where, data, share, stratify, self.rng, known)
         elif validation_data is not None:
             validation = preparation.validation(where, validation_data)
@@ -531,7 +537,7 @@ class Trainer:
             If the file can't be written, or a state can't be put into one.
         """
         saved = Saved(self.model, self.optimizer, self.rng)
-        tree = checkpoint_tree(saved, self._position, self._hooks, self.history)
+        tree = checkpoint_tree(saved, self.position, self._hooks, self.history)
         self._ranks.write_checkpoint("Trainer.save_checkpoint", path, tree)
 
     def resume(self, path: Path) -> None:
@@ -560,7 +566,7 @@ class Trainer:
 
     def stop(self) -> None:
         """End training after the current epoch; for callbacks."""
-        self._position.stopped = True
+        self.position.stopped = True
 
 
 def _is_compared(callback: Callback) -> bool:

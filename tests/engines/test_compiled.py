@@ -55,8 +55,10 @@ from layerkit import (
     Uniform,
     Zeros,
 )
-from layerkit.engines import compiled as engine
 from layerkit.engines import kernels as _kernels
+from layerkit.engines import parts as parts_module
+from layerkit.engines import tables
+from layerkit.engines.parts import compiled_parts
 
 
 class Snake(Activation):
@@ -558,7 +560,7 @@ REFUSED = {
 def test_what_numpy_serves_and_why(case, monkeypatch):
     run, reason = REFUSED[case]
     if case == "large":
-        monkeypatch.setattr(engine, "_LARGEST_COPY", 1000)
+        monkeypatch.setattr(tables, "_LARGEST_COPY", 1000)
         run, reason = (lambda name: fit(name, x=np.ones((200, 2), np.float32))), REFUSED[case][1]
     used = run("auto")
     assert used.name == "numpy"
@@ -621,7 +623,7 @@ def test_the_reason_for_numba():
     ],
 )
 def test_one_notice_for_an_activation_that_cannot_be_compiled(kind, reason, monkeypatch):
-    monkeypatch.setattr(engine, "_said", set())
+    monkeypatch.setattr(tables, "_said", set())
     model = Sequential([Dense(2, 2, kind())], seed=0)
     trainer = Trainer(model, HalfSquaredError(), SGD(0.1))
     x = np.ones((4, 2))
@@ -650,7 +652,7 @@ def test_scalar_functions_are_not_inherited_by_another_function():
 def test_scalar_functions_are_compiled_once(monkeypatch):
     compiled = []
     compile_scalar = _kernels.compile_scalar
-    monkeypatch.setattr(engine, "_compiled_scalars", {})
+    monkeypatch.setattr(tables, "_compiled_scalars", {})
     monkeypatch.setattr(
         _kernels,
         "compile_scalar",
@@ -735,7 +737,7 @@ LOSSES = [HalfSquaredError(), MeanSquaredError(), SigmoidCrossEntropy(), Softmax
 
 @pytest.mark.parametrize("loss", [*LOSSES, SoftmaxCrossEntropy("probabilities")], ids=repr)
 def test_the_numpy_engine_borrows_compiled_parts(loss, monkeypatch):
-    monkeypatch.setattr(engine, "_LOADING_COST", 0)
+    monkeypatch.setattr(parts_module, "_LOADING_COST", 0)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(70, 6)), targets(loss, 70, 3, rng)
     calls = []
@@ -765,7 +767,7 @@ def test_the_numpy_engine_borrows_compiled_parts(loss, monkeypatch):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("make", [lambda: Adam(0.01), lambda: AdamW(0.01, weight_decay=0.1)])
 def test_adams_step_is_compiled_too(make, dtype, monkeypatch):
-    monkeypatch.setattr(engine, "_LOADING_COST", 0)
+    monkeypatch.setattr(parts_module, "_LOADING_COST", 0)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(70, 40)), rng.normal(size=(70, 30))
     ends = {}
@@ -782,7 +784,7 @@ def test_adams_step_is_compiled_too(make, dtype, monkeypatch):
 
 
 def test_groups_keep_their_own_steps(monkeypatch):
-    monkeypatch.setattr(engine, "_LOADING_COST", 0)
+    monkeypatch.setattr(parts_module, "_LOADING_COST", 0)
     model = Sequential([Dense(40, 50, name="first"), Dense(50, 30, name="last")], seed=0)
     before = model["first"].kernel.value.copy()
     groups = [ParameterGroup(["first"], frozen=True)]
@@ -806,7 +808,7 @@ class Stack(Layer):
 
 
 def test_a_compiled_loss_takes_what_it_can(monkeypatch):
-    monkeypatch.setattr(engine, "_LOADING_COST", 0)
+    monkeypatch.setattr(parts_module, "_LOADING_COST", 0)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 6)), rng.normal(size=(20, 3))
     fit(name="auto", model=Sequential([Dense(2, 2), Square()], seed=0), batch_size=2)
@@ -828,12 +830,12 @@ def test_loading_numba_must_pay(monkeypatch):
     trainer = wide_trainer("auto")
     parts = trainer.model, trainer.loss, trainer.optimizer
     monkeypatch.delitem(sys.modules, "layerkit.engines.kernels")
-    assert engine.compiled_parts(*parts, n_steps=10) == (None, None)
+    assert compiled_parts(*parts, n_steps=10) == (None, None)
     assert "layerkit.engines.kernels" not in sys.modules
     monkeypatch.setitem(sys.modules, "layerkit.engines.kernels", _kernels)
-    assert None not in engine.compiled_parts(*parts, n_steps=10)
+    assert None not in compiled_parts(*parts, n_steps=10)
     parts = trainer.model, Cubic(), SlowDown()
-    assert engine.compiled_parts(*parts, n_steps=10) == (None, None)
+    assert compiled_parts(*parts, n_steps=10) == (None, None)
 
 
 def test_a_batch_size_beyond_all_numbers():

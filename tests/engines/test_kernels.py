@@ -1,4 +1,4 @@
-"""The kernels' own arithmetic; what they do together is tested in test_engine.py."""
+"""The kernels' own arithmetic; what they do together is tested in test_compiled.py."""
 
 import ctypes
 import itertools
@@ -9,8 +9,8 @@ from numpy.testing import assert_array_equal
 
 from layerkit import SGD, Dense, HalfSquaredError, Sequential, Sigmoid, Tanh, Trainer
 from layerkit.activations import Activation
-from layerkit.engines import compiled as engine
 from layerkit.engines import kernels as _kernels
+from layerkit.engines import tables
 from layerkit.metrics import Metric
 
 
@@ -27,13 +27,13 @@ def test_the_codes_are_in_the_order_of_the_classes():
     names = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus"]
     names += ["silu", "gelu", "softmax"]
     assert [getattr(_kernels, name.upper()) for name in names] == list(range(10))
-    kinds = [kind.__name__.lower() for kind in engine._ACTIVATIONS]
+    kinds = [kind.__name__.lower() for kind in tables.ACTIVATIONS]
     assert kinds == [name.replace("_", "") for name in names]
-    assert engine._METRICS[_kernels.OTHER] is Metric
+    assert tables.METRICS[_kernels.OTHER] is Metric
     built_in = [
         k for k in Activation.__subclasses__() if k.__module__.startswith("layerkit.activations")
     ]
-    assert set(built_in) == set(engine._ACTIVATIONS)
+    assert set(built_in) == set(tables.ACTIVATIONS)
 
 
 def test_one_kernel_serves_all_networks():

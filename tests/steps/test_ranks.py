@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranks import on_ranks
 
-import layerkit.training.trainer
+import layerkit.engines.choice
 from layerkit import (
     L2,
     SGD,
@@ -555,12 +555,12 @@ def test_numbers_that_stop_being_finite_stop_all_ranks_before_the_update():
 
 
 def test_what_is_compiled_on_some_ranks_only_is_used_on_none(monkeypatch):
-    real, models = layerkit.training.trainer.compiled_parts, {}
+    real, models = layerkit.engines.choice.compiled_parts, {}
 
     def on_rank_0_alone(model, loss, optimizer, n_steps):
         return real(model, loss, optimizer, np.inf) if models[id(model)] == 0 else (None, None)
 
-    monkeypatch.setattr(layerkit.training.trainer, "compiled_parts", on_rank_0_alone)
+    monkeypatch.setattr(layerkit.engines.choice, "compiled_parts", on_rank_0_alone)
 
     def program(communicator):
         trainer = trainer_of(communicator, engine="auto")

@@ -1,7 +1,7 @@
 """Files that version 0.1.0 wrote, with what that version computed from there on.
 
-The programs that wrote them are those of the tests below, run by 0.1.0. Another BLAS rounds otherwise,
-hence 1e-12.
+The programs that wrote them are those of the tests below, run by 0.1.0. Another BLAS rounds
+otherwise, hence 1e-12.
 """
 
 from pathlib import Path

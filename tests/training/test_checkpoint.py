@@ -39,10 +39,10 @@ from layerkit import (
     Warmup,
     WeightAverage,
 )
-from layerkit.engines import compiled as engine
+from layerkit.engines import parts
 from layerkit.optimizers.schedules import Cosine
 from layerkit.storage.models import read_tree, write_tree
-from layerkit.training.progress import sole_training
+from layerkit.training.fit import sole_training
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(23, 3)), RNG.normal(size=(23, 2))
@@ -312,7 +312,7 @@ def test_what_is_resumed_is_computed_as_before(arithmetic, tmp_path, monkeypatch
     x = np.random.default_rng(0).normal(size=(64, 40))
 
     def run(loading_cost, path=None):
-        monkeypatch.setattr(engine, "_LOADING_COST", loading_cost)
+        monkeypatch.setattr(parts, "_LOADING_COST", loading_cost)
         monkeypatch.delitem(sys.modules, "layerkit.engines.kernels", raising=False)
         model = Sequential([Dense(40, 40, ReLU()), Dense(40, 40)], seed=0)
         trainer = Trainer(model, HalfSquaredError(), SGD(0.01, 0.9), seed=0)
@@ -324,7 +324,7 @@ def test_what_is_resumed_is_computed_as_before(arithmetic, tmp_path, monkeypatch
         return end_of(trainer)
 
     def save(trainer):
-        assert trainer._arithmetic == arithmetic
+        assert trainer.position.arithmetic == arithmetic
         trainer.save_checkpoint(tmp_path / "c")
 
     costs = (1e30, 0) if arithmetic == "numpy" else (0, 1e30)
