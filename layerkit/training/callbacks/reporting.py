@@ -1,4 +1,4 @@
-"""Callbacks that report: a progress bar, log files, TensorBoard, and one's own functions."""
+"""Callbacks that report: a progress bar, log files, TensorBoard, and custom functions."""
 
 from __future__ import annotations
 
