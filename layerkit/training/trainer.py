@@ -324,7 +324,7 @@ class Trainer:
         """
         return Fit(
             self,
-            self._step,
+            self._current_step(),
             self.rng,
             data,
             validation,
@@ -389,6 +389,13 @@ class Trainer:
             "seed": type(self.rng.bit_generator).__name__,
         }
 
+    def _current_step(self) -> TrainingStep:
+        """Return the step as the trainer's attributes say now, which may have been assigned to."""
+        step = self._step
+        step.loss, step.metrics, step.n_batches = self.loss, self.metrics, 1
+        step.value_and_gradient = self.loss.value_and_gradient
+        return step
+
     def _preparation(self, metrics: Sequence[Metric]) -> Preparation:
         return Preparation(self.model, self.loss, metrics, self.communicator)
 
@@ -452,8 +459,7 @@ class Trainer:
                 pass
             self._resumed = self._ranks.synchronise(self.optimizer, self.rng, self._resumed)
         self._ranks.begin_step(self.optimizer.n_steps, batch)
-        step, updates = self._step, self._step.updates
-        step.n_batches = 1
+        step, updates = self._current_step(), self._step.updates
         updates.prepare()
         with np.errstate(all="ignore"):
             try:
@@ -515,7 +521,7 @@ class Trainer:
             )
             facts["the number of samples"] = getattr(data, "n_samples", "that of a stream")
         data.divide(self.communicator.rank, self.communicator.size)
-        return evaluate(self._step, data, chosen)
+        return evaluate(self._current_step(), data, chosen)
 
     def save_checkpoint(self, path: Path) -> None:
         """Write all that the training needs to go on, bit for bit: anywhere, at any time.
