@@ -247,7 +247,7 @@ class ConnectedRanks(Ranks):
         return 0.0
 
     def reduce(
-        self, loss: float, n_samples: int, weight: float, *, with_grads: bool = True
+        self, loss: float, n_samples: int, weight: float, with_grads: bool = True
     ) -> tuple[float, int, float]:
         """Add up the ranks' gradients, in one operation, and their losses with them."""
         loss = self._exchange(loss, self._room if with_grads else self._alone)

@@ -88,7 +88,7 @@ class Position:
         self.loss_total = self.total_weight = 0.0
         self.order, self.totals = None, [0.0] * n_metrics
 
-    def add(self, loss: float, n_samples: int, weight: float, totals: list[Any]) -> None:
+    def add(self, loss: float, n_samples: int, weight: float, totals: list[Any] | None) -> None:
         """Add a step on a batch, with its mean loss and its totals of the metrics."""
         self.batch_loss = loss
         self.loss_total += loss * weight
@@ -96,8 +96,10 @@ class Position:
         self.n_samples += n_samples
         self.steps_done += 1
         self.n_batches += 1
-        for index, total in enumerate(totals):
-            self.totals[index] += total
+        if totals:
+            own = self.totals
+            for index, total in enumerate(totals):
+                own[index] += total
 
     def end_epoch(self) -> None:
         """End the epoch, whose figures are on record."""

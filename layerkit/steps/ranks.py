@@ -90,7 +90,7 @@ class Ranks:
         raise NotImplementedError("a process on its own has a part of each batch")
 
     def reduce(
-        self, loss: float, n_samples: int, weight: float, *, with_grads: bool = True
+        self, loss: float, n_samples: int, weight: float, with_grads: bool = True
     ) -> tuple[float, int, float]:
         """Add up the ranks' gradients and losses; return those of the whole batch."""
         return loss, n_samples, weight

@@ -71,48 +71,43 @@ class TrainingStep:
 
         ``describe`` returns the beginning of an error's message about the batch.
         """
-        ranks, size, totals = self.ranks, len(x), []
+        ranks, model, rules = self.ranks, self.model, self.rules
+        size, added = len(x), None
         share = size if weight is None else float(weight.sum())
         if size:
-            y_pred, cache = self.model.compute_forward(x, training=True)
+            y_pred, cache = model.compute_forward(x, training=True)
             if weight is None:
                 loss, dy = self.value_and_gradient(y_pred, y)
             else:
                 loss, dy = weighted(self.loss, y_pred, y, weight)
             loss, dy = ranks.scale(loss, dy, share)
-            # Before the backward pass, which may use the predictions' memory.
-            if position.totals:
-                totals = [metric.total(y_pred, y) for metric in self.metrics]
-            self.model.compute_backward(dy, cache, need_dx=False)
+            if position.totals:  # before the backward pass, which may use the predictions' memory
+                added = [metric.total(y_pred, y) for metric in self.metrics]
+            model.compute_backward(dy, cache, need_dx=False)
         else:
             loss = ranks.sit_out(x)
-        whole = self.n_batches == 1
-        loss, size, share = ranks.reduce(loss, size, share, with_grads=whole)
-        if self.rules.are_any:
-            loss += self.rules.penalty()
-        self._update(loss, share, x, position, describe)
-        ranks.after_step(self.optimizer.n_steps, describe)
-        position.add(loss, size, share, totals)
-        return loss
-
-    def _update(
-        self, loss: float, weight: float, x: Array, position: Position, describe: Describe
-    ) -> None:
-        """Update the parameters, once the gradients of enough batches are together."""
-        if self.n_batches > 1:
+        is_whole = self.n_batches == 1
+        loss, size, share = ranks.reduce(loss, size, share, is_whole)
+        if rules.are_any:
+            loss += rules.penalty()
+        if is_whole:
+            self._update(loss, x, describe)
+        else:
             self.updates.hold()
-            if accumulate(position, self.model, weight) == self.n_batches:
+            if accumulate(position, model, share) == self.n_batches:
                 self.finish(loss, x, position, describe)
-            return
-        if self.rules.are_any:
-            self.rules.apply()
-        self.updates.apply(loss, x, describe)
+        ranks.after_step(self.optimizer.n_steps, describe)
+        position.add(loss, size, share, added)
+        return loss
 
     def finish(self, loss: float, x: Array, position: Position, describe: Describe) -> None:
         """Update the parameters with the gradients that wait, if there are any."""
         if position.n_accumulated:
             take_accumulated(position, self.model)
             self.ranks.reduce_grads()
-            if self.rules.are_any:
-                self.rules.apply()
-            self.updates.apply(loss, x, describe)
+            self._update(loss, x, describe)
+
+    def _update(self, loss: float, x: Array, describe: Describe) -> None:
+        if self.rules.are_any:
+            self.rules.apply()
+        self.updates.apply(loss, x, describe)

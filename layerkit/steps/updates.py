@@ -51,6 +51,7 @@ class Updates:
         # Below this, neither a sum of squared steps nor a parameter comes near overflow.
         self._calm = float(np.finfo(model.dtype).max) * 1e-6
         self._vectors = model.vectors
+        self._most = 0.0
         self._step: Step = self._usual_step
         self._frozen: list[Parameter] = []
         self._busy = self._installed = False
@@ -63,6 +64,8 @@ class Updates:
         """Take up the optimizer and what is frozen; before the first update of an epoch."""
         self._vectors = self.model.vectors
         self.optimizer.bind(*self._vectors)
+        rate = getattr(self.optimizer, "learning_rate", 1.0)
+        self._most = self._calm / rate / rate
         self._frozen = [p for p in self.model.parameters if not p.trainable]
         self.ranks.prepare()
 
@@ -84,9 +87,8 @@ class Updates:
             If the loss, a gradient or the update is not finite; the model is unchanged then.
         """
         values, grads = self._vectors
-        rate = getattr(self.optimizer, "learning_rate", 1.0)
         # One product tells whether all is finite and far from overflow; NaN makes it false.
-        calm = float(grads.dot(grads)) * rate * rate < self._calm and -math.inf < loss < math.inf
+        calm = grads.dot(grads) < self._most and -math.inf < loss < math.inf
         self._busy = True
         try:
             if calm and not self._frozen:

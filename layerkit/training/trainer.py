@@ -146,11 +146,13 @@ class Trainer:
         rules = GradientRules(model, self.regularizers, clipping)
         grouped = GroupedStep(where, model, optimizer, self.groups) if self.groups else None
         updates = Updates(model, optimizer, ranks, grouped)
+        self._prepared = Preparation(model, loss, self.metrics, communicator)
         self._step = TrainingStep(model, loss, optimizer, self.metrics, rules, updates, ranks)
         self.engine_used: EngineUsed | None = None
         self.history, self.epochs = History([]), 0
         self.position, self._hooks = Position(), Hooks(self, [])
         self._resumed: Resumed | None = None
+        self._scratch = Position()
         self._n_steps = 0
 
     @property
@@ -397,7 +399,10 @@ class Trainer:
         return step
 
     def _preparation(self, metrics: Sequence[Metric]) -> Preparation:
-        return Preparation(self.model, self.loss, metrics, self.communicator)
+        """Return the checks of data, likewise."""
+        preparation = self._prepared
+        preparation.loss, preparation.metrics = self.loss, metrics
+        return preparation
 
     @contextlib.contextmanager
     def _order_kept_on_error(self) -> Iterator[None]:
@@ -463,7 +468,7 @@ class Trainer:
         updates.prepare()
         with np.errstate(all="ignore"):
             try:
-                return step(*batch, Position(), lambda: f"{where}: the loss")
+                return step(*batch, self._scratch, lambda: f"{where}: the loss")
             finally:
                 updates.release()
 
