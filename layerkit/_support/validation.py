@@ -227,9 +227,18 @@ def numeric_array(where: str, argument: str, value: Any, dtype: np.dtype[Any] | 
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
+def fits(shape: Shape, wanted: Shape) -> bool:
+    """Tell whether a shape is the one wanted, in which None stands for any length."""
+    if shape == wanted:
+        return True
+    return len(shape) == len(wanted) and all(
+        length is None or length == own for own, length in zip(shape, wanted, strict=True)
+    )
+
+
 def exact_shape(where: str, argument: str, array: Array, shape: Shape, remedy: str = "") -> None:
-    """Refuse an array that does not have exactly this shape."""
-    if array.shape != shape:
+    """Refuse an array that does not have exactly this shape; None stands for any length."""
+    if not fits(array.shape, shape):
         fail(where, argument, f"of shape {shape}", Said(str(array.shape)), remedy, error=ShapeError)
 
 
@@ -249,11 +258,11 @@ def batch(where: str, argument: str, value: Any, shape: Shape, dtype: np.dtype[A
 
 def batch_shape(where: str, argument: str, got: Shape, shape: Shape) -> None:
     """Refuse a shape that is not ``(any number of samples, *shape)``."""
-    if len(got) == len(shape) + 1 and got[1:] == shape:
+    if got and fits(got[1:], shape):
         return
     wanted = ", ".join(["batch_size", *map(str, shape)]) + ("," if not shape else "")
     remedy = ""
-    if got == shape:
+    if fits(got, shape):
         remedy = f"For a batch of one sample, write {argument}[None]."
     fail(where, argument, f"of shape ({wanted})", Said(str(got)), remedy, error=ShapeError)
 
