@@ -11,6 +11,7 @@ from layerkit.losses.classification import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
+from layerkit.losses.combined import Losses
 from layerkit.losses.regression import (
     AbsoluteError,
     CosineDistance,
@@ -31,6 +32,7 @@ __all__ = [
     "KLDivergence",
     "LogCosh",
     "Loss",
+    "Losses",
     "MeanSquaredError",
     "Poisson",
     "SigmoidCrossEntropy",

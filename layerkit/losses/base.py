@@ -110,6 +110,8 @@ class Loss(ConstructorRepr, ABC):
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse targets that don't fit outputs of this shape (without the batch axis).
 
+        Not called for a loss without targets.
+
         Raises
         ------
         ShapeError
@@ -117,6 +119,7 @@ class Loss(ConstructorRepr, ABC):
         ArgumentError
             If they hold NaN, infinities or numbers that the loss does not take.
         """
+        refuse_named_outputs(where, self, output_shape)
         check.exact_shape(where, "y_true", y_true, (len(y_true), *output_shape))
         check.finite(where, "y_true", y_true)
 
@@ -155,7 +158,7 @@ class BuiltInLoss(Loss):
     def _per_sample(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each sample, of arguments that are checked."""
         losses = self._per_position(y_pred, y_true)
-        return mean_over_positions(losses, 1) if losses.ndim > 1 else losses
+        return mean_over_positions(losses, 1)
 
     def per_sample(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each sample; see `Loss.per_sample`."""
@@ -185,8 +188,18 @@ class ElementwiseLoss(BuiltInLoss):
         return self._terms(y_pred, y_true)[0]
 
 
+def refuse_named_outputs(where: str, loss: Loss, output_shape: Any) -> None:
+    """Refuse a model of several outputs for a loss of one."""
+    if isinstance(output_shape, Mapping):
+        name = next(iter(output_shape))
+        remedy = f"Write Losses({{{name!r}: {loss!r}, ...}})."
+        check.fail(where, "loss", "one for each output of the model", loss, remedy)
+
+
 def mean_over_positions(losses: Array, n_axes: int) -> Array:
-    """Average over all axes but the first ``n_axes``."""
+    """Average over all axes but the first ``n_axes``, if there are any."""
+    if losses.ndim == n_axes:
+        return losses
     means: Array = losses.reshape(*losses.shape[:n_axes], -1).mean(axis=n_axes)
     return means
 
@@ -229,8 +242,7 @@ def weighted(loss: Loss, y_pred: Any, y_true: Any, weight: Array) -> tuple[float
             got = check.Said(str(weight.shape))
             where = f"{type(loss).__name__}.per_position"
             check.fail(where, "sample_weight", wanted, got, error=ShapeError)
-        if losses.ndim > weight.ndim:
-            losses = mean_over_positions(losses, weight.ndim)
+        losses = mean_over_positions(losses, weight.ndim)
     value = float(weight.ravel().dot(losses.ravel())) / total
     # A position's gradient is weight.size times its part of that of the mean.
     return value, _scaled(gradient, weight * (weight.size / total))

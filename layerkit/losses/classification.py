@@ -8,7 +8,7 @@ from layerkit._support import validation as check
 from layerkit._support.numerics import sigmoid
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
-from layerkit.losses.base import BuiltInLoss, ElementwiseLoss
+from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, refuse_named_outputs
 
 __all__ = ["Focal", "Hinge", "KLDivergence", "SigmoidCrossEntropy", "SoftmaxCrossEntropy"]
 
@@ -125,6 +125,7 @@ class SoftmaxCrossEntropy(BuiltInLoss):
 
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse targets of the other kind or out of range; see `Loss.check_targets`."""
+        refuse_named_outputs(where, self, output_shape)
         if self.targets == "indices":
             _check_indices(where, y_true, output_shape)
         elif y_true.ndim == len(output_shape):
