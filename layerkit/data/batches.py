@@ -1,8 +1,9 @@
 """Batches: how samples reach a training step.
 
-Each kind gives, epoch by epoch, triples ``(x, y, weight)`` in the dtypes that the model computes
-with; the weight is None unless samples are weighted. Arrays are never copied whole, nor changed:
-they are cut, and cast, batch by batch.
+Each kind yields, epoch by epoch, triples ``(x, y, weight)`` in the dtypes that the model computes
+with; the weight is None unless samples are weighted, and y unless the loss takes targets. Arrays
+are never copied whole, nor changed: they are cut, and cast, batch by batch; x is read-only, and so
+is what the caller owns of y. Either may be `Fields`, named arrays that are cut like one.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.communication.base import part
+from layerkit.data.fields import read_only
 
 __all__ = ["ArrayBatches", "Batches", "Dataset", "DatasetBatches", "StreamBatches"]
 
-Batch = tuple[Array, Array, Array | None]
+# Inputs and targets are arrays, or `Fields` of a model that has several; targets may be None.
+Batch = tuple[Any, Any, Array | None]
 Prepare = Callable[..., Batch]
 
 
@@ -105,25 +108,25 @@ class ArrayBatches(Batches):
 
     Parameters
     ----------
-    x, y : ndarray of shape (n_samples, ...)
-        Inputs and targets.
+    x, y : ndarray of shape (n_samples, ...), or Fields
+        Inputs and targets; y may be `Absent`.
     batch_size : int
         The number of samples in a batch; the last one may have fewer.
     x_dtype, y_dtype : numpy.dtype
-        What the batches are cast to.
-    weight : ndarray of shape (n_samples,), optional
-        The weight of each sample.
+        Dtypes of the batches; those of `Fields` by name.
+    weight : ndarray of shape (n_samples,) or (n_samples, ...), optional
+        The weight of each sample, or of each of its positions.
     rows : ndarray of int, optional
         The numbers of the samples that take part; by default all.
     """
 
     def __init__(
         self,
-        x: Array,
-        y: Array,
+        x: Any,
+        y: Any,
         batch_size: int,
-        x_dtype: np.dtype[Any],
-        y_dtype: np.dtype[Any],
+        x_dtype: Any,
+        y_dtype: Any,
         weight: Array | None = None,
         rows: Array | None = None,
     ) -> None:
@@ -137,11 +140,14 @@ class ArrayBatches(Batches):
         self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
     ) -> Iterator[Batch]:
         """Give each sample once; see `Batches.epoch`."""
-        x, y, weight, size, dtypes = self.x, self.y, self.weight, self.batch_size, self.dtypes
+        x, y = read_only(self.x), read_only(self.y)
+        weight, size, dtypes = self.weight, self.batch_size, self.dtypes
         if rng is not None and order is None:
             order = rng.permutation(self.n_samples)
         self.order = order
         order = self._numbers()
+        # Slices are views, and read-only as what they are slices of.
+        is_copied = order is not None and size > 1
         span: Any
         for start in range(first * size, self.n_samples, size):
             stop = start + size
@@ -161,9 +167,14 @@ class ArrayBatches(Batches):
                 span = order[start:stop]
             own = None if weight is None else weight[span]
             if dtypes is None:
-                yield x[span], y[span], own
+                batch = x[span]
+                if is_copied:
+                    batch.setflags(write=False)
+                yield batch, y[span], own
             else:
-                yield x[span].astype(dtypes[0]), y[span].astype(dtypes[1]), own
+                batch = x[span].astype(dtypes[0])
+                batch.setflags(write=False)
+                yield batch, _cast(y[span], dtypes[1]), own
 
     def _numbers(self) -> Array | None:
         """Give the numbers of the samples, in the order of the epoch."""
@@ -196,10 +207,21 @@ class DatasetBatches(Batches):
         Checks and casts a batch.
     where : str
         The call that errors name.
+    needs_targets : bool
+        Whether a batch has targets; if not, it may be x alone.
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, prepare: Prepare, where: str) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        prepare: Prepare,
+        where: str,
+        *,
+        needs_targets: bool = True,
+    ) -> None:
         self.dataset, self.prepare, self.where = dataset, prepare, where
+        self.needs_targets = needs_targets
         self.n_samples = len(dataset)
         self.batch_size = min(batch_size, self.n_samples)
         self.steps_per_epoch: int = -(-self.n_samples // self.batch_size)
@@ -219,7 +241,7 @@ class DatasetBatches(Batches):
                 yield _prepared(self, self.dataset[numbers[start:stop]], f"dataset[{start}...]")
             else:  # a last batch of fewer samples than there are ranks
                 x, y, _ = _prepared(self, self.dataset[numbers[:1]], "dataset[0]")
-                yield x[:0], y[:0], None
+                yield x[:0], None if y is None else y[:0], None
 
     def describe(self, step: int) -> str:
         """Name them by their numbers; see `Batches.describe`."""
@@ -241,11 +263,20 @@ class StreamBatches(Batches):
         Checks and casts a batch.
     where : str
         The call that errors name.
+    needs_targets : bool
+        Whether a batch has targets; if not, it may be x alone.
     """
 
     def __init__(
-        self, stream: Any, steps_per_epoch: int | None, prepare: Prepare, where: str
+        self,
+        stream: Any,
+        steps_per_epoch: int | None,
+        prepare: Prepare,
+        where: str,
+        *,
+        needs_targets: bool = True,
     ) -> None:
+        self.needs_targets = needs_targets
         self.stream, self.steps_per_epoch = stream, steps_per_epoch
         self.prepare, self.where = prepare, where
         self.is_iterator = hasattr(stream, "__next__")
@@ -295,8 +326,15 @@ class StreamBatches(Batches):
         return f"batch {step} of the stream in this epoch"
 
 
+def _cast(y: Any, dtype: Any) -> Any:
+    return None if y is None else y.astype(dtype)
+
+
 def _prepared(batches: DatasetBatches | StreamBatches, batch: Any, place: str) -> Batch:
-    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+    if not batches.needs_targets and not isinstance(batch, tuple | list):
+        return batches.prepare(batch)
+    least = 2 if batches.needs_targets else 1
+    if not isinstance(batch, tuple | list) or not least <= len(batch) <= 3:
         wanted = "made of batches (x, y) or (x, y, sample_weight)"
         check.fail(batches.where, "x", wanted, batch, f"See {place}.")
     return batches.prepare(*batch)

@@ -6,7 +6,7 @@ enter in one place, `weighted`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -119,7 +119,8 @@ class Loss(ConstructorRepr, ABC):
         ArgumentError
             If they hold NaN, infinities or numbers that the loss does not take.
         """
-        refuse_named_outputs(where, self, output_shape)
+        if not isinstance(output_shape, tuple):
+            refuse_named_outputs(where, self, output_shape)
         check.exact_shape(where, "y_true", y_true, (len(y_true), *output_shape))
         check.finite(where, "y_true", y_true)
 
@@ -188,12 +189,11 @@ class ElementwiseLoss(BuiltInLoss):
         return self._terms(y_pred, y_true)[0]
 
 
-def refuse_named_outputs(where: str, loss: Loss, output_shape: Any) -> None:
-    """Refuse a model of several outputs for a loss of one."""
-    if isinstance(output_shape, Mapping):
-        name = next(iter(output_shape))
-        remedy = f"Write Losses({{{name!r}: {loss!r}, ...}})."
-        check.fail(where, "loss", "one for each output of the model", loss, remedy)
+def refuse_named_outputs(where: str, loss: Loss, output_shape: Any) -> NoReturn:
+    """Refuse a model of several outputs, whose shapes are a dict, for a loss of one."""
+    name = next(iter(output_shape))
+    remedy = f"Write Losses({{{name!r}: {loss!r}, ...}})."
+    check.fail(where, "loss", "one for each output of the model", loss, remedy)
 
 
 def mean_over_positions(losses: Array, n_axes: int) -> Array:

@@ -125,7 +125,8 @@ class SoftmaxCrossEntropy(BuiltInLoss):
 
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse targets of the other kind or out of range; see `Loss.check_targets`."""
-        refuse_named_outputs(where, self, output_shape)
+        if not isinstance(output_shape, tuple):
+            refuse_named_outputs(where, self, output_shape)
         if self.targets == "indices":
             _check_indices(where, y_true, output_shape)
         elif y_true.ndim == len(output_shape):

@@ -1,7 +1,6 @@
 """Metrics of predicted classes."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -15,8 +14,7 @@ __all__ = ["Accuracy", "ConfusionMatrix", "F1Score", "Precision", "Recall", "Top
 
 def _check_classes(metric: Metric, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
     """Refuse targets but a class index, or a one-hot row, for each sample or position."""
-    has_names = isinstance(output_shape, Mapping)
-    if has_names or not check.fits(y_true_shape[1:], output_shape[:-1]):
+    if not isinstance(output_shape, tuple) or not check.fits(y_true_shape[1:], output_shape[:-1]):
         Metric.check_targets(metric, where, y_true_shape, output_shape)
 
 
