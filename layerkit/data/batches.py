@@ -1,4 +1,4 @@
-"""Batches: how samples reach a training step.
+"""Batches: the form in which samples reach a training step.
 
 Each kind yields, epoch by epoch, triples ``(x, y, weight)`` in the dtypes that the model computes
 with; the weight is None unless samples are weighted, and y unless the loss takes targets. Arrays
@@ -29,8 +29,9 @@ Prepare = Callable[..., Batch]
 class Dataset(Protocol):
     """Samples that are fetched when they are needed: a length, and rows by their numbers.
 
-    ``dataset[indices]``, for an array of numbers from 0 to ``len(dataset) - 1``, gives a batch:
-    ``(x, y)`` or ``(x, y, sample_weight)``. `Trainer.fit` takes one in the place of ``x``.
+    ``dataset[indices]``, for an array of numbers from 0 to ``len(dataset) - 1``, returns a batch:
+    ``(x, y)`` or ``(x, y, sample_weight)``, or x alone for a loss without targets. `Trainer.fit`
+    takes one in the place of ``x``.
 
     Examples
     --------
@@ -57,7 +58,7 @@ class Dataset(Protocol):
 
 
 class Batches:
-    """What all kinds of batches have: how to go through an epoch, from its beginning or further on.
+    """Base of the batches: an epoch of them, from its beginning or from a later batch on.
 
     Attributes
     ----------
@@ -79,11 +80,11 @@ class Batches:
     weight_together: float | None = None
 
     def divide(self, rank: int, n_ranks: int) -> None:
-        """Give only this rank's part of each batch from now on; a stream is a part already."""
+        """Yield only this rank's part of each batch from now on; a stream is a part already."""
         self.rank, self.n_ranks = rank, n_ranks
 
     def _own(self, start: int, stop: int) -> tuple[int, int]:
-        """Cut a rank's part out of a batch."""
+        """Return the bounds of this rank's part of a batch."""
         self.n_together = stop - start
         own = part(stop - start, self.rank, self.n_ranks)
         return start + own.start, start + own.stop
@@ -91,10 +92,10 @@ class Batches:
     def epoch(
         self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
     ) -> Iterator[Batch]:
-        """Give the batches of an epoch.
+        """Yield the batches of an epoch, each as ``(x, y, weight)``.
 
-        ``rng`` draws the order of the samples; from the batch ``first`` on, it goes in the
-        ``order`` of an epoch that was begun before.
+        ``rng`` draws the order of the samples, unless an epoch that was begun before goes on from
+        its batch ``first``, in its own ``order``.
         """
         raise NotImplementedError
 
@@ -139,7 +140,7 @@ class ArrayBatches(Batches):
     def epoch(
         self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
     ) -> Iterator[Batch]:
-        """Give each sample once; see `Batches.epoch`."""
+        """Yield each sample once; see `Batches.epoch`."""
         x, y = read_only(self.x), read_only(self.y)
         weight, size, dtypes = self.weight, self.batch_size, self.dtypes
         if rng is not None and order is None:
@@ -177,17 +178,17 @@ class ArrayBatches(Batches):
                 yield batch, _cast(y[span], dtypes[1]), own
 
     def _numbers(self) -> Array | None:
-        """Give the numbers of the samples, in the order of the epoch."""
+        """Return the numbers of the samples in the order of the epoch, or None if as they are."""
         if self.rows is None:
             return self.order
         return self.rows if self.order is None else self.rows[self.order]
 
     def use_order(self, order: Array | None) -> None:
-        """Take the order of an epoch that is gone through elsewhere."""
+        """Set the order of an epoch whose batches are computed elsewhere."""
         self.order = order
 
     def describe(self, step: int) -> str:
-        """Name them by their numbers; see `Batches.describe`."""
+        """Name the samples by their numbers; see `Batches.describe`."""
         start = (step - 1) * self.batch_size
         numbers = self._numbers()
         indices = np.arange(self.n_samples) if numbers is None else numbers
@@ -204,9 +205,9 @@ class DatasetBatches(Batches):
     batch_size : int
         The number of samples in a batch; the last one may have fewer.
     prepare : callable
-        Checks and casts a batch.
+        Function that checks and casts a batch.
     where : str
-        The call that errors name.
+        Name of the call, for errors.
     needs_targets : bool
         Whether a batch has targets; if not, it may be x alone.
     """
@@ -244,7 +245,7 @@ class DatasetBatches(Batches):
                 yield x[:0], None if y is None else y[:0], None
 
     def describe(self, step: int) -> str:
-        """Name them by their numbers; see `Batches.describe`."""
+        """Name the samples by their numbers; see `Batches.describe`."""
         start = (step - 1) * self.batch_size
         numbers = np.arange(self.n_samples) if self.order is None else self.order
         return f"samples {numbers[start : start + self.batch_size].tolist()}"
@@ -256,13 +257,13 @@ class StreamBatches(Batches):
     Parameters
     ----------
     stream : Iterator, iterable or callable
-        Gives batches; an iterable is gone through anew in each epoch, and a callable called.
+        Source of the batches; an iterable is iterated anew in each epoch, and a callable called.
     steps_per_epoch : int or None
-        How many of them make an epoch; None takes all, but not of an iterator.
+        Number of batches in an epoch; None for all of them, but not of an iterator.
     prepare : callable
-        Checks and casts a batch.
+        Function that checks and casts a batch.
     where : str
-        The call that errors name.
+        Name of the call, for errors.
     needs_targets : bool
         Whether a batch has targets; if not, it may be x alone.
     """
@@ -284,7 +285,7 @@ class StreamBatches(Batches):
     def epoch(
         self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
     ) -> Iterator[Batch]:
-        """Give the next batches, in the stream's own order; see `Batches.epoch`."""
+        """Yield the next batches, in the stream's own order; see `Batches.epoch`."""
         stream = self._open()
         if not self.is_iterator:
             self._skip(stream, first)
@@ -343,9 +344,10 @@ def _prepared(batches: DatasetBatches | StreamBatches, batch: Any, place: str) -
 def held_out(
     rng: np.random.Generator, n_samples: int, share: float, classes: Array | None = None
 ) -> tuple[Array, Array]:
-    """Draw which samples are trained on, and which are kept for validation.
+    """Draw the numbers of the samples to train on, and of those kept for validation.
 
-    With ``classes``, the class of each sample, each class gives its share, to within one sample.
+    With ``classes``, the class of each sample, the share is that of each class, to within one
+    sample.
     """
     order = rng.permutation(n_samples)
     if classes is not None:

@@ -1,4 +1,4 @@
-"""What `Trainer.fit` is given, checked once and brought into batches."""
+"""Preparation: the data that `Trainer.fit` is called with, checked and cut into batches."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Preparation:
         class_weight: Any = None,
         is_training: bool = True,
     ) -> Batches:
-        """Take arrays, a `Dataset` or a stream, and bring it into batches."""
+        """Check arrays, a `Dataset` or a stream, and return their batches."""
         kind = _kind(x)
         if kind == "arrays":
             if steps_per_epoch is not None:
@@ -128,7 +128,10 @@ class Preparation:
         rng: np.random.Generator,
         known: Array | None,
     ) -> tuple[ArrayBatches, ArrayBatches]:
-        """Keep a share of the samples for validation; ``known`` are those of an earlier draw."""
+        """Return the batches of the samples to train on, and of a share kept for validation.
+
+        ``known`` are the numbers of the samples that an earlier draw has kept.
+        """
         share = check.number(where, "validation_split", share, above=0, below=1)
         stratify = check.boolean(where, "stratify", stratify)
         if not isinstance(data, ArrayBatches):
@@ -271,7 +274,7 @@ class Preparation:
     def _weight(
         self, where: str, x: Any, y: Any, sample_weight: Any, class_weight: Any
     ) -> Array | None:
-        """Put together the weight of each sample, or None where there are no weights."""
+        """Compute the weight of each sample or position, or None where there are no weights."""
         weight = None
         if sample_weight is not None:
             weight = check.numeric_array(where, "sample_weight", sample_weight, np.dtype(float))

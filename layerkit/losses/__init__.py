@@ -1,4 +1,4 @@
-"""Losses and regularizers: what is minimised, and its gradient.
+"""Losses and regularizers: functions to minimise, and their gradients.
 
 What is only reported is a metric.
 """

@@ -79,7 +79,7 @@ class Loss(ConstructorRepr, ABC):
         """Compute the gradient of `value` with respect to ``y_pred``, in its shape."""
 
     def value_and_gradient(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
-        """Compute both at once, which may share work; for targets that are checked already."""
+        """Compute the value and the gradient at once, of targets that are checked already."""
         return self.value(y_pred, y_true), self.gradient(y_pred, y_true)
 
     def per_sample(self, y_pred: Array, y_true: Array) -> Array:
@@ -149,7 +149,7 @@ class BuiltInLoss(Loss):
         return self._compute(*self._checked("gradient", y_pred, y_true))[1]
 
     def value_and_gradient(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
-        """Compute both at once; see `Loss.value_and_gradient`."""
+        """Compute the value and the gradient at once; see `Loss.value_and_gradient`."""
         return self._compute(y_pred, y_true)
 
     @abstractmethod

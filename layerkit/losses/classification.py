@@ -26,6 +26,11 @@ class SigmoidCrossEntropy(BuiltInLoss):
     label_smoothing : float
         ε, from 0 to below 1: targets become (1 − ε) y_true + ε / 2, so that no answer is certain.
 
+    Raises
+    ------
+    ArgumentError
+        If the smoothing is out of range; by `check_targets`, for targets outside [0, 1].
+
     Examples
     --------
     >>> import numpy as np
@@ -207,6 +212,11 @@ class KLDivergence(SoftmaxCrossEntropy):
     (n_samples, n_classes); the gradient is that of the cross-entropy, (p − y) / n_samples.
     Positions and their weights are those of `SoftmaxCrossEntropy`.
 
+    Raises
+    ------
+    ArgumentError
+        By `check_targets`, for rows that are no probabilities.
+
     Examples
     --------
     >>> import numpy as np
@@ -237,6 +247,11 @@ class Hinge(ElementwiseLoss):
 
     The mean over outputs and samples; the gradient is −y_true / (n_outputs · n_samples) where
     y_true · y_pred < 1, and else 0.
+
+    Raises
+    ------
+    ArgumentError
+        By `check_targets`, for targets but −1 and 1.
 
     References
     ----------
@@ -277,6 +292,11 @@ class Focal(ElementwiseLoss):
         γ, at least 0; 0 is the cross-entropy.
     alpha : float, optional
         α, the weight of a yes, above 0 and below 1; without it, both weights are 1.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is out of range; by `check_targets`, for targets outside [0, 1].
 
     References
     ----------

@@ -129,7 +129,7 @@ class Losses(Loss):
         }
 
     def value_and_gradient(self, y_pred: Any, y_true: Any) -> tuple[float, Any]:
-        """Compute both at once; see `Loss.value_and_gradient`."""
+        """Compute the value and the gradient at once; see `Loss.value_and_gradient`."""
         total, gradients = 0.0, {}
         for name, loss, weight, p, t in self._each(y_pred, y_true):
             value, gradient = loss.value_and_gradient(p, t)

@@ -111,6 +111,11 @@ class Huber(ElementwiseLoss):
     delta : float
         Where the square turns into a line; above 0.
 
+    Raises
+    ------
+    ArgumentError
+        If ``delta`` is not above 0.
+
     References
     ----------
     Huber (1964), "Robust estimation of a location parameter".
@@ -160,6 +165,11 @@ class Poisson(ElementwiseLoss):
     (exp(y_pred) − y_true) / (n_outputs · n_samples). Targets are at least 0. Above 60, the
     exponential goes on as a straight line, so that nothing overflows.
 
+    Raises
+    ------
+    ArgumentError
+        By `check_targets`, for targets below 0.
+
     Examples
     --------
     >>> import numpy as np
@@ -194,6 +204,11 @@ class CosineDistance(BuiltInLoss):
     ----------
     epsilon : float
         ε, above 0; without it, gradients near 0 would have no bound, and be rounding.
+
+    Raises
+    ------
+    ArgumentError
+        If ``epsilon`` is not above 0; by `check_targets`, for targets that are all 0.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Regularizers: what the parameters themselves add to the loss."""
+"""Regularizers: terms of the parameters themselves that are added to the loss."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Regularizer(ConstructorRepr, ABC):
     Parameters
     ----------
     factor : float
-        What the penalty is multiplied by; above 0.
+        Factor of the penalty; above 0.
     layers : sequence of str, optional
         The names of the layers whose parameters count; by default all.
     parameters : sequence of str, optional
@@ -54,7 +54,7 @@ class Regularizer(ConstructorRepr, ABC):
 
     @abstractmethod
     def penalty(self, value: Array) -> float:
-        """Compute what a parameter adds to the loss, before the factor."""
+        """Compute the term that a parameter adds to the loss, before the factor."""
 
     @abstractmethod
     def slope(self, value: Array) -> Array:
@@ -87,9 +87,14 @@ class L1(Regularizer):
     Parameters
     ----------
     factor : float
-        Above 0.
+        Factor of the penalty; above 0.
     layers, parameters : sequence of str, optional
-        Which ones count; see `Regularizer`.
+        Names of the layers and parameters that count; see `Regularizer`.
+
+    Raises
+    ------
+    ArgumentError
+        If the factor is not above 0, or names are not a list of texts.
 
     Examples
     --------
@@ -100,11 +105,11 @@ class L1(Regularizer):
     """
 
     def penalty(self, value: Array) -> float:
-        """Sum the sizes; see `Regularizer.penalty`."""
+        """Compute the sum of the sizes; see `Regularizer.penalty`."""
         return float(np.abs(value).sum())
 
     def slope(self, value: Array) -> Array:
-        """Give the signs; see `Regularizer.slope`."""
+        """Compute the signs; see `Regularizer.slope`."""
         signs: Array = np.sign(value)
         return signs
 
@@ -115,9 +120,14 @@ class L2(Regularizer):
     Parameters
     ----------
     factor : float
-        Above 0.
+        Factor of the penalty; above 0.
     layers, parameters : sequence of str, optional
-        Which ones count; see `Regularizer`.
+        Names of the layers and parameters that count; see `Regularizer`.
+
+    Raises
+    ------
+    ArgumentError
+        If the factor is not above 0, or names are not a list of texts.
 
     Examples
     --------
@@ -128,10 +138,10 @@ class L2(Regularizer):
     """
 
     def penalty(self, value: Array) -> float:
-        """Sum the squares; see `Regularizer.penalty`."""
+        """Compute the sum of the squares; see `Regularizer.penalty`."""
         flat = value.reshape(-1)
         return float(flat.dot(flat))
 
     def slope(self, value: Array) -> Array:
-        """Double the weights; see `Regularizer.slope`."""
+        """Compute twice the weights; see `Regularizer.slope`."""
         return 2 * value

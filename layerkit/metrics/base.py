@@ -1,6 +1,6 @@
 """Metrics: figures that are watched in training, but not trained on.
 
-A metric keeps no state: it gives a total for each batch, and the figure for the sum of the
+A metric keeps no state: it computes a total for each batch, and the figure from the sum of the
 totals. So an epoch's figure is exact whatever the batch sizes, and one metric may serve
 training and evaluation at once.
 """
@@ -134,7 +134,7 @@ def totals(
 
 
 def _counted(values: Any, counts: Array) -> Any:
-    """Take the positions that count, one after the other, from an array or a dict of them."""
+    """Select the positions that count, one after the other, of an array or a dict of arrays."""
     if values is None:
         return None
     if isinstance(values, Mapping):

@@ -42,6 +42,11 @@ class Accuracy(Metric):
     threshold : float
         For a single output: 0.5 suits probabilities, 0 suits logits (`SigmoidCrossEntropy`).
 
+    Raises
+    ------
+    ArgumentError
+        If the threshold is no finite number; when called, for targets of another shape.
+
     Examples
     --------
     >>> import numpy as np
@@ -82,6 +87,11 @@ class TopKAccuracy(Metric):
     ----------
     k : int
         How many outputs count; at least 1.
+
+    Raises
+    ------
+    ArgumentError
+        If ``k`` is no whole number of at least 1.
 
     Examples
     --------
@@ -169,6 +179,11 @@ class Precision(_OfClasses):
     threshold : float
         For a single output: 0.5 suits probabilities, 0 suits logits.
 
+    Raises
+    ------
+    ArgumentError
+        If ``average`` is another word, or the threshold no finite number.
+
     Examples
     --------
     >>> import numpy as np
@@ -192,6 +207,11 @@ class Recall(_OfClasses):
         Mean over the classes, or over all samples together.
     threshold : float
         For a single output: 0.5 suits probabilities, 0 suits logits.
+
+    Raises
+    ------
+    ArgumentError
+        If ``average`` is another word, or the threshold no finite number.
 
     Examples
     --------
@@ -217,6 +237,11 @@ class F1Score(_OfClasses):
         Mean over the classes, or over all samples together.
     threshold : float
         For a single output: 0.5 suits probabilities, 0 suits logits.
+
+    Raises
+    ------
+    ArgumentError
+        If ``average`` is another word, or the threshold no finite number.
 
     Examples
     --------
@@ -246,6 +271,11 @@ class ConfusionMatrix(Metric):
     ----------
     threshold : float
         For a single output: 0.5 suits probabilities, 0 suits logits.
+
+    Raises
+    ------
+    ArgumentError
+        If the threshold is no finite number.
 
     Examples
     --------
