@@ -285,10 +285,14 @@ class Preparation:
                 got = check.Said(f"{weight[lowest]:g} in sample {lowest[0]}")
                 check.fail(where, "sample_weight", "of at least 0", got)
         if class_weight is not None:
-            of_class = self._of_classes(where, y, class_weight)
+            of_class = self._of_classes(where, y, class_weight, weight)
             if weight is not None:
-                of_class = weight * of_class.reshape(-1, *[1] * (weight.ndim - 1))
-            weight = of_class
+                n_axes = max(weight.ndim, of_class.ndim)
+                weight, of_class = (
+                    factors.reshape(*factors.shape, *[1] * (n_axes - factors.ndim))
+                    for factors in (weight, of_class)
+                )
+            weight = of_class if weight is None else weight * of_class
         if weight is not None and not weight.any():
             check.fail(where, "sample_weight", "above 0 for some sample", check.Said("0 for all"))
         return weight
@@ -302,13 +306,19 @@ class Preparation:
             remedy = f"{self.loss!r} takes one weight for each sample."
         check.exact_shape(where, "sample_weight", weight, wanted, remedy)
 
-    def _of_classes(self, where: str, y: Any, class_weight: Any) -> Array:
-        classes = self._classes(where, "class_weight", y)
-        counts = np.bincount(classes)
+    def _of_classes(self, where: str, y: Any, class_weight: Any, weight: Array | None) -> Array:
+        """Find the factor of each sample by its class, or of each position by its own."""
+        if isinstance(y, np.ndarray) and self._has_classes_at_positions(y):
+            classes = y.astype(np.intp)
+        else:
+            classes = self._classes(where, "class_weight", y)
+        counts = np.bincount(classes.reshape(-1))
         if isinstance(class_weight, str) and class_weight == "balanced":
+            if weight is not None and weight.ndim == classes.ndim > 1:  # padding is of no class
+                counts = np.bincount(classes[weight > 0], minlength=len(counts))
             # As often as if all classes had the same number of samples.
             n_there = np.count_nonzero(counts)
-            return len(classes) / (n_there * counts[classes])
+            return int(counts.sum()) / (n_there * np.maximum(counts, 1)[classes])
         if not isinstance(class_weight, Mapping):
             remedy = "Write class_weight={0: 1.0, 1: 5.0}."
             check.fail(where, "class_weight", "a dict or 'balanced'", class_weight, remedy)
@@ -320,6 +330,10 @@ class Preparation:
                 factors[place] = number
         return factors[classes]
 
+    def _has_classes_at_positions(self, y: Array) -> bool:
+        """Tell class indices of shape (n_samples, *positions) from rows of one number a class."""
+        return y.ndim > 1 and y.ndim == len(self.model.output_shape)
+
     def _classes(self, where: str, argument: str, y: Any) -> Array:
         """Find the class of each sample: class indices, or columns of one-hot rows, or 0 and 1."""
         if not isinstance(y, np.ndarray):
@@ -327,7 +341,7 @@ class Preparation:
             check.fail(where, argument, "left out unless the targets are one array", got)
         if y.ndim == 1 and y.dtype.kind in "iub":
             return y.astype(np.intp)
-        if y.ndim == 2 and np.isin(y, (0, 1)).all():
+        if y.ndim == 2 and not self._has_classes_at_positions(y) and np.isin(y, (0, 1)).all():
             if y.shape[1] == 1:
                 return y[:, 0].astype(np.intp)
             if (y.sum(axis=1) == 1).all():

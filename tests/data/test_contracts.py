@@ -246,6 +246,23 @@ def test_padding_counts_nowhere_in_a_fit(size):
     assert history["loss"][0] == pytest.approx(expected, rel=1e-8)
 
 
+@pytest.mark.parametrize("tags", [TAGS, np.eye(2, dtype=int)[TAGS[:, 0] % 2]])
+@pytest.mark.parametrize("weight", [None, RNG.uniform(1, 2, size=12), PADDED])
+@pytest.mark.parametrize("class_weight", [{1: 3.0, 2: 0.5}, "balanced"])
+def test_classes_are_weighted_at_their_positions(tags, weight, class_weight):
+    counted = PADDED > 0 if weight is PADDED else np.ones((12, 2), bool)
+    counts = np.bincount(tags[counted], minlength=3)
+    factors = np.array([1, 3.0, 0.5])
+    if class_weight == "balanced":
+        factors = counts.sum() / ((counts > 0).sum() * np.maximum(counts, 1))
+    spread = np.ones(12) if weight is None else weight
+    spread = spread.reshape(12, -1) * factors[tags]
+    by_class, by_position = tagger(), tagger()
+    by_class.fit(X, tags, epochs=2, batch_size=5, sample_weight=weight, class_weight=class_weight)
+    by_position.fit(X, tags, epochs=2, batch_size=5, sample_weight=spread)
+    assert_allclose(by_class.model.values, by_position.model.values, rtol=1e-12)
+
+
 def test_one_sample_of_a_batch_of_positions():
     plain, by_set = tagger(), tagger()
     plain.fit(X, TAGS, epochs=2, batch_size=4, shuffle=False, sample_weight=PADDED)
@@ -446,6 +463,16 @@ def test_sequences_of_any_length():
         (
             lambda: penalised().fit(X, epochs=1, class_weight={0: 2}),
             "class_weight must be left out unless the targets are one array; got no targets",
+        ),
+        (
+            lambda: tagger().fit(
+                X,
+                np.eye(2, dtype=int)[TAGS[:, 0] % 2],
+                epochs=1,
+                validation_split=0.5,
+                stratify=True,
+            ),
+            r"stratify must be left out unless .* targets of shape \(12, 2\)",
         ),
         (
             lambda: penalised(metrics=[SquaredDistance()]).fit(X, epochs=1),

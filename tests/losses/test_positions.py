@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from layerkit import (
@@ -87,6 +89,31 @@ def test_a_weighted_mean_is_over_what_counts(loss, y_true, n_axes):
         back, _ = weighted(loss, LOGITS - moved, y_true, weight)
         # 1e-8: a central difference with this step, in float64.
         assert gradient[index] == pytest.approx((ahead - back) / (2 * step), abs=1e-8)
+
+
+@given(
+    positions=st.lists(st.integers(1, 3), max_size=3).map(tuple),
+    n_samples=st.integers(1, 4),
+    data=st.data(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_weights_of_whole_numbers_repeat_positions(positions, n_samples, data, seed):
+    rng = np.random.default_rng(seed)
+    n_axes = data.draw(st.integers(0, len(positions)))
+    y_pred = rng.normal(size=(n_samples, *positions, 3))
+    y_true = rng.integers(3, size=(n_samples, *positions))
+    weight = rng.integers(3, size=(n_samples, *positions[:n_axes]))
+    weight.flat[0] = 1
+    loss = SoftmaxCrossEntropy()
+    value, gradient = weighted(loss, y_pred, y_true, weight.astype(float))
+    # Each position as a sample of its own, as often as it weighs.
+    rows = y_pred.reshape(weight.size, -1, 3), y_true.reshape(weight.size, -1)
+    times = np.repeat(np.arange(weight.size), weight.ravel())
+    repeated, parts = loss.value_and_gradient(rows[0][times], rows[1][times])
+    assert value == pytest.approx(repeated, rel=1e-12)
+    expected = np.zeros_like(rows[0])
+    np.add.at(expected, times, parts)
+    assert_allclose(gradient, expected.reshape(y_pred.shape), rtol=1e-11, atol=1e-16)
 
 
 @each
