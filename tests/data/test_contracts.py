@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from ranks import on_ranks
 
 from layerkit import (
     SGD,
@@ -244,6 +245,37 @@ def test_padding_counts_nowhere_in_a_fit(size):
     training.optimizer.learning_rate = 1e-12
     history = training.fit(X, TAGS, epochs=1, batch_size=size, sample_weight=weight)
     assert history["loss"][0] == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("data", ["arrays", "data set"])
+@pytest.mark.parametrize("size", [3, 5, 12])
+def test_ranks_weigh_positions_as_one_process_does(size, data):
+    def program(communicator):
+        training = tagger(communicator=communicator)
+        given = (X, TAGS) if data == "arrays" else (Rows(X, TAGS, PADDED), None)
+        weight = PADDED if data == "arrays" else None
+        history = training.fit(*given, epochs=3, batch_size=size, sample_weight=weight)
+        figures = training.evaluate(*given, batch_size=size, sample_weight=weight)
+        return training.model.values.copy(), history["loss"], figures["loss"]
+
+    alone = program(None)
+    for values, losses, evaluated in on_ranks(2, program):
+        assert_allclose(values, alone[0], rtol=1e-12)
+        assert losses == pytest.approx(alone[1], rel=1e-12)
+        assert evaluated == pytest.approx(alone[2], rel=1e-12)
+
+
+def test_ranks_train_a_loss_without_targets_as_one_process_does():
+    def program(communicator):
+        training = penalised(communicator=communicator)
+        history = training.fit(X, epochs=3, batch_size=5)
+        return training.model.values.copy(), history["loss"], training.evaluate(X)["loss"]
+
+    alone = program(None)
+    for values, losses, evaluated in on_ranks(3, program):
+        assert_allclose(values, alone[0], rtol=1e-12)
+        assert losses == pytest.approx(alone[1], rel=1e-12)
+        assert evaluated == pytest.approx(alone[2], rel=1e-12)
 
 
 @pytest.mark.parametrize("tags", [TAGS, np.eye(2, dtype=int)[TAGS[:, 0] % 2]])
