@@ -1,8 +1,8 @@
-"""The 8-3-8 autoencoder: squeeze 8 one-hot inputs through 3 hidden units, and back.
+"""The 8-3-8 autoencoder: reproduce 8 one-hot inputs through 3 hidden units.
 
 Three bits are just enough to tell 8 inputs apart, so the hidden units have to find a binary code.
-The network learns online, one sample at a time, until its squared distance over an epoch is at
-most 0.002; then each input is printed with its hidden level and the code that it rounds to.
+The network is trained online, with one sample for each update, until its squared distance over an
+epoch is at most 0.002; then each input is printed with its hidden code and the rounded code.
 """
 
 import numpy as np

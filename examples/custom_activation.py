@@ -1,7 +1,7 @@
-"""An activation of one's own: Snake, whose wave lets a network go on with what repeats.
+"""A custom activation: Snake, which lets a network extrapolate periodic functions.
 
-An elementwise activation is given by its value and its derivative alone. Trained on four waves of
-a sine, a network of Snake units goes on well into the fifth; one of Tanh units doesn't.
+An elementwise activation is defined by its value and its derivative alone. Trained on four periods
+of a sine, a network of Snake units predicts most of the fifth; a network of Tanh units doesn't.
 """
 
 import math

@@ -1,8 +1,8 @@
-"""A callback of one's own: halve the learning rate whenever the loss has stopped falling.
+"""A custom callback: halve the learning rate whenever the loss has stopped falling.
 
-A callback overrides the hooks that it wants; each is handed the trainer, and through it the
-model, the optimizer and the history. Large steps learn fast but jump around the minimum in the
-end; with the callback they shrink when they have done their work.
+A callback overrides the hooks that it needs. Each hook receives the training (`TrainingState`),
+with the model, the optimizer and the history. Large steps learn fast but jump around the minimum
+in the end; the callback makes them smaller then.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""A layer of one's own: Gaussian units, each of which answers to inputs near its centre.
+"""A custom layer: Gaussian units, each of which responds to inputs near its centre.
 
 `build` declares the parameters; `compute_forward` and `compute_backward` are two pure functions,
-joined by the cache. With such units a single linear layer tells which points lie in a ring.
+connected by the cache. With these units, one linear layer can classify the points of a ring.
 """
 
 import numpy as np

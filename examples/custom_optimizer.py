@@ -1,8 +1,8 @@
-"""An optimizer of one's own: RMSprop, which gives each parameter a step length of its own.
+"""A custom optimizer: RMSprop, with a step size for each parameter.
 
-An optimizer sees two vectors, the values and the gradients of the whole model. What it remembers
-are vectors of the same length, which `init_state` makes and `update` changes in place. On inputs
-of very different scales it is far ahead of plain gradient descent.
+An optimizer sees two vectors, the values and the gradients of the whole model. Its state consists
+of vectors of the same length, which `init_state` creates and `update` changes in place. On inputs
+of very different scales it is much faster than plain gradient descent.
 """
 
 import numpy as np

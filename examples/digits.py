@@ -1,4 +1,4 @@
-"""Classify scikit-learn's 1,797 images of handwritten digits; a fifth is held out."""
+"""Classify scikit-learn's 1,797 images of handwritten digits, with a fifth of them held out."""
 
 import numpy as np
 from sklearn.datasets import load_digits

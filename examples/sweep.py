@@ -1,4 +1,4 @@
-"""Which learning rate is best, and how much is luck? A sweep over it and over seeds."""
+"""A sweep over learning rates and seeds: which rate is best, and how much depends on the seed?"""
 
 import numpy as np
 from sklearn.datasets import load_digits

@@ -1,6 +1,7 @@
-"""Transfer learning: a layer that learned from much data is frozen, and used where there is little.
+"""Transfer learning: a layer trained on much data is frozen, and used for a task with little data.
 
-Ten quantities are known for many samples, an eleventh for a few; all follow from the same features.
+Ten quantities are known for many samples, an eleventh one for a few; all depend on the same
+features.
 """
 
 import copy
@@ -42,7 +43,7 @@ train(first, x[:2000], y[:2000, :10], 60)
 
 
 def transferred():
-    """Give a model of its own, which begins with the features that were learned."""
+    """Return a new model that starts with the trained features."""
     features = copy.deepcopy(first["features"])
     return Sequential([features, Dense(24, 1, name="head")], seed=1)
 

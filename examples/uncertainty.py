@@ -1,4 +1,4 @@
-"""A regression that knows what it doesn't know: where an ensemble's members disagree."""
+"""Uncertainty of a regression: the standard deviation of the predictions of an ensemble."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from layerkit import Adam, Dense, MeanSquaredError, Sequential, Tanh, Trainer
 
 rng = np.random.default_rng(0)
 x = rng.uniform(-3, 3, size=(200, 1))
-x = x[abs(x[:, 0]) > 1]  # nothing is known of the middle
+x = x[abs(x[:, 0]) > 1]  # no data in the middle
 y = np.sin(2 * x) + rng.normal(0, 0.1, size=x.shape)
 
 members = []
-# Each member has a generator of its own, and sees samples drawn with replacement.
+# Each member has its own seed, and samples drawn with replacement.
 for member_rng in rng.spawn(8):
     rows = member_rng.integers(len(x), size=len(x))
     model = Sequential([Dense(1, 32, Tanh()), Dense(32, 32, Tanh()), Dense(32, 1)], seed=member_rng)
@@ -20,7 +20,7 @@ for member_rng in rng.spawn(8):
 
 
 def predict(x):
-    """Give the mean of the members' predictions, and their standard deviation."""
+    """Return the mean and the standard deviation of the members' predictions."""
     predictions = np.stack([model.predict(x) for model in members])
     return predictions.mean(axis=0), predictions.std(axis=0)
 

@@ -107,6 +107,7 @@ from layerkit.training.callbacks import (
     ReduceOnPlateau,
     StopAt,
     TensorBoard,
+    TrainingState,
     WeightAverage,
 )
 from layerkit.training.history import History
@@ -229,6 +230,7 @@ __all__ = [
     "TensorBoard",
     "TopKAccuracy",
     "Trainer",
+    "TrainingState",
     "Uniform",
     "Warmup",
     "WeightAverage",

@@ -9,7 +9,7 @@ from layerkit.errors import LayerkitError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command, and give its exit status."""
+    """Run a command, and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m layerkit", description="layerkit's commands.")
     commands = parser.add_subparsers(dest="command", required=True)
     for command in (autoencoder, replicas, train, predict, inspect, launch, config):

@@ -1,8 +1,8 @@
-"""What layerkit's speed rests on here: NumPy, its BLAS, numba; and advice that was measured.
+"""The environment that decides how fast layerkit is: NumPy, its BLAS, numba; and measured advice.
 
-Matrix products take most of the time of all but small networks, and how fast they are is decided
-by which of its kernels a BLAS picks for the processor, and by how many threads. Nothing is changed
-here: a variable of the environment is the user's to set.
+Matrix products take most of the time of all but small networks. Their speed depends on the kernels
+that a BLAS chooses for the processor, and on the number of threads. Nothing is changed here:
+environment variables are for the user to set.
 """
 
 import importlib
@@ -17,18 +17,19 @@ from layerkit._support import validation as check
 
 __all__ = ["show_config"]
 
-# OpenBLAS has picked kernels for older processors on some that have AVX-512; its SkylakeX kernels
-# are made of these instructions, and without one of them a program that runs them crashes.
+# On some processors with AVX-512, OpenBLAS has chosen kernels for older ones. Its SkylakeX kernels
+# use these instructions; on a processor that lacks one of them, a program crashes.
 _SKYLAKE_FEATURES = ("AVX512F", "AVX512CD", "AVX512BW", "AVX512DQ", "AVX512VL")
 
-# What BLAS libraries read when they are loaded; each its own before the one that all of them read.
+# Environment variables that BLAS libraries read when they are loaded: a library's own variable
+# comes before the common one.
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 # The products of a training step of 784-512-256-10 with 1,024 samples; those of a small network.
 _LARGE = [(1024, 784, 512), (1024, 512, 256), (784, 1024, 512), (512, 1024, 256)]
 _SMALL = [(64, 128, 128), (128, 128, 128), (32, 64, 64)]
 
-# Run in a process of its own, as a BLAS picks its kernels when it is loaded.
+# Run in a separate process, as a BLAS chooses its kernels when it is loaded.
 _TIME_PRODUCTS = """
 import sys, timeit
 import numpy as np
@@ -41,18 +42,23 @@ for m, k, n in {shapes}:
 print(total)
 """
 _ROUNDS = 3
-# Noise between two processes that do the same: what is not beyond it is not worth advice.
+# Two equal processes differ by about this much: a smaller gain is not worth advice.
 _WORTH_IT = 1.1
 
 
 def show_config(*, measure: bool = True) -> None:
-    """Print what layerkit runs on, and what would make it faster.
+    """Print the versions and settings that decide layerkit's speed, and measured advice.
 
     Parameters
     ----------
     measure : bool
         Whether to time matrix products in child processes, with OpenBLAS's own choice of kernels
-        and threads and with others; takes some seconds. Without, no advice is given.
+        and threads and with others, which takes some seconds. If False, no advice is printed.
+
+    Raises
+    ------
+    ArgumentError
+        If ``measure`` is not True or False.
 
     Examples
     --------
@@ -69,7 +75,7 @@ def show_config(*, measure: bool = True) -> None:
 
 
 def _facts() -> list[tuple[str, str]]:
-    """List what there is, by name."""
+    """Return the versions and settings, as pairs of name and value."""
     blas = _blas()
     version = _version("layerkit")
     facts = [
@@ -96,7 +102,7 @@ def _facts() -> list[tuple[str, str]]:
 
 
 def _advice() -> list[str]:
-    """Time products as they are and with other settings, and put the result into words."""
+    """Time products with the current and with other settings, and return lines of advice."""
     lines = []
     if "openblas" not in _blas().get("name", ""):
         return ["advice     none: only OpenBLAS has settings that are tried here"]
@@ -122,21 +128,21 @@ def _in_words(setting: str, what: str, gain: float) -> list[str]:
 
 
 def has_skylake_instructions() -> bool:
-    """Tell whether the processor has the instructions of OpenBLAS's SkylakeX kernels."""
+    """Return whether the processor has the instructions of OpenBLAS's SkylakeX kernels."""
     module = getattr(np, "_core", None) or np.core
     features: dict[str, bool] = getattr(module._multiarray_umath, "__cpu_features__", {})
     return all(features.get(name, False) for name in _SKYLAKE_FEATURES)
 
 
 def _gain(shapes: list[tuple[int, int, int]], settings: dict[str, str]) -> float:
-    """Tell how many times as fast products are with other settings: the median of some rounds."""
+    """Return the speedup of products by other settings: the median of some rounds."""
     plain = dict(os.environ)
     ratios = [seconds(shapes, plain) / seconds(shapes, plain | settings) for _ in range(_ROUNDS)]
     return sorted(ratios)[_ROUNDS // 2]
 
 
 def seconds(shapes: list[tuple[int, int, int]], environment: dict[str, str]) -> float:
-    """Time products in a child process."""
+    """Return the seconds that products take in a child process."""
     # Imported here: it would be half of what layerkit adds to NumPy's own import.
     subprocess: Any = importlib.import_module("subprocess")
     code = _TIME_PRODUCTS.format(shapes=shapes)
@@ -146,14 +152,14 @@ def seconds(shapes: list[tuple[int, int, int]], environment: dict[str, str]) -> 
 
 
 def _blas() -> dict[str, str]:
-    """Tell what NumPy was built with."""
+    """Return the name and version of the BLAS that NumPy was built with."""
     built: Any = np.show_config(mode="dicts")
     blas: dict[str, str] = built.get("Build Dependencies", {}).get("blas", {})
     return blas
 
 
 def _pools() -> list[dict[str, Any]] | None:
-    """Ask threadpoolctl for the BLAS that is loaded; None if it is not installed."""
+    """Return what threadpoolctl knows of the loaded BLAS; None if it is not installed."""
     before = dict(os.environ)
     try:
         threadpoolctl = importlib.import_module("threadpoolctl")
@@ -165,14 +171,14 @@ def _pools() -> list[dict[str, Any]] | None:
 
 
 def cores() -> set[int]:
-    """Tell which of the machine's cores this process may use."""
+    """Return the numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
 
 
 def blas_threads() -> int:
-    """Tell how many threads a matrix product takes; without threadpoolctl, what was set says it."""
+    """Return the number of threads of a matrix product, by threadpoolctl or else by settings."""
     pools = _pools()
     if pools:
         return max(int(pool["num_threads"]) for pool in pools)
@@ -192,7 +198,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """Name the processor, as well as the system can."""
+    """Return the name of the processor, as far as the system knows it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             for line in lines:

@@ -17,32 +17,32 @@ __all__ = [
 
 
 class LayerkitError(Exception):
-    """Base of every error that layerkit raises."""
+    """Base class of all errors that layerkit raises."""
 
 
 class ArgumentError(LayerkitError, ValueError):
-    """An argument is not what the method takes."""
+    """Raised for an argument of the wrong kind or out of its range."""
 
 
 class ShapeError(ArgumentError):
-    """An array does not have the shape that its place asks for."""
+    """Raised for an array of the wrong shape."""
 
 
 class StateError(LayerkitError, RuntimeError):
-    """A method was called before, or after, it makes sense."""
+    """Raised for a call at the wrong time, such as `backward` without a `forward`."""
 
 
 class MissingExtraError(LayerkitError, ImportError):
-    """A package is missing that an optional part of layerkit needs; the message names the extra."""
+    """Raised where an optional package is not installed; the message names the extra to install."""
 
 
 class NonFiniteError(LayerkitError, ArithmeticError):
-    """Training met a NaN or an infinity, and stopped before it reached the parameters."""
+    """Raised for a NaN or an infinity in training, before it reaches the parameters."""
 
 
 class SaveError(LayerkitError):
-    """Something could not be saved; what was in the file before is there still."""
+    """Raised for a failed save; an existing file keeps its contents."""
 
 
 class LoadError(LayerkitError):
-    """A file can't be loaded: it is missing, damaged, or not what is asked for."""
+    """Raised for a file that is missing, damaged or of another kind."""

@@ -1,4 +1,4 @@
-"""Initializers: what a parameter holds before training."""
+"""Initializers: the values of parameters before training."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ __all__ = [
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """Count a kernel's inputs and outputs per unit: its last two axes, times the axes before.
+    """Return fan_in and fan_out of a kernel: its last two axes, times the product of the others.
 
-    A vector's fans are its length, twice.
+    For a vector, both are its length.
     """
     if len(shape) < 2:
         width = math.prod(shape)
@@ -39,10 +39,10 @@ def fans(shape: Shape) -> tuple[int, int]:
 
 
 class Initializer(ConstructorRepr, ABC):
-    """Base of the initializers; a subclass writes ``__call__``.
+    """Base class of initializers; a subclass defines ``__call__``.
 
-    An initializer has no state of its own: all randomness comes from the generator that it is
-    handed, so the same seed gives the same parameters.
+    An initializer has no state: all random numbers come from the generator that it receives, so
+    the same seed gives the same parameters.
 
     Examples
     --------
@@ -58,24 +58,24 @@ class Initializer(ConstructorRepr, ABC):
 
     @abstractmethod
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
-        """Draw the initial value of a parameter.
+        """Return the initial value of a parameter.
 
         Parameters
         ----------
         shape : tuple of int
-            The parameter's shape; a kernel's is ``(n_in, n_out)``.
+            Shape of the parameter, such as ``(n_in, n_out)`` for a kernel.
         rng : numpy.random.Generator
-            Where every random number comes from.
+            Generator of all random numbers.
 
         Returns
         -------
         ndarray of shape ``shape``
-            Finite numbers, which are cast to the model's dtype.
+            Finite numbers, which are then cast to the model's dtype.
         """
 
 
 class Zeros(Initializer):
-    """Zeros everywhere: the usual start of a bias.
+    """Zeros, the usual initial value of a bias.
 
     Examples
     --------
@@ -86,17 +86,22 @@ class Zeros(Initializer):
     """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
-        """Make an array of zeros; see `Initializer`."""
+        """Return an array of zeros; see `Initializer`."""
         return np.zeros(shape)
 
 
 class Constant(Initializer):
-    """One number everywhere.
+    """The same number for all elements.
 
     Parameters
     ----------
     value : float
-        The number.
+        Value of each element.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     Examples
     --------
@@ -110,17 +115,22 @@ class Constant(Initializer):
         self.value = check.number("Constant.__init__", "value", value)
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
-        """Make an array of the number; see `Initializer`."""
+        """Return an array of this value; see `Initializer`."""
         return np.full(shape, self.value)
 
 
 class Uniform(Initializer):
-    """Uniform on ``[low, high)``.
+    """Uniform distribution on ``[low, high)``.
 
     Parameters
     ----------
     low, high : float
-        The bounds; ``low`` below ``high``.
+        Bounds of the interval; ``low`` below ``high``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     Examples
     --------
@@ -136,17 +146,22 @@ class Uniform(Initializer):
         self.high = check.number("Uniform.__init__", "high", high, above=self.low)
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
-        """Draw from the interval; see `Initializer`."""
+        """Draw random numbers from the interval; see `Initializer`."""
         return rng.uniform(self.low, self.high, shape)
 
 
 class Normal(Initializer):
-    """Normal around ``mean``.
+    """Normal distribution.
 
     Parameters
     ----------
     mean, stddev : float
-        Centre and standard deviation; ``stddev`` above 0.
+        Mean and standard deviation; ``stddev`` above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     Examples
     --------
@@ -162,12 +177,14 @@ class Normal(Initializer):
         self.stddev = check.number("Normal.__init__", "stddev", stddev, above=0)
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
-        """Draw from the distribution; see `Initializer`."""
+        """Draw random numbers from the distribution; see `Initializer`."""
         return rng.normal(self.mean, self.stddev, shape)
 
 
 class GlorotUniform(Initializer):
-    """Uniform on ±√(6 / (fan_in + fan_out)): for sigmoid and tanh, and the default of `Dense`.
+    """Uniform distribution on ±√(6 / (fan_in + fan_out)); for sigmoid and tanh.
+
+    The default of `Dense`.
 
     References
     ----------
@@ -184,13 +201,13 @@ class GlorotUniform(Initializer):
     """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
-        """Draw within the bound; see `Initializer`."""
+        """Draw random numbers within the bounds; see `Initializer`."""
         bound = math.sqrt(6 / sum(fans(shape)))
         return rng.uniform(-bound, bound, shape)
 
 
 class GlorotNormal(Initializer):
-    """Normal with variance 2 / (fan_in + fan_out).
+    """Normal distribution of variance 2 / (fan_in + fan_out).
 
     References
     ----------
@@ -207,12 +224,12 @@ class GlorotNormal(Initializer):
     """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
-        """Draw from the distribution; see `Initializer`."""
+        """Draw random numbers from the distribution; see `Initializer`."""
         return rng.normal(0, math.sqrt(2 / sum(fans(shape))), shape)
 
 
 class HeUniform(Initializer):
-    """Uniform on ±√(6 / fan_in): for ReLU and its kin.
+    """Uniform distribution on ±√(6 / fan_in); for ReLU and similar activations.
 
     References
     ----------
@@ -229,13 +246,13 @@ class HeUniform(Initializer):
     """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
-        """Draw within the bound; see `Initializer`."""
+        """Draw random numbers within the bounds; see `Initializer`."""
         bound = math.sqrt(6 / fans(shape)[0])
         return rng.uniform(-bound, bound, shape)
 
 
 class HeNormal(Initializer):
-    """Normal with variance 2 / fan_in: for ReLU and its kin.
+    """Normal distribution of variance 2 / fan_in; for ReLU and similar activations.
 
     References
     ----------
@@ -251,12 +268,12 @@ class HeNormal(Initializer):
     """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
-        """Draw from the distribution; see `Initializer`."""
+        """Draw random numbers from the distribution; see `Initializer`."""
         return rng.normal(0, math.sqrt(2 / fans(shape)[0]), shape)
 
 
 class LecunNormal(Initializer):
-    """Normal with variance 1 / fan_in.
+    """Normal distribution of variance 1 / fan_in.
 
     References
     ----------
@@ -272,19 +289,25 @@ class LecunNormal(Initializer):
     """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
-        """Draw from the distribution; see `Initializer`."""
+        """Draw random numbers from the distribution; see `Initializer`."""
         return rng.normal(0, math.sqrt(1 / fans(shape)[0]), shape)
 
 
 class Orthogonal(Initializer):
-    """Orthonormal rows or columns, whichever are fewer, drawn evenly over all such matrices.
+    """Random matrix with orthonormal rows or columns, whichever are fewer.
 
-    The axes before the last are taken together. Wants a parameter of at least two axes.
+    The matrix is drawn from the uniform (Haar) distribution. For a parameter of more than two
+    axes, all axes before the last one count as one.
 
     Parameters
     ----------
     gain : float
-        What the matrix is multiplied with; above 0.
+        Factor of the matrix; above 0.
+
+    Raises
+    ------
+    ArgumentError
+        When the parameter is drawn, if it has fewer than two axes.
 
     References
     ----------
@@ -304,7 +327,7 @@ class Orthogonal(Initializer):
         self.gain = check.number("Orthogonal.__init__", "gain", gain, above=0)
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
-        """Draw a matrix; see `Initializer`."""
+        """Draw a random matrix; see `Initializer`."""
         if len(shape) < 2:
             check.fail(
                 "Orthogonal.__call__",

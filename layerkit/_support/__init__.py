@@ -1,4 +1,4 @@
-"""What every room uses: checks of arguments, state, reprs, signatures and numerics.
+"""Tools shared by all folders: argument checks, state, reprs, signatures and numerics.
 
-Knows no layer, model or training; nothing here is for users to import.
+Nothing here depends on layers, models or training, and nothing is public.
 """

@@ -1,4 +1,4 @@
-"""Numerics that activations and losses share."""
+"""Numerical functions shared by activations and losses."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from layerkit._support.validation import Array
 
 
 class _Constants:
-    """Numbers as 0-d arrays of one dtype: NumPy takes these twice as fast as Python's floats."""
+    """Numbers as 0-d arrays of one dtype, which NumPy handles twice as fast as Python's floats."""
 
     def __init__(self, dtype: type[np.floating[Any]]) -> None:
         self.zero = np.array(0, dtype)
@@ -29,7 +29,7 @@ CONSTANTS = _ByDtype({np.dtype(kind): _Constants(kind) for kind in (np.float32, 
 
 
 def sigmoid(z: Array, out: Array | None = None) -> Array:
-    """Compute 1 / (1 + exp(−z)); with −z cut where exp would overflow and y is 0 already."""
+    """Return 1 / (1 + exp(−z)), with −z clipped where exp would overflow and y is 0 already."""
     constants = CONSTANTS[z.dtype]
     y = np.negative(z, out)
     np.minimum(y, constants.exp_limit, out=y)

@@ -1,6 +1,6 @@
-"""Objects that know what their constructor was called with.
+"""`ConstructorRepr`: a base class for objects that know the arguments of their constructor.
 
-So they have a `repr` that reads like the code that made them, and can be made again from a file.
+Their `repr` reads like the code that made them, and they can be rebuilt from a file.
 """
 
 from typing import Any, Self
@@ -11,14 +11,14 @@ from layerkit.errors import SaveError
 
 
 class ConstructorRepr:
-    """Give a class the repr of its constructor call: ``Dense(8, 3, Sigmoid())``.
+    """Base class whose `repr` is the constructor call, such as ``Dense(8, 3, Sigmoid())``.
 
-    The arguments are read from the attributes of the same name; one that still has its default
-    value is left out, so that a subclass writes nothing.
+    The arguments are read from the attributes of the same names, without those that have their
+    default values. A subclass has nothing to write for it.
     """
 
     def __repr__(self) -> str:
-        """Write the call that makes an object like this one."""
+        """Return the constructor call as text."""
         parts = []
         by_keyword = False
         for argument in arguments_of(type(self).__init__):
@@ -36,17 +36,17 @@ class ConstructorRepr:
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments by name, from the attributes of the same name.
+        """Return the constructor's arguments, read from the attributes of the same names.
 
         Returns
         -------
         dict of str to object
-            What `from_config` takes.
+            Arguments by name, as `from_config` accepts them.
 
         Raises
         ------
         SaveError
-            If an argument was not kept.
+            If an argument is not stored as an attribute.
         """
         config = {}
         for argument in arguments_of(type(self).__init__):
@@ -61,16 +61,16 @@ class ConstructorRepr:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make an object like the one whose `get_config` gave this.
+        """Create an object from the return value of `get_config`.
 
         Parameters
         ----------
         config : dict of str to object
-            The constructor's arguments.
+            Arguments of the constructor, by name.
 
         Returns
         -------
         object
-            A new one of the class.
+            New instance of the class.
         """
         return cls(**config)

@@ -1,6 +1,6 @@
-"""What a function's arguments are called.
+"""Names and default values of a function's arguments.
 
-`inspect` tells more, but importing it takes a sixth of the time that importing NumPy takes.
+`inspect` knows more, but importing it takes a sixth of the time that importing NumPy takes.
 """
 
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ MISSING = object()
 
 
 class Argument(NamedTuple):
-    """An argument of a function: ``default`` is `MISSING` where there is none."""
+    """An argument of a function; ``default`` is `MISSING` if there is none."""
 
     name: str
     default: Any
@@ -17,7 +17,7 @@ class Argument(NamedTuple):
 
 
 def arguments_of(function: Any) -> list[Argument]:
-    """List a method's arguments but for the first (``self``), ``*args`` and ``**kwargs``."""
+    """Return a method's arguments, without the first (``self``), ``*args`` and ``**kwargs``."""
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
     code = getattr(function, "__code__", None)
@@ -35,5 +35,5 @@ def arguments_of(function: Any) -> list[Argument]:
 
 
 def takes(function: Any, name: str) -> bool:
-    """Tell whether a method has an argument of this name."""
+    """Return whether a method has an argument of this name."""
     return any(argument.name == name for argument in arguments_of(function))

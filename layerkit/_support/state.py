@@ -1,8 +1,8 @@
-"""What an object is made of, in a form that a file can hold.
+"""State of objects, and its conversion to JSON and arrays.
 
-`config_of` gives what its constructor was called with, `state_of` what has changed since; `encode`
-turns both into JSON and arrays, and `decode` back. No code comes from a file: classes are looked
-up in a table that the caller hands in.
+`state_of` returns the attributes that have changed since the constructor; `encode` converts a
+value to JSON and arrays, and `decode` converts it back. A file holds no code: classes are looked
+up in a table that the caller passes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _DTYPES += ("bool",)
 
 
 class Unencodable(Exception):
-    """What can't be put into a file; never seen by users."""
+    """Raised inside layerkit for a value that a file can't hold; users never see it."""
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether a value is data: numbers, texts, arrays, generators, and collections of them."""
+    """Return whether a value is data: numbers, text, arrays, generators, or collections of them."""
     if isinstance(value, list | tuple):
         return all(map(is_plain, value))
     if isinstance(value, dict):
@@ -42,12 +42,12 @@ def is_plain(value: Any) -> bool:
 
 
 def is_generator(value: Any) -> TypeGuard[np.random.Generator]:
-    """Tell whether a value is a Generator, without the import that it would take to make one."""
+    """Return whether a value is a Generator, without importing `numpy.random` for the check."""
     return hasattr(value, "bit_generator") and isinstance(value, np.random.Generator)
 
 
 def state_of(thing: Any, leave_out: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Give the attributes that hold data and are not arguments of the constructor."""
+    """Return the attributes that hold data and are not arguments of the constructor."""
     known = leave_out | {argument.name for argument in arguments_of(type(thing).__init__)}
     return {
         name: value for name, value in vars(thing).items() if name not in known and is_plain(value)
@@ -55,7 +55,7 @@ def state_of(thing: Any, leave_out: frozenset[str] = frozenset()) -> dict[str, A
 
 
 def restore(thing: Any, state: Mapping[str, Any]) -> None:
-    """Set such attributes; arrays and generators keep their place, which others may share."""
+    """Set these attributes; arrays and generators, which others may share, are updated in place."""
     for name, value in state.items():
         current = getattr(thing, name, None)
         if is_generator(value) and is_generator(current):
@@ -70,7 +70,7 @@ def restore(thing: Any, state: Mapping[str, Any]) -> None:
 
 
 def encode(value: Any, arrays: list[Array]) -> Any:
-    """Turn a value into JSON; its arrays are put on the list."""
+    """Convert a value to JSON, and append its arrays to the list."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, np.ndarray | np.generic):
@@ -126,12 +126,12 @@ def _can_encode(value: Any) -> bool:
 
 
 def decode(tree: Any, arrays: list[Array], classes: Mapping[str, type]) -> Any:
-    """Turn back what `encode` made.
+    """Convert the result of `encode` back.
 
     Raises
     ------
     LoadError
-        If the tree is none of `encode`'s, or names a class that is not in ``classes``.
+        If the tree was not made by `encode`, or names a class that is not in ``classes``.
     """
     if isinstance(tree, list):
         return [decode(item, arrays, classes) for item in tree]
@@ -171,7 +171,7 @@ def decode(tree: Any, arrays: list[Array], classes: Mapping[str, type]) -> Any:
 def _make(name: str, config: Any, classes: Mapping[str, type]) -> Any:
     if name not in classes:
         remedy = f"Pass custom_objects={{{name!r}: {name}}}."
-        wanted = "one of layerkit's, or handed in"
+        wanted = "one of layerkit's or in custom_objects"
         check.fail(
             "load", f"the class {name}", wanted, check.Said("neither"), remedy, error=LoadError
         )
@@ -181,6 +181,6 @@ def _make(name: str, config: Any, classes: Mapping[str, type]) -> Any:
         raise
     except Exception as error:
         raise LoadError(
-            f"load: {name} must be made by from_config of what was saved; got "
+            f"load: {name}.from_config must accept the config that was saved; got "
             f"{type(error).__name__}: {error}. Has the class changed since?"
         ) from error

@@ -1,8 +1,8 @@
-"""The one place that checks an argument and words the error.
+"""Checks of arguments, and the wording of their errors.
 
-Each function takes ``where`` ("Dense.__init__") and ``argument`` ("n_in") first, so that a
-message always names the call and the argument, and returns the value in the type that the
-caller works with.
+The first arguments of each function are ``where`` ("Dense.__init__") and ``argument`` ("n_in"),
+so that a message always names the call and the argument. The value is returned in the type that
+the caller works with.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SCAN_BYTES = 1 << 22
 
 
 def describe(value: object) -> str:
-    """Say what a value is, in a few words: an array by its shape, a long repr cut short."""
+    """Describe a value in a few words: an array by its shape, a long repr shortened."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     text = " ".join(repr(value).split())
@@ -46,9 +46,9 @@ def fail(
     *,
     error: type[LayerkitError] = ArgumentError,
 ) -> NoReturn:
-    """Raise ``error`` with the message that all of layerkit's errors share.
+    """Raise ``error`` with a message in the form that all errors of layerkit share.
 
-    ``got`` is described unless it is text already put between the caller's own words (`Said`).
+    ``got`` is described by `describe`, unless it is text of the caller (`Said`).
     """
     said = got if isinstance(got, Said) else describe(got)
     message = f"{where}: {argument} must be {expectation}; got {said}."
@@ -56,19 +56,19 @@ def fail(
 
 
 class Said(str):
-    """Words for the "got" of a message, to be printed as they are and not as a repr."""
+    """Text for the "got" part of a message, printed as it is and not as a repr."""
 
     __slots__ = ()
 
 
 def missing_extra(where: str, package: str, extra: str) -> NoReturn:
-    """Raise the error of an optional part whose package is not there."""
+    """Raise the error for an optional package that is not installed."""
     remedy = f"Write pip install 'layerkit[{extra}]'."
     fail(where, package, "installed", Said("no such package"), remedy, error=MissingExtraError)
 
 
 def integer(where: str, argument: str, value: object, *, minimum: int, remedy: str = "") -> int:
-    """Take a whole number of at least ``minimum``; NumPy's integers too, True and 2.0 not."""
+    """Check for an integer of at least ``minimum``: NumPy's integers pass, True and 2.0 don't."""
     if not isinstance(value, bool | np.bool_):
         try:
             number = operator.index(value)  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ def integer(where: str, argument: str, value: object, *, minimum: int, remedy: s
 
 
 def index(where: str, argument: str, value: object, length: int) -> int:
-    """Take a place in a list, counted from the end where it is negative."""
+    """Check for an index of a list, which counts from the end if it is negative."""
     place = integer(where, argument, value, minimum=-length)
     if place >= length:
         fail(where, argument, f"below {length}", value)
@@ -98,7 +98,7 @@ def number(
     below: float = math.inf,
     remedy: str = "",
 ) -> float:
-    """Take a finite number with ``above < value``, ``minimum <= value`` and ``value < below``."""
+    """Check for a finite number with ``above < value``, ``minimum <= value``, ``value < below``."""
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
         taken = float(value)
         if math.isfinite(taken) and above < taken and minimum <= taken < below:
@@ -112,21 +112,21 @@ def number(
 
 
 def boolean(where: str, argument: str, value: object) -> bool:
-    """Take True or False, NumPy's too."""
+    """Check for True or False, of Python or NumPy."""
     if not isinstance(value, bool | np.bool_):
         fail(where, argument, "True or False", value)
     return bool(value)
 
 
 def choice(where: str, argument: str, value: object, choices: tuple[str, ...]) -> str:
-    """Take one of a few words."""
+    """Check for one of a few strings."""
     if not isinstance(value, str) or value not in choices:
         fail(where, argument, " or ".join(repr(word) for word in choices), value)
     return value
 
 
 def instance(where: str, argument: str, value: object, kind: type[T], remedy: str = "") -> T:
-    """Take an instance of ``kind``; for the class or its name, say which instance to write."""
+    """Check for an instance of ``kind``; a class or its name gets the instance as the remedy."""
     if isinstance(value, kind):
         return value
     if isinstance(value, type) and issubclass(value, kind):
@@ -147,7 +147,7 @@ def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
 
 
 def instances(where: str, argument: str, values: object, kind: type[T]) -> list[T]:
-    """Take a list or tuple of instances of ``kind``."""
+    """Check for a list or tuple of instances of ``kind``."""
     if not isinstance(values, list | tuple):
         fail(where, argument, f"a list of {kind.__name__} instances", values, "Put it in a list.")
     return [
@@ -156,14 +156,14 @@ def instances(where: str, argument: str, values: object, kind: type[T]) -> list[
 
 
 def name(where: str, value: object) -> str | None:
-    """Take a layer's name: text, or None for a layer without one."""
+    """Check for the name of a layer: text, or None for a layer without one."""
     if value is not None and (not isinstance(value, str) or not value):
         fail(where, "name", "a text that is not empty, or None", value)
     return value
 
 
 def names(where: str, argument: str, value: object) -> list[str] | None:
-    """Take a list of texts, or None."""
+    """Check for a list of strings, or None."""
     if value is None:
         return None
     if not isinstance(value, list | tuple) or not all(isinstance(n, str) and n for n in value):
@@ -172,7 +172,7 @@ def names(where: str, argument: str, value: object) -> list[str] | None:
 
 
 def layer_named(where: str, model: Any, name: str) -> Any:
-    """Find a layer of a model, at any depth, by its dotted name."""
+    """Return the layer of a model, at any depth, that has this dotted name."""
     known = {path: layer for path, layer in model.walk() if path}
     if name not in known:
         fail(where, "a layer's name", f"one of {', '.join(map(repr, known))}", name)
@@ -180,7 +180,7 @@ def layer_named(where: str, model: Any, name: str) -> Any:
 
 
 def generator(where: str, argument: str, seed: object) -> np.random.Generator:
-    """Make a Generator of a seed (an int, or None for a fresh one), or take one as it is."""
+    """Return a Generator made from a seed (None for a random one), or a Generator as it is."""
     if isinstance(seed, np.random.Generator):
         return seed
     if seed is None:
@@ -197,7 +197,7 @@ def generator(where: str, argument: str, seed: object) -> np.random.Generator:
 
 
 def floating_dtype(where: str, argument: str, value: Any) -> np.dtype[Any]:
-    """Take float32 or float64, by any of the names that NumPy has for them."""
+    """Check for float32 or float64, by any of the names that NumPy accepts."""
     dtype: np.dtype[Any] | None = None
     with contextlib.suppress(TypeError, ValueError):
         dtype = np.dtype(value)
@@ -208,9 +208,9 @@ def floating_dtype(where: str, argument: str, value: Any) -> np.dtype[Any]:
 
 
 def numeric_array(where: str, argument: str, value: Any, dtype: np.dtype[Any] | None) -> Array:
-    """Take an array of real numbers, or nested lists of them.
+    """Check for an array of real numbers, or nested lists of them.
 
-    ``dtype`` casts (once, and only where it has to); None leaves an array's own dtype alone.
+    The array is cast to ``dtype`` if it has another one; with None it keeps its own.
     """
     try:
         array = np.asarray(value)
@@ -243,14 +243,14 @@ def exact_shape(where: str, argument: str, array: Array, shape: Shape, remedy: s
 
 
 def sample_shape(where: str, argument: str, value: object) -> Shape:
-    """Take the shape of one sample: a tuple of whole numbers, without the batch axis."""
+    """Check for the shape of one sample: a tuple of integers, without the batch axis."""
     if not isinstance(value, tuple | list):
         fail(where, argument, "a tuple, the shape of one sample", value)
     return tuple(integer(where, argument, width, minimum=1) for width in value)
 
 
 def batch(where: str, argument: str, value: Any, shape: Shape, dtype: np.dtype[Any]) -> Array:
-    """Take an array of ``dtype``: a batch of samples of this shape."""
+    """Check for a batch of samples of this shape, and return it as an array of ``dtype``."""
     array = numeric_array(where, argument, value, dtype)
     batch_shape(where, argument, array.shape, shape)
     return array
@@ -268,7 +268,7 @@ def batch_shape(where: str, argument: str, got: Shape, shape: Shape) -> None:
 
 
 def finite(where: str, argument: str, array: Array, part: slice = slice(None)) -> None:
-    """Refuse NaN and infinities, and name the first sample (of a part) that has one."""
+    """Check that an array (or a part of it) is finite; the error names the first bad sample."""
     if array.dtype.kind != "f":
         return
     own = array[part]
@@ -288,7 +288,7 @@ def finite(where: str, argument: str, array: Array, part: slice = slice(None)) -
 
 
 def row_blocks(array: Array) -> Iterator[tuple[int, Array]]:
-    """Walk over an array in blocks of rows, each with the number of its first row."""
+    """Yield an array in blocks of rows, each with the index of its first row."""
     row_bytes = max(1, array.nbytes // max(1, len(array)))
     step = max(1, _SCAN_BYTES // row_bytes)
     for start in range(0, len(array), step):
@@ -296,7 +296,7 @@ def row_blocks(array: Array) -> Iterator[tuple[int, Array]]:
 
 
 def computed(where: str, result: str, array: Any, shape: Shape, dtype: np.dtype[Any]) -> None:
-    """Refuse what a method computed, where it breaks the promise of its shape or dtype."""
+    """Check that the result of a method has the promised shape and dtype."""
     if not isinstance(array, np.ndarray):
         fail(where, result, "an ndarray", array)
     exact_shape(where, result, array, shape)
@@ -306,7 +306,7 @@ def computed(where: str, result: str, array: Any, shape: Shape, dtype: np.dtype[
 
 
 def predictions(where: str, y_pred: Any, y_true: Any) -> tuple[Array, Array]:
-    """Take predictions of shape (n_samples, *output_shape), and one target for each."""
+    """Check for predictions of shape (n_samples, *output_shape), and one target for each."""
     y_pred = numeric_array(where, "y_pred", y_pred, None)
     y_true = numeric_array(where, "y_true", y_true, None)
     if y_pred.ndim < 2 or len(y_pred) == 0:

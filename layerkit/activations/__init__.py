@@ -1,6 +1,6 @@
 """Activations: pure functions of one array, and their derivatives.
 
-What has parameters, or changes the width, is a layer.
+A function that has parameters, or changes the number of units, is a layer and not here.
 """
 
 from layerkit.activations.base import Activation, Identity

@@ -1,8 +1,8 @@
 """Activations: the elementwise (or row-wise) functions at the end of a layer.
 
 An activation is two pure functions: ``forward(z) -> y`` and ``backward(dy, z, y) -> dz``. It
-keeps no state, so one instance may serve many layers. All the built-in ones stay finite, and
-silent, for any input up to 1e5 in size.
+has no state, so several layers may share one instance. The built-in activations return finite
+numbers, without warnings, for all inputs up to 1e5 in size.
 """
 
 from collections.abc import Callable
@@ -21,19 +21,18 @@ ScalarFunctions = tuple[Callable[[float], float], Callable[[float, float], float
 
 
 class Activation(ConstructorRepr):
-    """Base of the activations.
+    """Base class of activations.
 
-    An elementwise one is given by `value` and `derivative` alone. One that mixes the units of a
-    sample, as softmax does, overrides `forward` and `backward`.
+    A subclass defines an elementwise activation by `value` and `derivative` alone. An activation
+    that mixes the units of a sample, such as softmax, overrides `forward` and `backward` instead.
 
-    In training either may be handed an array to write its result to. `forward` is, if it takes
-    a further argument ``out=None``; so is `backward`, whose ``out`` may be ``z`` itself. A method
-    that doesn't take it is called without.
+    In training, `forward` and `backward` may receive an array ``out`` for their result, if they
+    have such an argument with the default None. The ``out`` of `backward` may be ``z`` itself.
 
     Attributes
     ----------
     forward_takes_out, backward_takes_out : bool
-        Whether the class's methods do; read from their signatures.
+        Whether the methods have the argument ``out``; read from their signatures.
 
     Examples
     --------
@@ -54,7 +53,7 @@ class Activation(ConstructorRepr):
     backward_takes_out: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Read whether the methods take ``out``; a method that is overridden may not."""
+        """Record which methods have an argument ``out``; an overridden method may not."""
         super().__init_subclass__(**kwargs)
         own = vars(cls)
         changed = {"value", "derivative", "forward", "backward"} & own.keys()
@@ -64,17 +63,22 @@ class Activation(ConstructorRepr):
         cls.backward_takes_out = takes(cls.backward, "out")
 
     def value(self, z: Array) -> Array:
-        """Compute y = f(z), elementwise.
+        """Return y = f(z), elementwise.
 
         Parameters
         ----------
         z : ndarray of any shape
-            What comes before the activation; not to be changed.
+            Input of the activation; must not be changed.
 
         Returns
         -------
         ndarray of the shape of ``z``
-            A new array, of the dtype of ``z``.
+            New array, of the dtype of ``z``.
+
+        Raises
+        ------
+        NotImplementedError
+            Unless a subclass defines it.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must define value(z) and derivative(z, y), if it is "
@@ -82,31 +86,36 @@ class Activation(ConstructorRepr):
         )
 
     def derivative(self, z: Array, y: Array) -> Array:
-        """Compute dy/dz = f'(z), elementwise.
+        """Return the derivative dy/dz = f'(z), elementwise.
 
         Parameters
         ----------
         z, y : ndarray of one shape
-            What came before and after the activation; not to be changed.
+            Input and output of the activation; must not be changed.
 
         Returns
         -------
         ndarray of the shape of ``z``
-            A new array, of the dtype of ``z``.
+            New array, of the dtype of ``z``.
+
+        Raises
+        ------
+        NotImplementedError
+            Unless a subclass defines it.
         """
         raise NotImplementedError(f"{type(self).__name__} must define derivative(z, y)")
 
     def scalar_functions(self) -> ScalarFunctions | None:
-        """Give ``value(z)`` and ``derivative(z, y)`` of single numbers, for the compiled engine.
+        """Return ``value(z)`` and ``derivative(z, y)`` for single numbers, to be compiled.
 
-        With them, a model that has this activation trains compiled too (see `Trainer`). They are
-        plain Python functions that numba can compile: of numbers, with `math` rather than NumPy,
-        and with the activation's parameters as local variables instead of ``self``.
+        With them, the compiled engine can train a model that has this activation (see `Trainer`).
+        They are plain Python functions that numba can compile: of numbers, with `math` in place
+        of NumPy, and with the activation's parameters as local variables in place of ``self``.
 
         Returns
         -------
         tuple of two functions, or None
-            None, unless a subclass overrides this: NumPy trains its models.
+            None unless a subclass overrides this method; NumPy then trains the model.
 
         Examples
         --------
@@ -128,37 +137,36 @@ class Activation(ConstructorRepr):
         return None
 
     def forward(self, z: Array) -> Array:
-        """Compute the activation.
+        """Return the output y of the activation.
 
         Parameters
         ----------
         z : ndarray of shape (batch_size, units)
-            What comes before the activation; not to be changed.
+            Input of the activation; must not be changed.
 
         Returns
         -------
         ndarray of shape (batch_size, units)
-            What comes after it: y.
+            Output y.
         """
         return self.value(z)
 
     def backward(self, dy: Array, z: Array, y: Array, out: Array | None = None) -> Array:
-        """Carry a gradient back: dz = dy · f'(z), a vector-Jacobian product.
+        """Return the gradient dz = dy · f'(z), a vector-Jacobian product.
 
         Parameters
         ----------
         dy : ndarray of shape (batch_size, units)
-            The gradient with respect to y; not to be changed.
+            Gradient with respect to y; must not be changed.
         z, y : ndarray of shape (batch_size, units)
-            What came before and after the activation.
+            Input and output of the activation.
         out : ndarray of the shape of ``z``, optional
-            Where the result may be written: ``z`` itself, in training, which is not needed
-            afterwards.
+            Array for the result; in training it is ``z`` itself, which is not needed afterwards.
 
         Returns
         -------
         ndarray of shape (batch_size, units)
-            The gradient with respect to z.
+            Gradient with respect to z.
         """
         return np.multiply(dy, self.derivative(z, y), out)
 
@@ -175,9 +183,9 @@ class Identity(Activation):
     """
 
     def forward(self, z: Array) -> Array:
-        """Give z itself."""
+        """Return z itself; see `Activation.forward`."""
         return z
 
     def backward(self, dy: Array, z: Array, y: Array, out: Array | None = None) -> Array:
-        """Give dy itself."""
+        """Return dy itself; see `Activation.backward`."""
         return dy

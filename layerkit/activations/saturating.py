@@ -1,4 +1,4 @@
-"""Activations whose output is bounded: sigmoid, tanh and softmax."""
+"""Activations with a bounded output: sigmoid, tanh and softmax."""
 
 import numpy as np
 
@@ -21,11 +21,11 @@ class Sigmoid(Activation):
     """
 
     def forward(self, z: Array, out: Array | None = None) -> Array:
-        """Compute the logistic function; see `Activation.forward`."""
+        """Return the logistic function of z; see `Activation.forward`."""
         return sigmoid(z, out)
 
     def backward(self, dy: Array, z: Array, y: Array, out: Array | None = None) -> Array:
-        """Compute dy · y (1 − y); see `Activation.backward`."""
+        """Return dy · y (1 − y); see `Activation.backward`."""
         dz = np.subtract(CONSTANTS[y.dtype].one, y, out)
         np.multiply(dz, y, dz)
         return np.multiply(dz, dy, dz)
@@ -43,11 +43,11 @@ class Tanh(Activation):
     """
 
     def forward(self, z: Array, out: Array | None = None) -> Array:
-        """Compute the hyperbolic tangent; see `Activation.forward`."""
+        """Return the hyperbolic tangent of z; see `Activation.forward`."""
         return np.tanh(z, out)
 
     def backward(self, dy: Array, z: Array, y: Array, out: Array | None = None) -> Array:
-        """Compute dy · (1 − y²); see `Activation.backward`."""
+        """Return dy · (1 − y²); see `Activation.backward`."""
         dz = np.multiply(y, y, out)
         np.subtract(CONSTANTS[y.dtype].one, dz, dz)
         return np.multiply(dz, dy, dz)
@@ -56,7 +56,7 @@ class Tanh(Activation):
 class Softmax(Activation):
     """y_i = exp(z_i) / Σ_j exp(z_j) over the units of each sample.
 
-    To train a classifier, leave it out and use `SoftmaxCrossEntropy`, which takes logits.
+    For training a classifier, use `SoftmaxCrossEntropy` without it: that loss takes logits.
 
     Examples
     --------
@@ -68,14 +68,14 @@ class Softmax(Activation):
     """
 
     def forward(self, z: Array, out: Array | None = None) -> Array:
-        """Compute the shares, shifted by each sample's largest z so that exp can't overflow."""
+        """Return the softmax, with z shifted by its maximum so that exp can't overflow."""
         y: Array = np.subtract(z, z.max(axis=-1, keepdims=True), out)
         np.exp(y, y)
         y /= y.sum(axis=-1, keepdims=True)
         return y
 
     def backward(self, dy: Array, z: Array, y: Array, out: Array | None = None) -> Array:
-        """Compute y · (dy − Σ dy · y); see `Activation.backward`."""
+        """Return y · (dy − Σ dy · y); see `Activation.backward`."""
         dz = np.multiply(dy, y, out)
         total = dz.sum(axis=-1, keepdims=True)
         np.subtract(dy, total, dz)

@@ -1,1 +1,1 @@
-"""The commands of ``python -m layerkit``, a file each."""
+"""The commands of ``python -m layerkit``, one file for each."""

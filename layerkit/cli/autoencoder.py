@@ -1,4 +1,4 @@
-"""``python -m layerkit autoencoder``: squeeze 8 one-hot inputs through 3 hidden units."""
+"""``python -m layerkit autoencoder``: train an 8-3-8 autoencoder of one-hot inputs."""
 
 import argparse
 import importlib
@@ -18,25 +18,25 @@ from layerkit.losses import HalfSquaredError
 from layerkit.metrics import SquaredDistance
 from layerkit.models.sequential import Sequential
 from layerkit.optimizers import SGD
-from layerkit.training.callbacks import Callback, StopAt
+from layerkit.training.callbacks import Callback, StopAt, TrainingState
 from layerkit.training.trainer import Trainer
 
 
 class PrintDistance(Callback):
-    """Print the distance at each halving, and on a terminal how it is in between."""
+    """Print the distance whenever it has halved, and on a terminal also in between."""
 
     period = 500
 
     def __init__(self, live: bool) -> None:
         self.live = live
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Start above any distance."""
+    def on_train_begin(self, trainer: TrainingState) -> None:
+        """Reset the distance of the next line."""
         self.next = math.inf
         self.n_printed = 0
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """Print what there is to print since the last time."""
+    def on_epoch_end(self, trainer: TrainingState) -> None:
+        """Print the lines of the epochs since the last call."""
         distances = trainer.history["squared_distance"]
         for epoch, distance in enumerate(distances[self.n_printed :], self.n_printed + 1):
             if distance <= self.next:
@@ -51,8 +51,8 @@ class PrintDistance(Callback):
         # On a terminal, over what the line showed before.
         print(f"\r{line:<40}" if self.live else line, end=end, flush=True)
 
-    def on_train_end(self, trainer: Trainer) -> None:
-        """Print what is left, and leave the live line."""
+    def on_train_end(self, trainer: TrainingState) -> None:
+        """Print the remaining lines, and end the live line."""
         self.on_epoch_end(trainer)
         if self.live:
             print("\r", end="")
@@ -69,7 +69,7 @@ def build(
     engine: Literal["auto", "numpy", "numba"],
     callbacks: Sequence[Callback] = (),
 ) -> tuple[Trainer, StopAt]:
-    """Make the trainer of a run, and what stops it at the target."""
+    """Return the trainer of a run, and the callback that stops it at the target."""
     start: dict[str, Any] = {
         "kernel_initializer": Uniform(0, 1),
         "bias_initializer": Uniform(0, 1),
@@ -89,30 +89,40 @@ def build(
 
 
 def codes_of(model: Sequential) -> tuple[Array, Array]:
-    """Give the hidden levels of the inputs, and what is left of them as bits."""
+    """Return the hidden codes of the inputs, and the codes rounded to bits."""
     hidden = model[:1].predict(ONE_HOT)
     return hidden, hidden.round().astype(int)
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the command and its options."""
+    """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "autoencoder",
-        help="learn to squeeze 8 one-hot inputs through 3 hidden units, and back",
-        description="Train an 8-3-8 network of sigmoids to give back its one-hot inputs, until "
+        help="train an 8-3-8 autoencoder of one-hot inputs",
+        description="Train an 8-3-8 network of sigmoids to reproduce its one-hot inputs, until "
         "the squared distance over an epoch is at most a target; then show its codes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     whole, above_zero = number(int, 0, "of at least 0"), number(float, None, "above 0")
     positive = number(int, 1, "of at least 1")
     add = parser.add_argument
-    add("--seed", type=whole, default=0, help="where the first weights and the order come from")
-    add("--batch-size", type=positive, default=1, help="samples an update; 1 is online training")
+    add("--seed", type=whole, default=0, help="seed of the initial weights")
+    add(
+        "--batch-size",
+        type=positive,
+        default=1,
+        help="samples for each update; 1 is online training",
+    )
     add("--target", type=above_zero, default=0.002, help="the distance to reach")
-    add("--learning-rate", type=above_zero, default=1.0, help="the factor of each update")
-    add("--engine", choices=["auto", "numpy", "numba"], default="auto", help="what trains")
-    add("--max-epochs", type=positive, default=1_000_000, help="when to give up")
-    add("--plot", metavar="FILE", help="draw the distance and the codes into a picture")
+    add("--learning-rate", type=above_zero, default=1.0, help="learning rate of SGD")
+    add(
+        "--engine",
+        choices=["auto", "numpy", "numba"],
+        default="auto",
+        help="engine of the training",
+    )
+    add("--max-epochs", type=positive, default=1_000_000, help="largest number of epochs")
+    add("--plot", metavar="FILE", help="file for a plot of the distance and the codes")
     parser.set_defaults(run=run)
 
 
@@ -135,9 +145,9 @@ def draw(path: str, trainer: Trainer, hidden: Array) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, print, and give the exit status: 0 if the target was reached, else 1."""
+    """Train and print, and return the exit status: 0 if the target was reached, else 1."""
     if options.plot:
-        pyplot(_WHERE)  # it is missed before the training, not after it
+        pyplot(_WHERE)  # an error before the training, not after it
     trainer, stop = build(
         options.seed,
         options.learning_rate,

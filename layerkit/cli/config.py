@@ -1,4 +1,4 @@
-"""``python -m layerkit config``: what layerkit runs on, and what would make it faster."""
+"""``python -m layerkit config``: the versions and settings, and measured advice on speed."""
 
 import argparse
 
@@ -6,18 +6,20 @@ from layerkit.config import show_config
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the command and its options."""
+    """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "config",
-        help="show NumPy, its BLAS and numba, and measure what would make them faster",
-        description="Show what layerkit runs on; then time matrix products in child processes, "
+        help="show NumPy, its BLAS and numba, and measure faster settings",
+        description="Show versions and settings; then time matrix products in child processes, "
         "with the settings as they are and with others, and advise what to set.",
     )
-    parser.add_argument("--no-measure", action="store_true", help="give no advice; takes no time")
+    parser.add_argument(
+        "--no-measure", action="store_true", help="print no advice, without measuring"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print it, and give the exit status 0."""
+    """Print the configuration, and return the exit status 0."""
     show_config(measure=not options.no_measure)
     return 0

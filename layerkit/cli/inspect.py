@@ -1,4 +1,4 @@
-"""``python -m layerkit inspect``: what is in a model's file."""
+"""``python -m layerkit inspect``: show the contents of a model's file."""
 
 import argparse
 
@@ -6,18 +6,18 @@ from layerkit.models.sequential import Sequential
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the command and its options."""
+    """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "inspect",
-        help="show what is in a model's file",
-        description="Show the layers of a model that was saved, and what else its file has.",
+        help="show the contents of a model's file",
+        description="Show the layers of a saved model, and what else its file contains.",
     )
     parser.add_argument("model", help="the file")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print it, and give the exit status 0."""
+    """Print the contents, and return the exit status 0."""
     model, extra = Sequential.load_extra(options.model)
     print(model.summary())
     if extra.get("kind") == "table":

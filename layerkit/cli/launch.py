@@ -21,23 +21,23 @@ _NAME = "layerkit launch"
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the command and its options."""
+    """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "launch",
         help="run a script as several ranks, which train one model together",
         description="Run a script as several ranks of an MPI job on this machine, with as many "
-        "BLAS threads each as there are cores for; end all of them if one fails, and start the "
-        "job again if asked for. A script that resumes from its checkpoint then goes on from it.",
+        "BLAS threads each as there are cores for; end all of them if one fails, and restart the "
+        "job if asked for. A script that resumes from its checkpoint then continues from there.",
     )
     positive, whole = number(int, 1, "of at least 1"), number(int, 0, "of at least 0")
     add = parser.add_argument
-    add("-n", "--ranks", type=positive, required=True, help="how many processes")
+    add("-n", "--ranks", type=positive, required=True, help="number of processes")
     add("--threads", type=positive, help="BLAS threads of each; by default, cores / ranks")
-    add("--restarts", type=whole, default=0, help="how often to start a job again that failed")
+    add("--restarts", type=whole, default=0, help="number of times to restart a failed job")
     add(
         "--timeout",
         type=number(float, 1, "of at least 1"),
-        help="seconds that a rank may be silent (6)",
+        help="longest time without an answer of a rank, in seconds (6)",
     )
     add("script", help="the Python program")
     add("arguments", nargs=argparse.REMAINDER, help="its arguments")
@@ -45,9 +45,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the job, again if it fails and may be restarted, and give its exit status."""
+    """Run the job, with restarts if it fails, and return its exit status."""
     if not os.path.isfile(options.script):
-        got = check.Said(f"{options.script!r}, which is not there")
+        got = check.Said(f"{options.script!r}, which does not exist")
         check.fail(_WHERE, "script", "the path of a Python program", got)
     command = [
         _mpiexec(),
@@ -71,7 +71,7 @@ def _say(words: str) -> None:
 
 
 def _mpiexec() -> str:
-    """Find the program that starts MPI jobs: that of this environment before the system's."""
+    """Return the path of mpiexec: that of this environment before the system's."""
     if importlib.util.find_spec("mpi4py") is None:
         check.missing_extra(_WHERE, "mpi4py", "mpi")
     folders = [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
@@ -82,7 +82,7 @@ def _mpiexec() -> str:
 
 
 def _environment(options: argparse.Namespace) -> dict[str, str]:
-    """Set the threads of each rank, where the user has not, and warn of too many."""
+    """Return the environment of the ranks, with their number of threads; warn of too many."""
     environment = dict(os.environ)
     if options.timeout is not None:
         environment[TIMEOUT] = str(options.timeout)
@@ -108,7 +108,7 @@ def _environment(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _run_job(command: list[str], environment: dict[str, str]) -> tuple[int, bool]:
-    """Run a job once; give its exit status, and whether a signal to the launcher ended it."""
+    """Run a job once; return its exit status, and whether a signal to the launcher ended it."""
     subprocess: Any = importlib.import_module("subprocess")
     # In a session of its own: Ctrl-C comes here, and is passed on once.
     job = subprocess.Popen(command, env=environment, start_new_session=True)

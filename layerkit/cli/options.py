@@ -1,4 +1,4 @@
-"""What the commands share: numbers that are checked, files not overwritten, and pictures."""
+"""Helpers of the commands: checked numbers, files that are not overwritten, and pictures."""
 
 import argparse
 import math
@@ -11,7 +11,7 @@ from layerkit.errors import SaveError
 
 
 def number(kind: type, minimum: int | None, expectation: str) -> Callable[[str], Any]:
-    """Make a reader of an option's number, with an error that says what is wanted."""
+    """Return a function that reads and checks the number of an option."""
 
     def read(text: str) -> Any:
         try:
@@ -28,19 +28,19 @@ def number(kind: type, minimum: int | None, expectation: str) -> Callable[[str],
 
 
 def refuse_to_overwrite(where: str, option: str, path: str, force: bool) -> None:
-    """Refuse a file that is there already, and a folder that is not, before any work is done."""
+    """Check that a file does not exist yet, and its folder does, before any work is done."""
     if os.path.exists(path) and not (force and os.path.isfile(path)):
         remedy = "Pass --force to replace it." if os.path.isfile(path) else ""
-        got = check.Said(f"{path!r}, which is there")
-        check.fail(where, option, "a file that is not there yet", got, remedy, error=SaveError)
+        got = check.Said(f"{path!r}, which exists")
+        check.fail(where, option, "a file that does not exist yet", got, remedy, error=SaveError)
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
-        got = check.Said(f"{path!r}, whose folder is not there")
-        check.fail(where, option, "a file in a folder that is there", got, error=SaveError)
+        got = check.Said(f"{path!r}, whose folder does not exist")
+        check.fail(where, option, "a file in an existing folder", got, error=SaveError)
 
 
 def pyplot(where: str) -> Any:
-    """Import what draws."""
+    """Import matplotlib's pyplot, and return it."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:
@@ -49,11 +49,13 @@ def pyplot(where: str) -> Any:
 
 
 def save_figure(where: str, path: str, figure: Any) -> None:
-    """Write a picture, and close it."""
+    """Save a figure to a file, and close it."""
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
         got = check.Said(f"{type(error).__name__}: {error}")
-        check.fail(where, "--plot", "a picture that can be written", got, error=SaveError)
+        check.fail(
+            where, "--plot", "a path to which a picture can be written", got, error=SaveError
+        )
     finally:
         pyplot(where).close(figure)

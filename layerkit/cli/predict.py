@@ -1,4 +1,4 @@
-"""``python -m layerkit predict``: what a model says of the rows of a table."""
+"""``python -m layerkit predict``: predict the rows of a table with a model."""
 
 import argparse
 import csv
@@ -18,7 +18,7 @@ _WHERE = "python -m layerkit predict"
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the command and its options."""
+    """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "predict",
         help="predict the rows of a table (CSV) with a model that train saved",
@@ -30,14 +30,14 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add = parser.add_argument
     add("model", help="the file that train saved")
     add("data", help="the table: a CSV file with a header")
-    add("--out", default="predictions.csv", help="where the predictions go; - prints them")
-    add("--delimiter", default=",", help="what stands between two values")
-    add("--force", action="store_true", help="replace a file that is there")
+    add("--out", default="predictions.csv", help="file for the predictions; - prints them")
+    add("--delimiter", default=",", help="separator of the columns")
+    add("--force", action="store_true", help="replace an existing file")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Predict, write, and give the exit status 0."""
+    """Write the predictions, and return the exit status 0."""
     if options.out != "-":
         refuse_to_overwrite(_WHERE, "--out", options.out, options.force)
     model, extra = Sequential.load_extra(options.model)

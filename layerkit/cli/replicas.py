@@ -1,4 +1,4 @@
-"""``python -m layerkit replicas``: which share of many seeds solves 8-3-8, and how fast."""
+"""``python -m layerkit replicas``: how many of many seeds solve 8-3-8, and in how many epochs."""
 
 import argparse
 import importlib
@@ -22,27 +22,32 @@ _N_BARS, _WIDTH = 12, 50
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the command and its options."""
+    """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "replicas",
-        help="tell what share of many seeds solves 8-3-8, and in how many epochs",
+        help="show how many of many seeds solve 8-3-8, and in how many epochs",
         description="Train the network of `python -m layerkit autoencoder` once for each seed from "
         "0 on, and show how many epochs it takes to reach the target.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     above_zero, positive = number(float, None, "above 0"), number(int, 1, "of at least 1")
     add = parser.add_argument
-    add("--seeds", type=positive, default=1000, help="how many")
+    add("--seeds", type=positive, default=1000, help="number of seeds")
     add("--target", type=above_zero, default=0.002, help="the distance to reach")
-    add("--learning-rate", type=above_zero, default=1.0, help="the factor of each update")
-    add("--engine", choices=["auto", "numpy", "numba"], default="auto", help="what trains")
-    add("--max-epochs", type=positive, default=100_000, help="when to give up")
-    add("--plot", metavar="FILE", help="draw the histogram into a picture")
+    add("--learning-rate", type=above_zero, default=1.0, help="learning rate of SGD")
+    add(
+        "--engine",
+        choices=["auto", "numpy", "numba"],
+        default="auto",
+        help="engine of the training",
+    )
+    add("--max-epochs", type=positive, default=100_000, help="largest number of epochs")
+    add("--plot", metavar="FILE", help="file for a plot of the histogram")
     parser.set_defaults(run=run)
 
 
 def build(options: argparse.Namespace, seed: int) -> Trainer:
-    """Make the trainer of a seed."""
+    """Return the trainer of a seed."""
     trainer, _ = autoencoder.build(
         seed, options.learning_rate, target=options.target, engine=options.engine
     )
@@ -50,7 +55,7 @@ def build(options: argparse.Namespace, seed: int) -> Trainer:
 
 
 def histogram(n_epochs: Array) -> list[str]:
-    """Draw how often so many epochs were needed, on a logarithmic axis, in lines of text."""
+    """Return the lines of a histogram of epochs as text, with logarithmic bins."""
     low, high = n_epochs.min(), n_epochs.max()
     edges = np.geomspace(low, high + 1, _N_BARS + 1) if high > low else np.array([low, high + 1])
     edges = np.unique(np.ceil(edges).astype(int))
@@ -64,9 +69,9 @@ def histogram(n_epochs: Array) -> list[str]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, print, and give the exit status: 0, however many solve it."""
+    """Train and print, and return the exit status: 0, however many seeds succeed."""
     if options.plot:
-        pyplot(_WHERE)  # it is missed before the training, not after it
+        pyplot(_WHERE)  # an error before the training, not after it
     epochs, reached, n_codes = [], [], []
     for first in range(0, options.seeds, _TOGETHER):
         seeds = range(first, min(first + _TOGETHER, options.seeds))
@@ -102,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
 def report(
     options: argparse.Namespace, n_epochs: Array, solved: Array, n_codes: Array, engine: str
 ) -> None:
-    """Print what came out."""
+    """Print a summary of the results."""
     n_solved = int(solved.sum())
     print(
         f"{n_solved:,} of {options.seeds:,} seeds ({n_solved / options.seeds:.1%}) reached a "

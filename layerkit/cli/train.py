@@ -1,4 +1,4 @@
-"""``python -m layerkit train``: a classifier or a regressor of a table."""
+"""``python -m layerkit train``: train a classifier or a regressor on a table."""
 
 import argparse
 import importlib
@@ -14,7 +14,7 @@ from layerkit._support.validation import Array
 from layerkit.activations import Activation
 from layerkit.cli.options import number, refuse_to_overwrite
 from layerkit.data.batches import held_out
-from layerkit.data.readers import read_csv
+from layerkit.data.readers import Table, read_csv
 from layerkit.initializers import HeNormal
 from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
@@ -28,7 +28,7 @@ from layerkit.training.callbacks import EarlyStopping
 from layerkit.training.trainer import Trainer
 
 _WHERE = "python -m layerkit train"
-# A target of numbers is taken for classes if it has no more different ones, all of them whole.
+# A column of whole numbers with at most so many different values is a target of classes.
 _MOST_CLASSES = 20
 _ACTIVATIONS = {
     name.lower(): getattr(activations, name)
@@ -37,7 +37,7 @@ _ACTIVATIONS = {
 
 
 class Task(NamedTuple):
-    """What is learned: classes by their names, or a number by its mean and deviation."""
+    """Task of a model: classes by their names, or a number by its mean and standard deviation."""
 
     classes: list[Any] | None
     mean: float
@@ -45,26 +45,35 @@ class Task(NamedTuple):
 
     @property
     def loss(self) -> Loss:
-        """Give what is minimised."""
+        """The loss function to minimise."""
         return MeanSquaredError() if self.classes is None else SoftmaxCrossEntropy()
 
     @property
     def metrics(self) -> list[Metric]:
-        """Give what is watched."""
+        """The metrics to report."""
         if self.classes is None:
             return [MeanAbsoluteError(), R2Score()]
         return [Accuracy(), F1Score()]
 
     def encode(self, y: Array) -> Array:
-        """Turn a target into what the model is trained on."""
+        """Convert target values to the form that the loss takes."""
         if self.classes is None:
             encoded: Array = ((y - self.mean) / self.deviation)[:, None]
             return encoded
         return np.searchsorted(np.array(self.classes), y)
 
 
+class Samples(NamedTuple):
+    """Samples of a table, with the rows to train on and the rows that are held out."""
+
+    x: Array
+    target: Array
+    trained: Array
+    kept: Array
+
+
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Declare the command and its options."""
+    """Add the command and its options to the parser."""
     parser = commands.add_parser(
         "train",
         help="train a classifier or a regressor of a table (CSV)",
@@ -79,25 +88,27 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add("data", help="the table: a CSV file with a header")
     add("--target", required=True, help="the column to predict")
     add("--ignore", default="", metavar="A,B", help="columns to leave out")
-    add("--delimiter", default=",", help="what stands between two values")
-    add("--task", choices=["auto", "classify", "regress"], default="auto", help="what to predict")
+    add("--delimiter", default=",", help="separator of the columns")
+    add(
+        "--task", choices=["auto", "classify", "regress"], default="auto", help="kind of the target"
+    )
     add("--hidden", default="64,64", metavar="A,B", help="units of each hidden layer")
     add("--activation", choices=sorted(_ACTIVATIONS), default="relu", help="of the hidden layers")
-    add("--dropout", type=share, default=0.0, help="share of hidden units left out in training")
-    add("--epochs", type=positive, default=300, help="how often to go through the data, at most")
-    add("--batch-size", type=positive, default=32, help="samples an update")
-    add("--learning-rate", type=above_zero, default=0.001, help="that of AdamW")
-    add("--validation", type=share, default=0.2, help="share of the samples that is held out")
-    add("--patience", type=positive, default=30, help="epochs without a gain that end the training")
-    add("--seed", type=whole, default=0, help="where everything random comes from")
-    add("--model", default="model.layerkit", help="where the model goes")
-    add("--history", default="history.csv", help="where the figures of each epoch go")
-    add("--force", action="store_true", help="replace files that are there")
+    add("--dropout", type=share, default=0.0, help="fraction of units to drop")
+    add("--epochs", type=positive, default=300, help="largest number of epochs")
+    add("--batch-size", type=positive, default=32, help="samples for each update")
+    add("--learning-rate", type=above_zero, default=0.001, help="learning rate of AdamW")
+    add("--validation", type=share, default=0.2, help="fraction of samples held out")
+    add("--patience", type=positive, default=30, help="epochs without improvement")
+    add("--seed", type=whole, default=0, help="seed of all random numbers")
+    add("--model", default="model.layerkit", help="file for the model")
+    add("--history", default="history.csv", help="file for the loss and metrics")
+    add("--force", action="store_true", help="replace existing files")
     parser.set_defaults(run=run)
 
 
 def share(text: str) -> float:
-    """Read a share: from 0 to below 1."""
+    """Read a fraction from 0 to below 1."""
     taken: float = number(float, 0, "from 0 to below 1")(text)
     if taken >= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to below 1; got {text!r}")
@@ -105,7 +116,7 @@ def share(text: str) -> float:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, save, report, and give the exit status."""
+    """Train, save and report, and return the exit status."""
     for option in ("model", "history"):
         refuse_to_overwrite(_WHERE, f"--{option}", getattr(options, option), options.force)
     widths = _widths(options.hidden)
@@ -115,17 +126,8 @@ def run(options: argparse.Namespace) -> int:
     table = read_csv(
         options.data, target=options.target, ignore=ignore, delimiter=options.delimiter
     )
-    x, y = table.x, np.asarray(table.y)
-    rng = np.random.default_rng(options.seed)
-    is_of_classes = _is_classification(options.task, y)
-    trained, kept = held_out(rng, len(x), options.validation, _ranks(y) if is_of_classes else None)
-    if not (len(trained) and len(kept)):
-        got = check.Said(f"{len(x)} rows with --validation {options.validation:g}")
-        check.fail(_WHERE, "data", "enough for training and for validation", got)
-    task = _task(is_of_classes, y, y[trained])
-    print(f"{len(x):,} rows, {len(table.features)} features: {', '.join(table.features)[:200]}")
-    print(_describe(task, options.target, y))
-    model = _network(task, table.features, widths, options, x[trained])
+    task, samples = _prepare(table, options)
+    model = _network(task, table.features, widths, options, samples.x[samples.trained])
     stopping = EarlyStopping("val_loss", options.patience)
     trainer = Trainer(
         model,
@@ -135,18 +137,7 @@ def run(options: argparse.Namespace) -> int:
         callbacks=[stopping],
         seed=options.seed,
     )
-    target = task.encode(y)
-    interrupted = False
-    try:
-        trainer.fit(
-            x[trained],
-            target[trained],
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            validation_data=(x[kept], target[kept]),
-        )
-    except KeyboardInterrupt:
-        interrupted = True
+    interrupted = _fit(trainer, samples, options)
     extra = {
         "kind": "table",
         "features": table.features,
@@ -158,11 +149,42 @@ def run(options: argparse.Namespace) -> int:
     if trainer.history.n_epochs:
         model.save(options.model, extra=extra)
         _save_history(options.history, trainer)
-        _report(trainer, stopping, task, target, trained, kept, x)
+        _report(trainer, stopping, task, samples)
         print(f"saved {options.model} and {options.history}")
     if interrupted:
         print(f"interrupted after {trainer.history.n_epochs:,} epochs", file=sys.stderr)
     return int(interrupted)
+
+
+def _prepare(table: Table, options: argparse.Namespace) -> tuple[Task, Samples]:
+    """Find out the task, split the samples, and print both."""
+    x, y = table.x, np.asarray(table.y)
+    rng = np.random.default_rng(options.seed)
+    is_of_classes = _is_classification(options.task, y)
+    trained, kept = held_out(rng, len(x), options.validation, _ranks(y) if is_of_classes else None)
+    if not (len(trained) and len(kept)):
+        got = check.Said(f"{len(x)} rows with --validation {options.validation:g}")
+        check.fail(_WHERE, "data", "enough for training and for validation", got)
+    task = _task(is_of_classes, y, y[trained])
+    print(f"{len(x):,} rows, {len(table.features)} features: {', '.join(table.features)[:200]}")
+    print(_describe(task, options.target, y))
+    return task, Samples(x, task.encode(y), trained, kept)
+
+
+def _fit(trainer: Trainer, samples: Samples, options: argparse.Namespace) -> bool:
+    """Train, and return whether the training was interrupted."""
+    x, target, trained, kept = samples
+    try:
+        trainer.fit(
+            x[trained],
+            target[trained],
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            validation_data=(x[kept], target[kept]),
+        )
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _widths(text: str) -> list[int]:
@@ -245,15 +267,8 @@ def _save_history(path: str, trainer: Trainer) -> None:
     files.replace_file(_WHERE, path, ["\n".join([*lines, ""]).encode()])
 
 
-def _report(
-    trainer: Trainer,
-    stopping: EarlyStopping,
-    task: Task,
-    target: Array,
-    trained: Array,
-    kept: Array,
-    x: Array,
-) -> None:
+def _report(trainer: Trainer, stopping: EarlyStopping, task: Task, samples: Samples) -> None:
+    x, target, trained, kept = samples
     n_epochs = trainer.history.n_epochs
     print(f"best of {n_epochs:,} epochs: epoch {stopping.best_epoch:,}")
     for words, rows in (("trained on", trained), ("held out", kept)):

@@ -1,4 +1,4 @@
-"""Communication: what connects the processes of a job, and finds out that one is gone.
+"""Communication between the processes of a job, and the detection of lost processes.
 
-Knows nothing of layers, models or training.
+Nothing here depends on layers, models or training.
 """

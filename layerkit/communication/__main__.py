@@ -1,6 +1,6 @@
-"""``python -m layerkit.communication script.py …``: what the launcher starts as each rank.
+"""``python -m layerkit.communication script.py …``: the program that the launcher runs as a rank.
 
-The watch over the ranks begins before the script does, so it has the script's imports in its care.
+The ranks are watched from before the script starts, so a failure of its imports is noticed too.
 """
 
 import importlib
@@ -11,7 +11,7 @@ from layerkit.communication.mpi import MPICommunicator
 
 
 def main() -> None:
-    """Run a script as a rank of a job, whose end is the job's unless it is a good one."""
+    """Run a script as a rank of a job; if it fails, the whole job ends."""
     communicator = MPICommunicator()
     runner: Any = importlib.import_module("mpi4py.run")
     try:

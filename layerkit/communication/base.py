@@ -1,4 +1,4 @@
-"""`Communicator`: what training over several processes asks of the library that connects them."""
+"""`Communicator`: the operations between processes that training over several ranks needs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ __all__ = ["Communicator", "SerialCommunicator"]
 
 @runtime_checkable
 class Communicator(Protocol):
-    """Connects the processes that train one model together: the ranks.
+    """Connection of the processes, called ranks, that train one model together.
 
-    `MPICommunicator` is one; another library serves by these five. Each method is called by all
-    ranks, in the same order, with arrays of the same shape and dtype, in C order.
+    `MPICommunicator` is one implementation; any other object with these two attributes and three
+    methods can be used too. All ranks call each method, in the same order, with arrays of the same
+    shape and dtype, in C order.
 
     Attributes
     ----------
     rank : int
-        The number of this process, from 0 on.
+        Number of this process, counted from 0.
     size : int
-        How many there are.
+        Number of processes.
 
     Examples
     --------
@@ -36,17 +37,31 @@ class Communicator(Protocol):
     size: int
 
     def allreduce_(self, array: Array) -> None:
-        """Replace the array by the sum of all ranks' arrays, in place; the same bytes on all."""
+        """Replace the array by the sum of the arrays of all ranks, in place.
+
+        Parameters
+        ----------
+        array : ndarray of any shape
+            Summand of this rank; afterwards the sum, with the same bytes on all ranks.
+        """
 
     def broadcast_(self, array: Array, root: int = 0) -> None:
-        """Replace the array by that of the rank ``root``, in place."""
+        """Replace the array by the array of one rank, in place.
+
+        Parameters
+        ----------
+        array : ndarray of any shape
+            On ``root``, the array to send; on other ranks, the place to receive it.
+        root : int
+            Rank that sends its array.
+        """
 
     def barrier(self) -> None:
-        """Wait for all ranks."""
+        """Wait until all ranks have called this method."""
 
 
 class SerialCommunicator:
-    """A single process, which has nobody to talk to.
+    """Communicator of a single process.
 
     Attributes
     ----------
@@ -68,37 +83,51 @@ class SerialCommunicator:
     size = 1
 
     def allreduce_(self, array: Array) -> None:
-        """Leave the array as it is: the sum of one."""
+        """Leave the array as it is, the sum over one rank.
+
+        Parameters
+        ----------
+        array : ndarray of any shape
+            Array of this process.
+        """
 
     def broadcast_(self, array: Array, root: int = 0) -> None:
-        """Leave the array as it is."""
+        """Leave the array as it is.
+
+        Parameters
+        ----------
+        array : ndarray of any shape
+            Array of this process.
+        root : int
+            Rank that sends its array: 0.
+        """
 
     def barrier(self) -> None:
-        """Go on at once."""
+        """Return at once; see `Communicator.barrier`."""
 
     def __repr__(self) -> str:
-        """Write the call that makes one."""
+        """Return the constructor call as text."""
         return "SerialCommunicator()"
 
 
 def part(n: int, rank: int, size: int) -> slice:
-    """Give a rank's part of n things that lie in a row; parts differ by at most one."""
+    """Return the slice of n items that belongs to a rank; the parts differ by at most one item."""
     return slice(rank * n // size, (rank + 1) * n // size)
 
 
 def total(communicator: Communicator, *numbers: float) -> list[float]:
-    """Add up numbers over the ranks."""
+    """Return the sums of numbers over the ranks."""
     sums = np.array(numbers, np.float64)
     communicator.allreduce_(sums)
     return [float(number) for number in sums]
 
 
 def gather(communicator: Communicator, data: bytes) -> list[bytes]:
-    """Give what each rank hands in, in the order of the ranks, to all of them."""
+    """Return the data of all ranks, in the order of the ranks; the same on all of them."""
     lengths = np.zeros(communicator.size, np.int64)
     lengths[communicator.rank] = len(data)
     communicator.allreduce_(lengths)
-    # A sum in which every other rank has zeros: so one operation is enough for all.
+    # A sum in which all other ranks have zeros, so that one operation is enough.
     rows = np.zeros((communicator.size, int(lengths.max())), np.uint8)
     rows[communicator.rank, : len(data)] = np.frombuffer(data, np.uint8)
     communicator.allreduce_(rows)
@@ -106,7 +135,7 @@ def gather(communicator: Communicator, data: bytes) -> list[bytes]:
 
 
 def share(communicator: Communicator, data: bytes, root: int = 0) -> bytes:
-    """Give what the rank ``root`` hands in to all of them."""
+    """Return the data of the rank ``root``, on all ranks."""
     length = np.array([len(data)], np.int64)
     communicator.broadcast_(length, root)
     room = np.zeros(int(length[0]), np.uint8)

@@ -1,4 +1,4 @@
-"""`MPICommunicator`: ranks that MPI connects, by mpi4py; and what ends a job that can't go on."""
+"""`MPICommunicator`: ranks connected by MPI (mpi4py), and the end of a job that can't go on."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from layerkit.errors import MissingExtraError
 
 __all__ = ["MPICommunicator"]
 
-# What the launcher was told of it, in the environment.
+# The launcher passes on its option --timeout in this environment variable.
 TIMEOUT = "LAYERKIT_TIMEOUT"
 _DEFAULT_TIMEOUT = 6.0
-# What a rank writes is passed on by others, which end with it; in seconds.
+# Seconds to wait after a message: the processes that pass it on end together with the rank.
 _UNTIL_IT_IS_READ = 0.2
 _TAG = 1
 # The kinds of calls that wait for other ranks.
@@ -48,40 +48,42 @@ ADDS, SPREADS, MEETS = range(3)
 
 
 class MPICommunicator:
-    """The ranks of an MPI job, as ``mpiexec``, ``srun`` or ``python -m layerkit launch`` start it.
+    """Ranks of an MPI job, started by ``mpiexec``, ``srun`` or ``python -m layerkit launch``.
 
-    A program that none of them started is a job of one rank. Numbers go from buffer to buffer;
-    nothing is pickled.
+    A program that was started without them is a job of one rank. Arrays are sent from buffer to
+    buffer, without pickle.
 
     A job of several ranks ends, with an exit status that is not 0 and a line that names the rank,
-    if a rank raises an error that nobody catches, if one is killed or stops answering, and if
-    ranks wait for one another for ever, because one has ended its program or they make other calls.
-    That is found out by a thread, which needs an MPI with ``MPI_THREAD_MULTIPLE``.
+    if a rank raises an error that is not caught, if a rank is killed or stops answering, and if
+    ranks would wait for each other forever, because one has ended its program or they make
+    different calls. A thread detects this; it needs an MPI with ``MPI_THREAD_MULTIPLE``.
 
     Parameters
     ----------
     timeout : float, optional
-        How many seconds a rank may be silent; by default 6, or what the launcher was told. A
-        process that Linux shows as running, on the same machine, may be silent for 20 times as
-        long: one long call of a library can keep Python's other threads from answering.
+        Longest time without an answer of a rank, in seconds, at least 1; by default 6, or the
+        ``--timeout`` of the launcher. A process on the same machine that Linux reports as running
+        may take 20 times as long, as a long call of a library can block Python's other threads.
 
     Attributes
     ----------
     rank : int
-        The number of this process, from 0 on.
+        Number of this process, counted from 0.
     size : int
-        How many there are.
+        Number of processes.
 
     Raises
     ------
+    ArgumentError
+        If ``timeout`` is not a number of at least 1.
     MissingExtraError
         If mpi4py is not installed, or finds no MPI library.
 
     Warns
     -----
     UserWarning
-        If the ranks on this machine have more BLAS threads, together, than it has cores, which
-        makes training several times slower.
+        If the ranks on this machine have more BLAS threads in total than it has cores, which makes
+        training several times slower.
 
     Examples
     --------
@@ -100,7 +102,7 @@ class MPICommunicator:
 
     @property
     def place(self) -> Callable[[], str]:
-        """Gives, in words, where in the program this rank is; for the line that ends a job."""
+        """A function that describes the rank's place in the program, for error messages."""
         return self._job.place
 
     @place.setter
@@ -108,69 +110,69 @@ class MPICommunicator:
         self._job.place = place
 
     def allreduce_(self, array: Array) -> None:
-        """Replace the array by the sum of all ranks' arrays, in place.
+        """Replace the array by the sum of the arrays of all ranks, in place.
 
         Parameters
         ----------
-        array : ndarray
-            In C order, of the same shape and dtype on all ranks.
+        array : ndarray of any shape
+            Summand of this rank, in C order, of the same shape and dtype on all ranks.
         """
         self._job.allreduce_(array)
 
     def broadcast_(self, array: Array, root: int = 0) -> None:
-        """Replace the array by that of the rank ``root``, in place.
+        """Replace the array by the array of one rank, in place.
 
         Parameters
         ----------
-        array : ndarray
-            In C order, of the same shape and dtype on all ranks.
+        array : ndarray of any shape
+            Array to send or to receive, in C order, of the same shape and dtype on all ranks.
         root : int
-            Whose array it is.
+            Rank that sends its array.
         """
         self._job.broadcast_(array, root)
 
     def barrier(self) -> None:
-        """Wait for all ranks."""
+        """Wait until all ranks have called this method."""
         self._job.barrier()
 
     def abort(self, reason: str, code: int = 1) -> NoReturn:
-        """End the job, all of its ranks at once, with a line that gives the reason.
+        """End all ranks of the job at once, and print the reason.
 
         Parameters
         ----------
         reason : str
-            What is printed.
+            Reason to print.
         code : int
-            The exit status.
+            Exit status.
         """
         self._job.abort(reason, code)
 
     def __copy__(self) -> MPICommunicator:
-        """Stay the same: a process is in one job."""
+        """Return the communicator itself, as a process is in one job."""
         return self
 
     def __deepcopy__(self, memo: object) -> MPICommunicator:
-        """Stay the same: a process is in one job."""
+        """Return the communicator itself, as a process is in one job."""
         return self
 
     def __reduce__(self) -> tuple[type[MPICommunicator], tuple[()]]:
-        """Be pickled as a call: another process has a rank of its own."""
+        """Pickle as a constructor call, since another process has its own rank."""
         return type(self), ()
 
     def __repr__(self) -> str:
-        """Tell the rank."""
+        """Return the rank and the size as text."""
         return f"<MPICommunicator, rank {self.rank} of {self.size}>"
 
 
 class _Job:
-    """A process's part in an MPI job: one for all communicators of a program.
+    """A process of an MPI job, which all communicators of the program share.
 
     Parameters
     ----------
     mpi : module
-        mpi4py's MPI.
+        The module ``mpi4py.MPI``.
     timeout : float
-        How many seconds another rank may be silent.
+        Longest time without an answer of another rank, in seconds.
     """
 
     def __init__(self, mpi: Any, timeout: float) -> None:
@@ -199,16 +201,16 @@ class _Job:
             atexit.register(self._end)
 
     def use_timeout(self, timeout: float) -> None:
-        """Let ranks be silent for so long from now on."""
+        """Set the longest time without an answer of another rank, in seconds."""
         if self.size > 1:
             self._watchdog.timeout = timeout
 
-    # What exchanges numbers
+    # Exchange of numbers
 
     def _exchange(
         self, kind: int, array: Array | None, call: Callable[..., Any], *arguments: Any
     ) -> None:
-        """Make a call of MPI that waits for other ranks, if there are any."""
+        """Call an MPI function that waits for other ranks, if there are any."""
         if self.size == 1:
             return
         self._n_calls += 1
@@ -219,19 +221,19 @@ class _Job:
             self._exchanged = None
 
     def allreduce_(self, array: Array) -> None:
-        """Add up; see `MPICommunicator.allreduce_`."""
+        """Sum an array over the ranks; see `MPICommunicator.allreduce_`."""
         self._exchange(ADDS, array, self.comm.Allreduce, self.in_place, array)
 
     def broadcast_(self, array: Array, root: int = 0) -> None:
-        """Take the array of a rank; see `MPICommunicator.broadcast_`."""
+        """Send or receive an array; see `MPICommunicator.broadcast_`."""
         self._exchange(SPREADS, array, self.comm.Bcast, array, root)
 
     def barrier(self) -> None:
-        """Wait; see `MPICommunicator.barrier`."""
+        """Wait for all ranks; see `MPICommunicator.barrier`."""
         self._exchange(MEETS, None, self.comm.Barrier)
 
     def _table(self) -> list[dict[str, Any]]:
-        """Learn where each rank runs."""
+        """Return the host, process, cores and threads of each rank."""
         own = {
             "host": platform.node(),
             "pid": self._pid,
@@ -241,7 +243,7 @@ class _Job:
         return [json.loads(entry) for entry in gather(self, json.dumps(own).encode())]
 
     def _advise(self, table: list[dict[str, Any]]) -> None:
-        """Warn of more threads than cores, once on each machine."""
+        """Warn if there are more threads than cores, once on each machine."""
         here = [entry for entry in table if entry["host"] == table[self.rank]["host"]]
         n_threads = sum(entry["threads"] for entry in here)
         n_cores = len(set().union(*(entry["cores"] for entry in here)))
@@ -254,10 +256,10 @@ class _Job:
                 stacklevel=5,
             )
 
-    # What ends a job
+    # The end of a job
 
     def _watch(self) -> None:
-        """Report, hear reports, and judge, until the program's end; in a thread."""
+        """Send and receive reports and check them, until the program ends; runs in a thread."""
         message = np.empty(LENGTH, np.uint8)
         status = self.mpi.Status()
         sent: list[Any] = []
@@ -289,7 +291,7 @@ class _Job:
         return Report(WAITS, n_calls, *exchanged, self.place())
 
     def _end(self) -> None:
-        """Stay until the other ranks have ended their program too; at the end of this one."""
+        """Wait at the end of the program until the other ranks have ended theirs too."""
         if os.getpid() != self._pid:
             return  # a child's end
         if not self._is_watched:
@@ -302,7 +304,7 @@ class _Job:
         self._tell("ended")
         self._stop.set()
         self._thread.join()
-        # What was sent to a rank before it stopped listening is taken off the line.
+        # Receive the messages that were sent before a rank stopped listening.
         self._reports.Barrier()
         message, status = np.empty(LENGTH, np.uint8), self.mpi.Status()
         while self._reports.Iprobe(self.mpi.ANY_SOURCE, _TAG, status):
@@ -317,7 +319,7 @@ class _Job:
                 usual(kind, error, trace)
                 return
             if self.rank and getattr(error, "is_on_all_ranks", False):
-                # Rank 0 says so; it ends the job, and this process too, if it comes to that.
+                # Rank 0 reports the error; it ends the job, and this process too if need be.
                 time.sleep(2 * INTERVAL)
             usual(kind, error, trace)
             words = traceback.format_exception_only(kind, error)[0].strip()
@@ -327,7 +329,7 @@ class _Job:
         return handle
 
     def abort(self, reason: str, code: int = 1) -> NoReturn:
-        """End the job, all of its ranks at once."""
+        """End all ranks of the job at once; see `MPICommunicator.abort`."""
         self._tell("said")
         sys.stdout.flush()
         sys.stderr.write(
@@ -339,7 +341,7 @@ class _Job:
         os._exit(code)  # an MPI that comes back from Abort
 
     def _tell(self, words: str) -> None:
-        """Tell the supervisor, if there is one."""
+        """Send words to the supervisor, if there is one."""
         if self._line is not None:
             os.write(int(self._line), f"{words}\n".encode())
 
@@ -348,7 +350,7 @@ _job: _Job | None = None
 
 
 def _join(where: str, timeout: float | None) -> _Job:
-    """Take part in the job."""
+    """Return the job of this program; the first call joins it."""
     global _job
     if _job is None:
         told = float(os.environ.get(TIMEOUT, _DEFAULT_TIMEOUT))

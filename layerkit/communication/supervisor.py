@@ -1,8 +1,8 @@
-"""What the launcher starts as each rank: it starts the rank's program, and says how that ended.
+"""Supervisor of one rank: starts the rank's program, and reports how it ended.
 
-Whoever starts MPI jobs tells little of a process that is killed, or that leaves without a word: not
-its rank, and not always that anything was wrong. This file is run as it stands, by an interpreter
-that loads nothing else: it is one more process for each rank, and should not weigh anything.
+MPI launchers say little about a process that is killed or that ends without a message: not its
+rank, and not always that anything was wrong. The launcher runs this file for each rank, in an
+interpreter that imports nothing else, so that the additional process takes little memory.
 """
 
 import ctypes
@@ -12,12 +12,13 @@ import subprocess
 import sys
 import time
 
-# Names a pipe, on which the program tells its rank, and that it has said itself how it ended.
+# The file descriptor of a pipe in which the program writes its rank, and whether it has already
+# reported how it ended.
 LINE = "LAYERKIT_LINE"
 
 
 def main(arguments: list[str]) -> int:
-    """Run a program, pass signals on to it, and give the exit status of the rank."""
+    """Run a program, pass signals on to it, and return the exit status of the rank."""
     listening, telling = os.pipe()
     os.set_inheritable(telling, True)
     # The connection to the job's server is a file that it inherits.
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
 
 
 def how(status: int) -> str:
-    """Say how a process ended."""
+    """Describe how a process ended."""
     if status < 0:
         return f"was killed by {signal.Signals(-status).name}"
     if status == 0:
@@ -53,7 +54,7 @@ def how(status: int) -> str:
 
 
 def heard(listening: int) -> str:
-    """Read what the program told."""
+    """Return the text that the program wrote into the pipe."""
     try:
         return os.read(listening, 4096).decode().strip()
     except BlockingIOError:
@@ -61,7 +62,7 @@ def heard(listening: int) -> str:
 
 
 def die_with_parent() -> None:
-    """Have the system kill this process when its parent ends, even if it is stopped."""
+    """Ask the system to kill this process when its parent ends, even if it is stopped."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 

@@ -1,8 +1,8 @@
-"""Who of the ranks is still there: reports, and what follows from them.
+"""Detection of ranks that are lost or wait for each other forever.
 
-Each rank reports twice a second what it is doing. Rank 0 hears all of them, and all hear rank 0.
-From that follow the ends that MPI itself would wait for forever: a rank that no longer answers,
-and ranks of which each waits for another.
+Each rank reports twice a second what it is doing: to rank 0, and rank 0 to all others. From the
+reports follow two cases in which MPI itself would wait forever: a rank that no longer answers, and
+ranks that wait for one another.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ COMPUTES, WAITS, HAS_ENDED = range(3)
 
 # Seconds between two reports.
 INTERVAL = 0.5
-# How long ranks may wait for one another without one of them moving, in seconds: longer than it
-# takes until a rank that has gone on says so.
+# Seconds for which all ranks may wait without progress: longer than it takes until a rank that has
+# gone on reports it.
 _STANDSTILL = 2.5
-# A process that is there and not stopped may be silent for so many times as long: a long call of a
-# library that does not let Python's other threads run.
+# The factor of the timeout for a process that exists and is not stopped: a long call of a library
+# can block Python's other threads.
 _PATIENCE = 20
 
 _HEAD = struct.Struct("<BQBQ")
@@ -27,18 +27,18 @@ LENGTH = 256
 
 
 class Report(NamedTuple):
-    """What a rank is doing.
+    """Report of what a rank is doing.
 
     Parameters
     ----------
     state : int
         COMPUTES, WAITS (for other ranks) or HAS_ENDED (its program).
     n_calls : int
-        How many times it has called on the others.
+        Number of calls so far that wait for other ranks.
     kind, n_bytes : int
-        Which call it waits in at present, and how much is exchanged.
+        Kind of the call in which it waits now, and the number of bytes to exchange.
     place : str
-        Where it is in the program, in words.
+        Description of its place in the program.
     """
 
     state: int
@@ -48,39 +48,39 @@ class Report(NamedTuple):
     place: str = ""
 
     def pack(self) -> bytes:
-        """Give it as a message of constant length."""
+        """Return the report as a message of constant length."""
         head = _HEAD.pack(*self[:4])
         words = self.place.encode()[: LENGTH - len(head)]
         return (head + words).ljust(LENGTH, b"\0")
 
     @classmethod
     def unpack(cls, message: bytes) -> Report:
-        """Read such a message."""
+        """Return the report in a message made by `pack`."""
         words = message[_HEAD.size :].rstrip(b"\0").decode(errors="ignore")
         state, n_calls, kind, n_bytes = _HEAD.unpack_from(message)
         return cls(state, n_calls, kind, n_bytes, words)
 
 
 class Process(NamedTuple):
-    """Where a rank runs: the name of its machine, and the number of its process there."""
+    """The machine of a rank, and its process number there."""
 
     host: str
     pid: int
 
 
 class Watchdog:
-    """Judges by the reports of other ranks whether the job can still go on.
+    """Decides from the reports of other ranks whether the job can go on.
 
     Parameters
     ----------
     processes : list of Process
-        Where each rank runs.
+        Machine and process of each rank.
     rank : int
-        The one that watches.
+        Rank that watches.
     timeout : float
-        How long another may be silent, in seconds.
+        Longest time without a report of another rank, in seconds.
     now : float
-        The time, in seconds.
+        Current time, in seconds.
     """
 
     def __init__(self, processes: list[Process], rank: int, timeout: float, now: float) -> None:
@@ -91,7 +91,7 @@ class Watchdog:
         self._moved = now
 
     def hear(self, rank: int, report: Report, now: float) -> None:
-        """Take a report of another rank, or of this one."""
+        """Record a report of another rank, or of this one."""
         self._heard[rank] = now
         known = self._reports.get(rank)
         if known is None or known[:4] != report[:4] or report.state == COMPUTES:
@@ -99,7 +99,7 @@ class Watchdog:
         self._reports[rank] = report
 
     def verdict(self, now: float) -> str | None:
-        """Say why the job can't go on, or None if it may."""
+        """Return the reason why the job can't go on, or None if it can."""
         for rank in self.peers:
             silence = now - self._heard[rank]
             if silence > self.timeout:
@@ -112,7 +112,7 @@ class Watchdog:
         return None
 
     def _why_silent(self, rank: int, silence: float) -> str:
-        """Say in what state a silent process is; nothing, if it is only busy."""
+        """Describe the state of a silent process; an empty text if it is only busy."""
         process = self.processes[rank]
         where = f" ({process.host}, process {process.pid})"
         if process.host != self.processes[self.rank].host:
@@ -126,7 +126,7 @@ class Watchdog:
         return "" if is_busy else where
 
     def _standstill(self, now: float) -> str | None:
-        # Each has to have said since that it does not move: one that says nothing may be busy.
+        # All must have reported since then: a rank that does not report may be busy.
         if min(now, *self._heard.values()) - self._moved < _STANDSTILL:
             return None
         reports = sorted(self._reports.items())
@@ -146,7 +146,7 @@ class Watchdog:
 
 
 def state_of(pid: int) -> str | None:
-    """Give the letter of a process's state, as Linux has it, "" if it is gone; None elsewhere."""
+    """Return the letter of a process's state in Linux, "" if it is gone; None on other systems."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             # Its name, in parentheses, may have any characters.

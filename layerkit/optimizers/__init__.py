@@ -1,10 +1,11 @@
-"""Optimizers: what turns a gradient into a change of the parameters.
+"""Optimizers: the updates of a model's parameters from their gradients.
 
-An optimizer sees two flat vectors, the values and the gradients of a whole model, and nothing
-of its layers. Schedules, clipping and parameter groups are here too.
+An optimizer sees two flat vectors, the values and the gradients of a whole model, and none of its
+layers. Learning rate schedules, gradient clipping and parameter groups are here too.
 """
 
-from layerkit.optimizers.adaptive import Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+from layerkit.optimizers.adam import Adam, AdamW, NAdam
+from layerkit.optimizers.adaptive import Adadelta, Adagrad, Lion, RMSprop
 from layerkit.optimizers.base import Optimizer
 from layerkit.optimizers.lbfgs import LBFGS
 from layerkit.optimizers.sgd import SGD

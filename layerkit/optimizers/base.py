@@ -1,7 +1,7 @@
-"""`Optimizer`: the base of what turns a gradient into a change of the parameters.
+"""`Optimizer`: the base class of the updates of parameters from their gradients.
 
-An optimizer sees two flat vectors, the values and the gradients of a whole model, and nothing
-of its layers.
+An optimizer sees two flat vectors, the values and the gradients of a whole model, and none of its
+layers.
 """
 
 from abc import ABC, abstractmethod
@@ -18,25 +18,26 @@ from layerkit.errors import ShapeError, StateError
 
 __all__ = ["Optimizer"]
 
-# A long vector is stepped through in blocks, so that what a step takes besides is no vector as
-# long as the model's, and stays in the processor's cache.
+# A step goes through long vectors in blocks, so that its temporary arrays are not as long as the
+# model's, and stay in the processor's cache.
 BLOCK = 1 << 15
 
 
 class Optimizer(ConstructorRepr, ABC):
-    """Base of the optimizers: a subclass writes `update`, and `init_state` if it remembers.
+    """Base class of optimizers: a subclass defines `update`, and `init_state` if it has a state.
+
+    An optimizer belongs to one model: it refuses the parameters of another one.
 
     Attributes
     ----------
     learning_rate : float
-        Above 0; may be changed between steps.
-    state : dict of str to ndarray
-        What it remembers from step to step: vectors as long as the model's, by name. Empty
-        before the first step.
+        Learning rate, above 0; may be changed between steps.
+    state : dict of str to ndarray of shape (n_parameters,)
+        Vectors that are kept from step to step, by name. Empty before the first step.
     n_steps : int
-        How many steps have been begun; in `update`, the number of the present one.
+        Number of steps so far; in `update`, the current one counts too.
     is_elementwise : bool
-        Whether each value's steps follow from its own gradients alone; a class that looks at
+        Whether the steps of each parameter depend on its own gradients only. A class that uses
         all of them together sets it to False.
 
     Examples
@@ -63,7 +64,7 @@ class Optimizer(ConstructorRepr, ABC):
 
     @property
     def learning_rate(self) -> float:
-        """The factor of a step's length."""
+        """The learning rate."""
         return self._learning_rate
 
     @learning_rate.setter
@@ -79,17 +80,31 @@ class Optimizer(ConstructorRepr, ABC):
 
     @property
     def state(self) -> dict[str, Array]:
-        """What the optimizer remembers, by name."""
+        """The vectors that are kept from step to step, by name."""
         return {} if self._state is None else self._state
 
     def set_state(self, state: Mapping[str, Array], attributes: Mapping[str, Any]) -> None:
-        """Go on where another left off that was made alike: by its `state` and `attributes`."""
+        """Restore the state of another optimizer that was made with the same arguments.
+
+        Parameters
+        ----------
+        state : dict of str to ndarray of shape (n_parameters,)
+            The other's `state`.
+        attributes : dict of str to object
+            The return value of the other's `attributes`.
+        """
         restore(self, attributes)
         self._state = {name: np.array(vector) for name, vector in state.items()} or None
         self._values = None
 
     def attributes(self) -> dict[str, Any]:
-        """Give the numbers besides `state`: settings as they are now, and what is counted."""
+        """Return the data besides `state`: the current settings, and counters.
+
+        Returns
+        -------
+        dict of str to object
+            Numbers and other plain values, by the attributes' names.
+        """
         data = {"learning_rate": self.learning_rate, **vars(self)}
         hidden = {"_learning_rate", "_rates", "_state", "_values"}
         return {
@@ -99,24 +114,43 @@ class Optimizer(ConstructorRepr, ABC):
         }
 
     def init_state(self, values: Array) -> dict[str, Array]:
-        """Make the state before the first step: named vectors as long as ``values``."""
-        return {}
-
-    @abstractmethod
-    def update(self, values: Array, grads: Array, state: dict[str, Array]) -> None:
-        """Change ``values`` and ``state`` in place, by one step down the gradient.
-
-        ``grads`` is not to be changed. To leave whole updates behind whatever happens, change
-        ``values`` last, in one operation.
-        """
-
-    def step(self, values: Array, grads: Array) -> None:
-        """Make a step.
+        """Return the state before the first step.
 
         Parameters
         ----------
         values : ndarray of shape (n_parameters,)
-            The model's parameters; changed in place.
+            Parameters of the model.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n_parameters,)
+            New vectors by name, of the dtype of ``values``; empty unless overridden.
+        """
+        return {}
+
+    @abstractmethod
+    def update(self, values: Array, grads: Array, state: dict[str, Array]) -> None:
+        """Change ``values`` and ``state`` in place, by one step.
+
+        Change ``values`` last and in one operation, so that an interruption leaves no half update.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_parameters,)
+            Parameters of the model; changed in place.
+        grads : ndarray of shape (n_parameters,)
+            Their gradients; must not be changed.
+        state : dict of str to ndarray of shape (n_parameters,)
+            Vectors made by `init_state`; changed in place.
+        """
+
+    def step(self, values: Array, grads: Array) -> None:
+        """Update the parameters by one step.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_parameters,)
+            Parameters of the model; changed in place.
         grads : ndarray of shape (n_parameters,)
             Their gradients.
 
@@ -133,10 +167,21 @@ class Optimizer(ConstructorRepr, ABC):
         self.update(values, grads, self._state)  # type: ignore[arg-type]
 
     def bind(self, values: Array, grads: Array) -> None:
-        """Become the optimizer of these parameters, and refuse others from then on.
+        """Bind the optimizer to these parameters; it refuses any others from then on.
 
-        `step` does so by itself; called before, it refuses in time. Arguments and errors are
-        those of `step`.
+        `step` does this by itself. A call before the training finds an error earlier.
+
+        Parameters
+        ----------
+        values, grads : ndarray of shape (n_parameters,)
+            Parameters and gradients, as for `step`.
+
+        Raises
+        ------
+        ShapeError
+            If the two differ in shape, or are not vectors.
+        StateError
+            If the optimizer has been used on another model.
         """
         if values is self._values:
             return
@@ -163,10 +208,10 @@ class Optimizer(ConstructorRepr, ABC):
         self._values = values
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy needs: the state, but not the tie to a model in memory."""
+        """Return the attributes to copy: the state, without the binding to a model in memory."""
         return {name: value for name, value in vars(self).items() if name != "_values"}
 
 
 def _same_memory(first: Array, second: Array) -> bool:
-    """Tell whether two vectors are the same stretch of memory."""
+    """Return whether two vectors are the same part of memory."""
     return (first.ctypes.data, first.shape) == (second.ctypes.data, second.shape)

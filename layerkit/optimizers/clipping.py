@@ -1,4 +1,4 @@
-"""Clipping: gradients kept from growing too long before an update."""
+"""Gradient clipping: limits on the gradients before an update."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ __all__ = ["ClipByGlobalNorm", "ClipByNorm", "ClipByValue", "Clipping"]
 
 
 class Clipping(ConstructorRepr, ABC):
-    """Base of the clippings: a subclass writes `clip`.
+    """Base class of gradient clipping: a subclass defines `clip`.
 
     Examples
     --------
@@ -28,24 +28,29 @@ class Clipping(ConstructorRepr, ABC):
 
     @abstractmethod
     def clip(self, grads: Array, parameters: Sequence[Parameter]) -> None:
-        """Change the gradients in place: all of them in one vector, or each parameter's ``grad``.
+        """Clip the gradients in place: the whole vector, or the ``grad`` of each parameter.
 
         Parameters
         ----------
         grads : ndarray of shape (n_parameters,)
-            The model's gradients.
+            Gradients of the model.
         parameters : sequence of Parameter
-            Whose ``grad`` are views of them.
+            Parameters of the model, whose ``grad`` are views of ``grads``.
         """
 
 
 class ClipByValue(Clipping):
-    """Cut each number of the gradient at ±limit.
+    """Clip each element of the gradient to ±limit.
 
     Parameters
     ----------
     limit : float
-        Above 0.
+        Largest absolute value, above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     Examples
     --------
@@ -61,17 +66,22 @@ class ClipByValue(Clipping):
         self.limit = check.number("ClipByValue.__init__", "limit", limit, above=0)
 
     def clip(self, grads: Array, parameters: Sequence[Parameter]) -> None:
-        """Cut them; see `Clipping.clip`."""
+        """Clip each element; see `Clipping.clip`."""
         np.clip(grads, -self.limit, self.limit, grads)
 
 
 class ClipByNorm(Clipping):
-    """Shorten the gradient of each parameter to a norm of at most ``limit``.
+    """Scale the gradient of each parameter down to a norm of at most ``limit``.
 
     Parameters
     ----------
     limit : float
-        The Euclidean norm, above 0.
+        Largest Euclidean norm, above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     Examples
     --------
@@ -84,18 +94,25 @@ class ClipByNorm(Clipping):
         self.limit = check.number("ClipByNorm.__init__", "limit", limit, above=0)
 
     def clip(self, grads: Array, parameters: Sequence[Parameter]) -> None:
-        """Shorten them one by one; see `Clipping.clip`."""
+        """Scale the gradient of each parameter; see `Clipping.clip`."""
         for parameter in parameters:
             _shorten(parameter.grad, self.limit)
 
 
 class ClipByGlobalNorm(Clipping):
-    """Shorten the whole model's gradient to a norm of at most ``limit``, in its direction.
+    """Scale the gradient of the whole model down to a norm of at most ``limit``.
+
+    Its direction stays the same.
 
     Parameters
     ----------
     limit : float
-        The Euclidean norm, above 0.
+        Largest Euclidean norm, above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     References
     ----------
@@ -116,7 +133,7 @@ class ClipByGlobalNorm(Clipping):
         self.limit = check.number("ClipByGlobalNorm.__init__", "limit", limit, above=0)
 
     def clip(self, grads: Array, parameters: Sequence[Parameter]) -> None:
-        """Shorten the whole; see `Clipping.clip`."""
+        """Scale the whole gradient; see `Clipping.clip`."""
         _shorten(grads, self.limit)
 
 

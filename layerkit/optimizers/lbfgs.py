@@ -1,4 +1,4 @@
-"""`LBFGS`: steps by an estimate of the curvature, for batches of all samples."""
+"""`LBFGS`: a quasi-Newton method, for full batches."""
 
 import math
 
@@ -10,30 +10,30 @@ from layerkit.optimizers.base import Optimizer
 
 __all__ = ["LBFGS"]
 
-# A step and the change of the gradient along it that are at right angles but for rounding tell of
-# no curvature, and would make steps of any length.
+# A step that is orthogonal, up to rounding, to the change of the gradient has no curvature in it,
+# and would make steps of any length.
 _LEAST_CURVATURE = 1e-10
 
 
 class LBFGS(Optimizer):
     """Limited-memory BFGS: an estimate of Newton's step from the last few steps and gradients.
 
-    For full batches (``batch_size`` of at least the number of samples), since gradients of
-    different samples tell nothing about curvature. The first step is down the gradient g, of
-    length min(1, 1 / ‖g‖₁) · η; later ones are η times the two-loop estimate. There is no line
-    search: where the loss rises, take a smaller learning rate.
+    It needs full batches (``batch_size`` of at least the number of samples), as gradients of
+    different samples have no information about the curvature. The first step is
+    −η · min(1, 1 / ‖g‖₁) · g for the gradient g; later steps are η times the two-loop estimate.
+    There is no line search: if the loss rises, use a smaller learning rate.
 
     Parameters
     ----------
     learning_rate : float
-        η, above 0; 1 is Newton's own.
+        Learning rate η, above 0; 1 for Newton's step.
     history_size : int
-        How many steps are remembered; each takes two vectors as long as the model's.
+        Number of past steps to keep, each as two vectors of the model's length; at least 1.
 
     Raises
     ------
     ArgumentError
-        If an argument is out of its range.
+        If an argument is of the wrong kind or out of its range.
 
     References
     ----------
@@ -60,12 +60,12 @@ class LBFGS(Optimizer):
         self.last_length = 0.0
 
     def init_state(self, values: Array) -> dict[str, Array]:
-        """Start without a memory."""
+        """Return vectors of zeros for the past steps; see `Optimizer.init_state`."""
         names = [f"{kind}_{i}" for i in range(self.history_size) for kind in ("step", "change")]
         return {name: np.zeros_like(values) for name in ("direction", "gradient", *names)}
 
     def update(self, values: Array, grads: Array, state: dict[str, Array]) -> None:
-        """Make a step; see `Optimizer.update`."""
+        """Update the parameters; see `Optimizer.update`."""
         direction, before = state["direction"], state["gradient"]
         if self.last_length:
             self._remember(direction, grads - before, state)
@@ -76,7 +76,7 @@ class LBFGS(Optimizer):
             return
         np.copyto(direction, self._estimate(grads, state))
         if not direction.dot(grads) < 0:
-            # Rounding, or another function than before: begin anew.
+            # Rounding, or another function than before: start again.
             self.n_pairs = 0
             np.negative(grads, direction)
         self.last_length = self.learning_rate * (1.0 if self.n_pairs else min(1.0, 1 / size))
@@ -91,7 +91,7 @@ class LBFGS(Optimizer):
             self.n_pairs += 1
 
     def _estimate(self, grads: Array, state: dict[str, Array]) -> Array:
-        """Multiply the gradient by the estimate of the curvature's inverse, and turn it round."""
+        """Return minus the product of the inverse Hessian's estimate and the gradient."""
         first = max(0, self.n_pairs - self.history_size)
         places = [i % self.history_size for i in range(first, self.n_pairs)]
         pairs = [(state[f"step_{place}"], state[f"change_{place}"]) for place in places]

@@ -1,4 +1,4 @@
-"""`ParameterGroup`: settings of the optimizer for some of the layers."""
+"""`ParameterGroup`: optimizer settings for some of the layers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,19 +14,20 @@ __all__ = ["ParameterGroup"]
 
 
 class ParameterGroup(ConstructorRepr):
-    """Settings of the optimizer for the parameters of some layers.
+    """Optimizer settings for the parameters of some layers.
 
     Parameters
     ----------
     layers : sequence of str
-        The layers' names, as ``model.layer_names`` has them; ``"inner.dense_0"`` for one inside
-        another.
+        Names of the layers, as in ``model.layer_names``; ``"inner.dense_0"`` for a layer inside
+        another one.
     learning_rate : float, optional
-        Theirs at the start; whatever changes the optimizer's changes it in proportion.
+        Initial learning rate of the group, above 0. A change of the optimizer's learning rate
+        changes it by the same factor.
     weight_decay : float, optional
-        Theirs instead of the optimizer's.
+        Weight decay of the group in place of the optimizer's; at least 0.
     frozen : bool
-        Whether they stay as they are.
+        Whether the parameters of the group stay as they are.
 
     Raises
     ------
@@ -61,14 +62,14 @@ class ParameterGroup(ConstructorRepr):
 
 
 class GroupedStep:
-    """A step of an optimizer, with the settings of each group for its stretch of the vectors."""
+    """A step of an optimizer, with the settings of each group for its part of the vectors."""
 
     def __init__(
         self, where: str, model: Sequential, optimizer: Optimizer, groups: Sequence[ParameterGroup]
     ) -> None:
         self.optimizer, self.initial_rate = optimizer, optimizer.learning_rate
         if not optimizer.is_elementwise:
-            expectation = "left out for an optimizer that looks at all values together"
+            expectation = "empty for an optimizer that uses all parameters together"
             check.fail(where, "groups", expectation, check.Said(repr(optimizer)))
         starts, parameters = flat.starts(model.parameters), model.parameters
         owner: dict[flat.Parameter, ParameterGroup] = {}
@@ -85,7 +86,7 @@ class GroupedStep:
         self.spans = [(slice(starts[p], starts[p] + p.size), owner.get(p)) for p in parameters]
 
     def __call__(self, values: Array, grads: Array) -> None:
-        """Make the step."""
+        """Update the parameters by one step."""
         optimizer: Any = self.optimizer
         rate, decay = optimizer.learning_rate, getattr(optimizer, "weight_decay", None)
         optimizer.n_steps += 1

@@ -1,4 +1,4 @@
-"""Schedules: the learning rate as a function of time, in parts of the initial one."""
+"""Learning rate schedules: factors of the initial learning rate, as functions of time."""
 
 import math
 from abc import ABC, abstractmethod
@@ -10,9 +10,9 @@ __all__ = ["Cosine", "Exponential", "Schedule", "Step", "Warmup"]
 
 
 class Schedule(ConstructorRepr, ABC):
-    """Base of the schedules: a subclass writes ``__call__``.
+    """Base class of learning rate schedules: a subclass defines ``__call__``.
 
-    Time is counted in epochs or in steps, from 0, as `LearningRateSchedule` is told.
+    Time is counted from 0, in epochs or in steps: the ``unit`` of `LearningRateSchedule`.
 
     Examples
     --------
@@ -26,18 +26,34 @@ class Schedule(ConstructorRepr, ABC):
 
     @abstractmethod
     def __call__(self, time: int) -> float:
-        """Give what the initial learning rate is multiplied by."""
+        """Return the factor of the initial learning rate.
+
+        Parameters
+        ----------
+        time : int
+            Number of epochs or steps since the beginning of the training.
+
+        Returns
+        -------
+        float
+            Factor of the learning rate, at least 0.
+        """
 
 
 class Step(Schedule):
-    """factor to the power of ⌊time / every⌋: lowered by steps.
+    """Step decay: factor to the power of ⌊time / every⌋.
 
     Parameters
     ----------
     every : int
-        How long a step is; at least 1.
+        Time from one change to the next; at least 1.
     factor : float
-        What each multiplies by, above 0.
+        Factor of each change, above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     Examples
     --------
@@ -51,17 +67,22 @@ class Step(Schedule):
         self.factor = check.number("Step.__init__", "factor", factor, above=0)
 
     def __call__(self, time: int) -> float:
-        """Count the steps; see `Schedule`."""
+        """Return factor to the power of ⌊time / every⌋; see `Schedule`."""
         return float(self.factor ** (time // self.every))
 
 
 class Exponential(Schedule):
-    """factor to the power of the time.
+    """Exponential decay: factor to the power of the time.
 
     Parameters
     ----------
     factor : float
-        What each unit of time multiplies by, above 0.
+        Factor of each epoch or step, above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     Examples
     --------
@@ -74,19 +95,24 @@ class Exponential(Schedule):
         self.factor = check.number("Exponential.__init__", "factor", factor, above=0)
 
     def __call__(self, time: int) -> float:
-        """Take the power; see `Schedule`."""
+        """Return factor to the power of the time; see `Schedule`."""
         return float(self.factor**time)
 
 
 class Cosine(Schedule):
-    """From 1 down to ``final`` along half a wave of the cosine; then it stays there.
+    """Cosine decay: from 1 to ``final`` along half a period of the cosine, then constant.
 
     Parameters
     ----------
     duration : int
-        How long it takes; at least 1.
+        Time of the decay; at least 1.
     final : float
-        Where it ends, from 0 to 1.
+        Factor at the end; at least 0.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     References
     ----------
@@ -104,20 +130,25 @@ class Cosine(Schedule):
         self.final = check.number("Cosine.__init__", "final", final, minimum=0)
 
     def __call__(self, time: int) -> float:
-        """Follow the wave; see `Schedule`."""
+        """Return final + (1 − final) · (1 + cos(π · time / duration)) / 2; see `Schedule`."""
         share = min(time / self.duration, 1.0)
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * share)) / 2
 
 
 class Warmup(Schedule):
-    """In equal steps from 1 / duration up to 1, then another schedule from its own beginning.
+    """Linear warm-up: from 1 / duration to 1 in equal steps, then another schedule from time 0.
 
     Parameters
     ----------
     duration : int
-        How long the rise takes; at least 1.
+        Time of the warm-up; at least 1.
     then : Schedule, optional
-        What follows; by default it stays at 1.
+        Schedule after the warm-up; by default, the factor stays 1.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     References
     ----------
@@ -137,7 +168,7 @@ class Warmup(Schedule):
             check.instance("Warmup.__init__", "then", then, Schedule)
 
     def __call__(self, time: int) -> float:
-        """Rise, then hand over; see `Schedule`."""
+        """Return (time + 1) / duration, or the value of ``then`` after that; see `Schedule`."""
         if time < self.duration:
             return (time + 1) / self.duration
         return 1.0 if self.then is None else self.then(time - self.duration)

@@ -1,4 +1,4 @@
-"""`SGD`: steps down the gradient, with momentum if asked for."""
+"""`SGD`: stochastic gradient descent."""
 
 import numpy as np
 
@@ -10,33 +10,33 @@ __all__ = ["SGD"]
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum if asked for.
+    """Stochastic gradient descent, optionally with momentum.
 
-    Without: values ← values − η · grads. With momentum μ, velocity ← μ · velocity + grads and
-    values ← values − η · velocity, or, in Nesterov's form,
+    Without momentum: values ← values − η · grads. With momentum μ:
+    velocity ← μ · velocity + grads and values ← values − η · velocity, or, in Nesterov's form,
     values ← values − η · (grads + μ · velocity).
 
     Parameters
     ----------
     learning_rate : float
-        η, above 0.
+        Learning rate η, above 0.
     momentum : float
-        μ, from 0 to below 1.
+        Momentum μ, from 0 to below 1.
     nesterov : bool
-        Whether to take Nesterov's form; it needs a momentum above 0.
+        Whether to use Nesterov's form, which needs a momentum above 0.
     weight_decay : float
-        λ, at least 0: before each step the values shrink by the factor 1 − η · λ, whatever the
-        gradient is.
+        Decoupled weight decay λ, at least 0: before each step,
+        values ← values · (1 − η · λ).
 
     Raises
     ------
     ArgumentError
-        If a number is out of its range.
+        If an argument is of the wrong kind or out of its range.
 
     References
     ----------
     Sutskever et al. (2013), "On the importance of initialization and momentum in deep
-    learning", eq. 1-4, with the learning rate taken out of the velocity. Loshchilov & Hutter
+    learning", eq. 1-4, with a velocity that does not contain the learning rate. Loshchilov & Hutter
     (2019), "Decoupled weight decay regularization", algorithm 1.
 
     Examples
@@ -70,11 +70,11 @@ class SGD(Optimizer):
     _scratch: Array | None = None
 
     def init_state(self, values: Array) -> dict[str, Array]:
-        """Start with the velocity at rest, if there is momentum."""
+        """Return a velocity of zeros if there is momentum; see `Optimizer.init_state`."""
         return {"velocity": np.zeros_like(values)} if self.momentum else {}
 
     def update(self, values: Array, grads: Array, state: dict[str, Array]) -> None:
-        """Make a step; see `Optimizer.update`."""
+        """Update the parameters; see `Optimizer.update`."""
         velocity = state.get("velocity")
         if self.weight_decay:
             values *= 1 - self.learning_rate * self.weight_decay

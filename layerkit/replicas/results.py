@@ -1,4 +1,4 @@
-"""`Results`: what came of a fit of replicas, replica by replica."""
+"""`Results`: the results of a fit of replicas."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ __all__ = ["Results"]
 
 
 class Results:
-    """What came of `Replicas.fit`, for each replica, in the order of the seeds.
+    """Results of `Replicas.fit` for each replica, in the order of the seeds.
 
     Parameters
     ----------
     seeds : sequence of int
-        The seeds.
-    learning_rates : ndarray of shape (n_replicas,)
-        The learning rates.
+        Seed of each replica.
+    learning_rates : array_like of shape (n_replicas,)
+        Learning rate of each replica.
     histories : sequence of History
-        The loss and each metric by epoch; shorter where a `StopAt` ended the fit.
+        Loss and metrics of each replica by epoch; shorter if a `StopAt` ended its fit.
     reached : sequence of bool
         Whether a `StopAt` of the replica reached its value.
     errors : sequence of Exception or None
-        What ended the fit of a replica, such as a `NonFiniteError`; its parameters are those
-        before the update that failed.
+        Error that ended the fit of a replica, such as a `NonFiniteError`, or None. Its parameters
+        are those before the update that failed.
     engine_used : EngineUsed
-        What trained, and why.
+        Engine that trained the replicas, and the reason.
 
     Attributes
     ----------
     n_epochs : ndarray of int of shape (n_replicas,)
-        How many whole epochs each was trained for.
+        Number of whole epochs of each replica.
 
     Examples
     --------
@@ -68,9 +68,15 @@ class Results:
         self.engine_used = engine_used
 
     def to_frame(self) -> Any:
-        """Give a pandas DataFrame, a replica a row: how it was set, and how it ended.
+        """Return a pandas DataFrame with a row for each replica: its settings and its results.
 
-        The figures are those of its last epoch, NaN if there was none.
+        The figures are those of the last epoch, or NaN if there was none.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Table with the columns ``seed``, ``learning_rate``, ``n_epochs``, ``reached``,
+            ``failed``, and one for each figure.
 
         Raises
         ------
@@ -93,27 +99,32 @@ class Results:
         return pandas.DataFrame(columns)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw how many replicas reached their target, and when; see `plots.epochs_to_target`.
+        """Draw a histogram of the epochs to the target; see `plots.epochs_to_target`.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to; by default, axes of a new figure.
+            Axes to draw on; by default, those of a new figure.
 
         Returns
         -------
         matplotlib Axes
-            What was drawn on.
+            Axes with the drawing.
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
         """
         plots: Any = importlib.import_module("layerkit.plots")
         return plots.epochs_to_target(self.n_epochs, self.reached, ax)
 
     def __len__(self) -> int:
-        """Count the replicas."""
+        """Return the number of replicas."""
         return len(self.seeds)
 
     def __repr__(self) -> str:
-        """Tell how many there are, and how they ended."""
+        """Return a text with the number of replicas, and how they ended."""
         n_failed = sum(error is not None for error in self.errors)
         noun = "replica" if len(self) == 1 else "replicas"
         words = f"{int(self.reached.sum())} reached the target, {n_failed} failed"

@@ -1,4 +1,4 @@
-"""Storage: what a file holds, and how it is written and read.
+"""Storage: the contents of files, and how they are written and read.
 
-What the state of an object is, the object itself knows.
+Each object defines its own state; storage only writes it to a file.
 """

@@ -1,4 +1,4 @@
-"""Files that hold JSON and arrays, are written whole or not at all, and are checked when read.
+"""Files of JSON and arrays, which are written completely or not at all, and checked when read.
 
 The layout, numbers little-endian: the text ``layerkit``, the version of the format (4 bytes), the
 length of the header (8), its SHA-256 (32), the header, and the arrays' bytes one after the other.
@@ -33,12 +33,12 @@ def _lazy(module: str) -> Any:
 
 
 def replace_file(where: str, path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """Write a file so that at any moment the old one or the new one is there, and whole.
+    """Write a file atomically: at any moment, the old or the new file is there, and complete.
 
     Raises
     ------
     SaveError
-        If the system refuses; the old file is as it was, and no other is left behind.
+        If the file can't be written; the old file stays as it was, and no other one is left.
     """
     try:
         target = os.path.realpath(os.fspath(path))
@@ -63,7 +63,7 @@ def replace_file(where: str, path: Path, chunks: Iterable[bytes | memoryview]) -
             pass  # it is not there
         if not isinstance(error, OSError | ValueError):
             raise
-        remedy = "Is the folder there, may it be written to, and has the disk room?"
+        remedy = "Does the folder exist, is it writable, and has the disk free space?"
         got = check.Said(f"{type(error).__name__}: {error}")
         check.fail(where, "path", "a file that can be written", got, remedy, error=SaveError)
 
@@ -79,23 +79,23 @@ def _sync_folder(folder: str) -> None:
 
 
 def _bytes(array: Any) -> memoryview:
-    """Look at the bytes of a contiguous vector."""
+    """Return the bytes of a contiguous vector, without a copy."""
     return memoryview(array.view(np.uint8))
 
 
 def _plain(array: Array) -> Array:
-    """Give an array as it is written: in C order and little-endian."""
+    """Return an array in the form for a file: in C order and little-endian."""
     shape = np.shape(array)
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(shape)
 
 
 def write(where: str, path: Path, content: Any, arrays: list[Array]) -> None:
-    """Write JSON, and the arrays that it refers to by their place in the list."""
+    """Write JSON, and the arrays to which it refers by their index in the list."""
     replace_file(where, path, pack(where, content, arrays))
 
 
 def pack(where: str, content: Any, arrays: list[Array]) -> list[bytes | memoryview]:
-    """Give what `write` writes, in pieces."""
+    """Return the bytes of a file, in pieces."""
     sha256 = _lazy("hashlib").sha256
     plain = [_plain(array) for array in arrays]
     views = [_bytes(array.reshape(-1)) for array in plain]
@@ -107,18 +107,20 @@ def pack(where: str, content: Any, arrays: list[Array]) -> list[bytes | memoryvi
     header = text.encode()
     if len(header) > _LARGEST_HEADER:
         wanted = f"of at most {_LARGEST_HEADER:,} bytes without its arrays"
-        check.fail(where, "what is saved", wanted, check.Said(f"{len(header):,}"), error=SaveError)
+        check.fail(
+            where, "the content to save", wanted, check.Said(f"{len(header):,}"), error=SaveError
+        )
     prefix = _MAGIC + _VERSION.to_bytes(4, "little") + len(header).to_bytes(8, "little")
     return [prefix, sha256(header).digest(), header, *views]
 
 
 def read(where: str, path: Path) -> tuple[Any, list[Array]]:
-    """Read what `write` wrote.
+    """Read a file that `write` wrote.
 
     Raises
     ------
     LoadError
-        If there is no such file, or it is not, bit by bit, what was written.
+        If the file does not exist, or has other bytes than were written.
     """
     try:
         os.fspath(path)
@@ -135,12 +137,12 @@ def read(where: str, path: Path) -> tuple[Any, list[Array]]:
 
 
 def unpack(where: str, message: bytes) -> tuple[Any, list[Array]]:
-    """Read what `pack` gave, from memory."""
+    """Read the bytes that `pack` returned, joined."""
     return _read(where, "the message", _lazy("io").BytesIO(message), len(message))
 
 
 def _read(where: str, name: str, file: Any, size: int) -> tuple[Any, list[Array]]:
-    def refuse(got: str, remedy: str = "Take another copy of it.") -> NoReturn:
+    def refuse(got: str, remedy: str = "Use another copy of the file.") -> NoReturn:
         wanted = "a file that layerkit wrote, unchanged"
         check.fail(where, name, wanted, check.Said(got), remedy, error=LoadError)
 
@@ -161,7 +163,7 @@ def _read(where: str, name: str, file: Any, size: int) -> tuple[Any, list[Array]
         tree = _lazy("json").loads(header)
         content, described = tree["content"], _described(tree["arrays"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        refuse("a header that says something else")
+        refuse("a header without the expected entries")
     n_bytes = sum(dtype.itemsize * math.prod(shape) for dtype, shape, _ in described)
     # Before anything is allocated: what is declared must be there.
     if size != _PREFIX + length + n_bytes:
@@ -171,7 +173,7 @@ def _read(where: str, name: str, file: Any, size: int) -> tuple[Any, list[Array]
         array = np.empty(math.prod(shape), dtype)
         view = _bytes(array)
         if file.readinto(view) != len(view) or sha256(view).hexdigest() != digest:
-            refuse(f"other bytes in array {index}")
+            refuse(f"a wrong checksum of array {index}")
         arrays.append(array.reshape(shape).astype(dtype.newbyteorder("="), copy=False))
     return content, arrays
 

@@ -1,4 +1,4 @@
-"""Saving and loading models: what is in the file, and which classes a file may name."""
+"""Saving and loading of models: the contents of a file, and the classes that it may name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from layerkit.parameters import Loading
 from layerkit.storage import files as _files
 from layerkit.storage.files import Path
 
-# What a file may name without being told; explicit, so that a file runs nobody else's code.
+# The classes that a file may name; an explicit list, so that a file can't run any other code.
 CLASSES: dict[str, type] = {
     kind.__name__: kind for kind in (BatchNorm, Dense, Dropout, Standardize)
 }
@@ -30,17 +30,17 @@ CLASSES |= {name: getattr(initializers, name) for name in initializers.__all__}
 
 
 def write_tree(where: str, path: Path, kind: str, tree: Any) -> None:
-    """Write what consists of data and layerkit's objects."""
+    """Write a tree of data and layerkit's objects to a file."""
     _files.replace_file(where, path, _packed(where, kind, tree))
 
 
 def tree_to_bytes(where: str, tree: Any) -> bytes:
-    """Give such a tree in the form of a message."""
+    """Return a tree of data as bytes."""
     return b"".join(_packed(where, "message", tree))
 
 
 def tree_from_bytes(where: str, message: bytes) -> dict[str, Any]:
-    """Read such a message."""
+    """Return the tree in bytes that `tree_to_bytes` made."""
     return _tree(where, "message", {}, *_files.unpack(where, message))
 
 
@@ -50,12 +50,12 @@ def _packed(where: str, kind: str, tree: Any) -> list[bytes | memoryview]:
         content = encode(tree, arrays)
     except Unencodable as error:
         wanted = "made of numbers, texts, arrays, lists and dicts"
-        check.fail(where, "what is saved", wanted, check.Said(str(error)), error=SaveError)
+        check.fail(where, "the content to save", wanted, check.Said(str(error)), error=SaveError)
     return _files.pack(where, {"kind": kind, "tree": content}, arrays)
 
 
 def read_tree(where: str, path: Path, kind: str, classes: Mapping[str, type]) -> dict[str, Any]:
-    """Read it, and refuse a file of another kind."""
+    """Read the tree in a file that `write_tree` wrote, and refuse a file of another kind."""
     return _tree(where, kind, classes, *_files.read(where, path))
 
 
@@ -70,14 +70,16 @@ def _tree(
         with Loading(sum(array.size for array in arrays)):
             tree = decode(content.get("tree"), arrays, classes)
     except RecursionError:
-        raise LoadError(f"{where}: path must be a file that layerkit wrote; got a maze.") from None
+        raise LoadError(
+            f"{where}: path must be a file that layerkit wrote; got one nested too deeply."
+        ) from None
     if not isinstance(tree, dict):
         check.fail(where, "path", f"a file with a {kind}", check.Said("no dict"), error=LoadError)
     return tree
 
 
 def classes_with(where: str, custom_objects: Any) -> dict[str, type]:
-    """Give the classes that a file may name: layerkit's own and the caller's."""
+    """Return the classes that a file may name: those of layerkit and of the caller."""
     if custom_objects is None:
         custom_objects = {}
     if not isinstance(custom_objects, Mapping):
@@ -90,7 +92,7 @@ def classes_with(where: str, custom_objects: Any) -> dict[str, type]:
 
 
 def contents_of(model: Layer) -> dict[str, Any]:
-    """Give the numbers in a model: parameters, which of them are trained, and layers' states."""
+    """Return a model's parameters, the names of the frozen ones, and the layers' states."""
     parameters = model.named_parameters()
     states = {name: layer.get_state() for name, layer in model.walk()}
     return {
@@ -101,7 +103,7 @@ def contents_of(model: Layer) -> dict[str, Any]:
 
 
 def fill(where: str, model: Layer, contents: Any) -> None:
-    """Put such numbers into a model, if all of them fit; else change nothing."""
+    """Set a model's parameters and states, if all of them fit; else change nothing."""
     try:
         values, frozen, states = (contents[key] for key in ("values", "frozen", "states"))
         parameters, layers = model.named_parameters(), dict(model.walk())
@@ -121,15 +123,15 @@ def fill(where: str, model: Layer, contents: Any) -> None:
             raise
         except Exception as error:
             got = check.Said(f"{type(error).__name__}: {error}")
-            wanted = "one that its set_state takes"
+            wanted = "one that its set_state accepts"
             check.fail(where, f"the state of {name!r}", wanted, got, error=LoadError)
 
 
 def check_names(where: str, arrays: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> None:
-    """Refuse arrays that are missing, too many, or of another shape."""
+    """Check that no array is missing, unknown, or of another shape."""
     for words, names in (
         ("missing", [name for name in shapes if name not in arrays]),
-        ("unknown here", [name for name in arrays if name not in shapes]),
+        ("unknown to this model", [name for name in arrays if name not in shapes]),
     ):
         if names:
             got = check.Said(f"{', '.join(map(repr, names[:5]))} {words}")
@@ -138,12 +140,12 @@ def check_names(where: str, arrays: Mapping[str, Any], shapes: Mapping[str, Sequ
     for name, shape in shapes.items():
         array = arrays[name]
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.shape != shape:
-            wanted = f"a floating array of shape {shape}"
+            wanted = f"a floating-point array of shape {shape}"
             check.fail(where, repr(name), wanted, array, error=LoadError)
 
 
 def save_weights(where: str, path: Path, model: Layer) -> None:
-    """Write parameters and states' arrays as safetensors, which other frameworks read too."""
+    """Write the arrays of parameters and states as safetensors, for other frameworks."""
     tensors = {
         # In C order: the package writes the bytes of other arrays as if they were.
         name: np.ascontiguousarray(array).reshape(array.shape)
@@ -157,7 +159,7 @@ def save_weights(where: str, path: Path, model: Layer) -> None:
 
 
 def load_weights(where: str, path: Path, model: Layer) -> None:
-    """Read parameters and states' arrays from safetensors."""
+    """Read the arrays of parameters and states from safetensors."""
     try:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file

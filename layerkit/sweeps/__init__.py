@@ -1,4 +1,4 @@
-"""Sweeps: one training for each combination of settings, over processes.
+"""Sweeps: one training for each combination of settings, in parallel processes.
 
-Many fits of one model that differ in seed and learning rate alone are replicas.
+Fits of one model that differ only in seed and learning rate are for `layerkit.replicas`.
 """

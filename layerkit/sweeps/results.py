@@ -1,4 +1,4 @@
-"""What a sweep gives: a row for each run, with its figures or its failure, and tables of them."""
+"""Results of a sweep: a row for each run, with its figures or its error, and tables of them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _LONGEST_VALUE = 30
 
 
 class SweepFailure(NamedTuple):
-    """Why a run of a sweep failed, in text: an exception need not come through between processes.
+    """Error of a run of a sweep, as text, since not every exception can be sent between processes.
 
     Parameters
     ----------
     kind : str
-        The name of the exception's class.
+        Name of the exception's class.
     message : str
-        What it said.
+        Message of the exception.
     traceback : str
-        Where it was raised.
+        Traceback, as Python prints it.
 
     Examples
     --------
@@ -41,30 +41,30 @@ class SweepFailure(NamedTuple):
     traceback: str
 
     def __str__(self) -> str:
-        """Write kind and message, as the last line of a traceback does."""
+        """Return the kind and the message, as in the last line of a traceback."""
         return f"{self.kind}: {self.message}" if self.message else self.kind
 
 
 class SweepRun(NamedTuple):
-    """One run of a sweep.
+    """Result of one run of a sweep.
 
     Parameters
     ----------
     settings : dict of str to object
-        What the grid gave it.
+        Settings of the run, from the grid.
     history : History
-        The record of its training; of a run that failed, as far as it got.
+        Loss and metrics by epoch; of a run that failed, those of the finished epochs.
     model : Sequential or None
-        What it trained; None if it failed.
+        Trained model; None if the run failed.
     error : SweepFailure or None
-        Why it failed; None if it didn't.
+        Error of the run; None if it succeeded.
     seconds : float
-        How long it took to build and train; NaN if its process died.
+        Time to build and train the model; NaN if the process of the run died.
     epoch : int
-        The epoch whose parameters the model has: the last one, or the best one where an
-        `EarlyStopping` has gone back to it.
+        Epoch whose parameters the model has: the last one, or the best one if an
+        `EarlyStopping` has restored it.
     rising : tuple of str
-        The figures of which a greater one is better.
+        Names of the figures of which greater values are better.
 
     Examples
     --------
@@ -92,29 +92,29 @@ class SweepRun(NamedTuple):
         return {name: numbers[self.epoch - 1] for name, numbers in self.history.items()}
 
     def best_figure(self, name: str) -> float:
-        """Give the best value of a figure in all epochs; NaN if there is none.
+        """Return the best value of a figure in all epochs; NaN if there is none.
 
         Parameters
         ----------
         name : str
-            A name in `history`.
+            Name of a figure in `history`.
 
         Returns
         -------
         float
-            The least, or the greatest where that is better.
+            Smallest value, or the greatest one if greater values are better.
         """
         numbers = [number for number in self.history[name] if not math.isnan(number)]
         return (max if name in self.rising else min)(numbers, default=math.nan)
 
 
 class SweepResults(Sequence[SweepRun]):
-    """The runs of a sweep, in the order of its grid; printed, they are a table.
+    """Results of the runs of a sweep, in the order of its grid; printed as a table.
 
     Parameters
     ----------
     runs : iterable of SweepRun
-        The rows.
+        Result of each run.
 
     Examples
     --------
@@ -138,28 +138,28 @@ class SweepResults(Sequence[SweepRun]):
         return SweepResults(run for run in self if run.error is not None)
 
     def best(self, monitor: str = "val_loss") -> SweepRun:
-        """Find the run whose model is the best one.
+        """Return the run with the best model.
 
-        Runs are compared by `SweepRun.figures`: those of the model that each of them gives, not of
-        better ones that it had on its way. Of equals it is the first.
+        Runs are compared by `SweepRun.figures`: the figures of the final models, not those of
+        earlier epochs. Of equal runs, the first one is returned.
 
         Parameters
         ----------
         monitor : str
-            A name in `History`, such as ``"val_loss"``; better is less, or more for a metric where
-            greater is better.
+            Name of a figure, as in `History`, such as ``"val_loss"``. Smaller values are better,
+            except for a metric of which greater values are better.
 
         Returns
         -------
         SweepRun
-            The best one of those that did not fail.
+            Best of the runs that did not fail.
 
         Raises
         ------
         StateError
             If all runs failed.
         ArgumentError
-            If none of them recorded that figure, or it is NaN in all of them.
+            If no run recorded the figure, or it is NaN in all of them.
         """
         where = "SweepResults.best"
         succeeded = [run for run in self if run.error is None]
@@ -177,15 +177,16 @@ class SweepResults(Sequence[SweepRun]):
         return (max if rises else min)(candidates, key=lambda run: run.figures[monitor])
 
     def to_frame(self) -> Any:
-        """Give a pandas DataFrame, a run a row.
+        """Return a pandas DataFrame with a row for each run.
 
-        Its columns are the settings; then for each figure ``final_...``, of the model as it is, and
-        ``best_...``, of all epochs; then ``epochs``, ``seconds`` and ``error``, a text or None.
+        Its columns are the settings; then for each figure ``final_...``, the value of the final
+        model, and ``best_...``, the best value of all epochs; then ``epochs``, ``seconds`` and
+        ``error``, a text or None.
 
         Returns
         -------
         pandas.DataFrame
-            The table.
+            Table of the runs.
 
         Raises
         ------
@@ -242,19 +243,19 @@ class SweepResults(Sequence[SweepRun]):
         return [*rows, tuple(total)]
 
     def __str__(self) -> str:
-        """Write a table, a run a row, with the figures of its model."""
+        """Return a table as text, with a row for each run."""
         return text_table(self._rows())
 
     def _repr_html_(self) -> str:
-        """Write the table for a notebook."""
+        """Return the table as HTML, for a notebook."""
         return html_table(self._rows())
 
     def __repr__(self) -> str:
-        """Tell how many there are."""
+        """Return a text with the number of runs."""
         return f"<SweepResults of {_count(len(self), 'run')}, {len(self.failures)} failed>"
 
     def __len__(self) -> int:
-        """Count the runs."""
+        """Return the number of runs."""
         return len(self._runs)
 
     @overload
@@ -262,7 +263,7 @@ class SweepResults(Sequence[SweepRun]):
     @overload
     def __getitem__(self, index: slice) -> SweepResults: ...
     def __getitem__(self, index: int | slice) -> SweepRun | SweepResults:
-        """Give a run, or some of them."""
+        """Return a run, or the runs of a slice."""
         if isinstance(index, slice):
             return SweepResults(self._runs[index])
         return self._runs[index]
@@ -277,5 +278,5 @@ def _text(value: object) -> str:
 
 
 def _dtype(cells: list[Any]) -> type | None:
-    """Leave columns of single numbers to pandas; all others are objects, None included."""
+    """Return None for columns of numbers, whose dtype pandas finds; object for all others."""
     return None if all(isinstance(cell, bool | int | float) for cell in cells) else object

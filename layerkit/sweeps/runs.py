@@ -1,9 +1,8 @@
-"""A run of a sweep: what it needs in bytes, the run itself in any process, its outcome in bytes.
+"""A run of a sweep in any process: its input as bytes, the training, and its outcome as bytes.
 
-All goes through cloudpickle here, on every backend alike, and so joblib's, Dask's and Ray's own
-ways to pickle things are left out: a class of ``__main__`` comes back as the same class, each run
-has objects of its own, whatever can't be sent is an error where it can be named, and a run does in
-a thread what it does on a cluster.
+All objects are pickled here by cloudpickle, for every backend in the same way, and not by joblib,
+Dask or Ray. So a class of ``__main__`` comes back as the same class, each run has its own objects,
+an error names the object that can't be sent, and a run is the same in a thread as on a cluster.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from layerkit.training.callbacks import EarlyStopping
 from layerkit.training.history import History
 from layerkit.training.trainer import Trainer
 
-# joblib writes arrays from this size on into files that the processes of a machine share.
+# joblib writes arrays of at least this size to files that the processes of a machine share.
 _LARGE = 1 << 20
 
 
 class Outcome(NamedTuple):
-    """What a run has come to: all of a `SweepRun` but the settings."""
+    """Outcome of a run: a `SweepRun` without the settings."""
 
     history: History
     model: Sequential | None
@@ -46,12 +45,12 @@ class Outcome(NamedTuple):
 
 
 def load_extra(where: str) -> Any:
-    """Import what a sweep needs, and give joblib.
+    """Import the packages that a sweep needs, and return joblib.
 
     Raises
     ------
     MissingExtraError
-        If a part of it is not installed.
+        If one of them is not installed.
     """
     for package in ("cloudpickle", "threadpoolctl", "joblib"):
         try:
@@ -62,10 +61,10 @@ def load_extra(where: str) -> Any:
 
 
 def pack(value: object) -> list[Array]:
-    """Bring an object into arrays: its pickle, and views of the large arrays that are in it.
+    """Convert an object to arrays: its pickle, and views of the large arrays in it.
 
-    joblib sends an array once for all runs: by shared memory on one machine, by scattering it on a
-    cluster. A memory map stays one, of the same file.
+    joblib sends an array only once for all runs: in shared memory on one machine, or scattered on
+    a cluster. A memory map stays a memory map of the same file.
     """
     views: list[Array] = []
 
@@ -89,12 +88,12 @@ def pack(value: object) -> list[Array]:
 
 
 def unpack(parts: list[Array]) -> Any:
-    """Make the object again; its large arrays are views of the parts."""
+    """Return the object that `pack` converted; its large arrays are views of the parts."""
     return pickle.loads(parts[0].data, buffers=parts[1:])
 
 
 def run(number: int, settings: bytes, *parts: Array) -> tuple[int, bytes]:
-    """Build and train, and give the number of the run and its pickled `Outcome`."""
+    """Build and train a model, and return the number of the run and its pickled `Outcome`."""
     cloudpickle: Any = importlib.import_module("cloudpickle")
     started = time.perf_counter()
     trainer: Trainer | None = None
@@ -123,10 +122,12 @@ def run(number: int, settings: bytes, *parts: Array) -> tuple[int, bytes]:
 
 
 def _built(build: Callable[..., Any], settings: dict[str, Any]) -> Trainer:
-    trainer = check.instance("layerkit.sweep", "what build gives", build(**settings), Trainer)
+    trainer = check.instance(
+        "layerkit.sweep", "the return value of build", build(**settings), Trainer
+    )
     if trainer.engine == "auto":
-        # What is compiled rounds in another way. Whether a fit uses it may depend on whether the
-        # process has loaded it yet, and no figure may depend on which runs a process had before.
+        # Compiled code rounds differently. Whether a fit uses it may depend on whether the process
+        # has loaded it yet, and no figure may depend on the earlier runs of a process.
         with contextlib.suppress(MissingExtraError):
             load_kernels("layerkit.sweep")
     return trainer
@@ -138,7 +139,7 @@ def _rising(trainer: Trainer) -> tuple[str, ...]:
 
 
 def _epoch_of(trainer: Trainer, callbacks: list[Any]) -> int:
-    """Tell which epoch's parameters the model has."""
+    """Return the epoch whose parameters the model has."""
     for callback in reversed(callbacks):
         if isinstance(callback, EarlyStopping) and callback.restore_best and callback.best_epoch:
             return callback.best_epoch
@@ -146,16 +147,16 @@ def _epoch_of(trainer: Trainer, callbacks: list[Any]) -> int:
 
 
 def failure(error: BaseException) -> SweepFailure:
-    """Bring an exception into text."""
+    """Convert an exception to text."""
     said = traceback.TracebackException.from_exception(error)
     return SweepFailure(type(error).__name__, str(said), "".join(said.format()))
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
-    """Have BLAS use one thread in this process.
+    """Limit BLAS to one thread in this process.
 
-    Runs side by side, each with a thread of BLAS for each core, are in each other's way; and the
-    number of threads may change the last digits of a product, so it must be the same everywhere.
+    Parallel runs that each have as many BLAS threads as there are cores slow each other down. The
+    number of threads may also change the last digits of a product, so it must be the same always.
     """
     threadpoolctl: Any = importlib.import_module("threadpoolctl")
     limits: AbstractContextManager[Any] = threadpoolctl.threadpool_limits(1, user_api="blas")

@@ -1,4 +1,4 @@
-"""`sweep`: trains with many settings, by joblib: in turn, in processes, or on a cluster."""
+"""`sweep`: trainings with many settings, by joblib: one by one, in processes, or on a cluster."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OWN = {"x", "y", "epochs", "progress"}
 _OF_FIT = [a.name for a in arguments_of(Trainer.fit) if a.name not in _OWN]
 # Columns of SweepResults.to_frame.
 _COLUMNS = {"epochs", "seconds", "error"}
-# What loky raises when a process dies, and Dask when the data that it held went with it.
+# The errors of loky when a process dies, and of Dask when the data of a process is lost with it.
 _LOST = (BrokenProcessPool, CancelledError)
 
 
@@ -48,57 +48,56 @@ def sweep(
     progress: bool | None = None,
     **fit_arguments: Any,
 ) -> SweepResults:
-    """Train with each of many settings, side by side, and collect what came out.
+    """Train a model with each of many settings, in parallel, and collect the results.
 
-    Each run is ``build(**settings).fit(x, y, epochs=epochs, ...)``, with objects of its own: all
-    that it is given is copied, but for large arrays, which the runs share and can't write to. The
-    figures and parameters don't depend on `n_jobs`, on the backend, or on the order in which runs
-    end, where processors and packages are the same; a run is as random as its seeds make it, so let
-    ``build`` take a seed.
+    Each run is ``build(**settings).fit(x, y, epochs=epochs, ...)`` with its own copies of all
+    objects, except large arrays, which the runs share and can't write to. On the same processors
+    and packages, the results don't depend on ``n_jobs``, on the backend, or on the order in which
+    runs end. For results that can be reproduced, make ``seed`` a setting of ``build``.
 
-    joblib's backend does the work: processes on this machine, or what `joblib.parallel_config`
-    names, ``"threading"``, ``"dask"`` or ``"ray"``. ``build`` may be a lambda or a function of the
-    program itself. BLAS has one thread in each run.
+    The runs are computed by the backend of joblib: processes on this machine, or the one that is
+    named in `joblib.parallel_config`, such as ``"threading"``, ``"dask"`` or ``"ray"``. ``build``
+    may be a lambda or a function of the main program. BLAS has one thread in each run.
 
-    A run that raises an error is a row with that error, and the others go on. So is one that kills
-    its process: since nobody can tell which run it was, those that were under way are run again, in
-    ever smaller groups, until it is on its own. What ends the sweep itself, such as Ctrl-C, carries
-    the runs that had ended in its attribute ``results``; in an interactive session that is
-    ``sys.last_value.results``.
+    A run that raises an error becomes a row with that error, and the others continue. The same
+    holds for a run that kills its process: as it is not known which run it was, all runs that had
+    begun are run again in smaller and smaller groups, until it is alone. An exception that ends
+    the sweep itself, such as Ctrl-C, has the finished runs in its attribute ``results``; in an
+    interactive session, that is ``sys.last_value.results``.
 
     Parameters
     ----------
     build : callable
-        Takes the settings by name, and gives a new `Trainer`.
+        Function of the settings, as keyword arguments, that returns a new `Trainer`.
     grid : dict of str to list, or list of dict
-        The values of each setting, of which all combinations are run: those of the last name change
-        fastest, as in nested loops. Or the settings of each run, as for a random search. A setting
-        that is no named argument of ``build``, but is one of `Trainer.fit`, such as
-        ``batch_size``, goes there.
-    x : array_like, Dataset, or a function that gives a stream of batches
-        The inputs, as `Trainer.fit` takes them.
-    y : array_like, optional
-        The targets.
+        Values of each setting: all combinations are run, and the values of the last setting change
+        fastest, as in nested loops. Or a list of the settings of each run, as for a random search.
+        A setting that is an argument of `Trainer.fit`, such as ``batch_size``, and not of
+        ``build``, is passed to `Trainer.fit`.
+    x : array_like of shape (n_samples, *input_shape), Dataset, or a function that returns a stream
+        Inputs, as for `Trainer.fit`.
+    y : array_like of shape (n_samples, ...), optional
+        Targets.
     epochs : int
-        How often each run goes through the data.
+        Number of epochs of each run.
     n_jobs : int, optional
-        How many runs at a time; -1 for one a core. By default what `joblib.parallel_config` says,
-        or else 1, in this process. Dask and Ray take all the workers that they have.
+        Number of parallel runs; -1 for one on each core. By default the number in
+        `joblib.parallel_config`, or else 1, in this process. Dask and Ray use all their workers.
     progress : bool, optional
-        Whether to show how many runs have ended; by default, on a terminal.
+        Whether to show the number of finished runs; by default, on a terminal.
     **fit_arguments : object
         Further arguments of `Trainer.fit` for all runs: ``batch_size``, ``validation_data``...
 
     Returns
     -------
     SweepResults
-        A row for each run, in the order of the grid.
+        Results of the runs, in the order of the grid.
 
     Raises
     ------
     ArgumentError
-        If an argument can't be used, a setting is one that nothing takes, or something can't be
-        pickled; nothing has been run then.
+        If an argument is of the wrong kind, neither ``build`` nor `Trainer.fit` has an argument of
+        a setting's name, or an object can't be pickled; nothing has been run then.
     MissingExtraError
         If joblib, cloudpickle or threadpoolctl is not installed.
 
@@ -121,18 +120,10 @@ def sweep(
     ArgumentError: SGD.__init__: learning_rate must be a finite number above 0; got -1.
     """
     epochs = check.integer(_WHERE, "epochs", epochs, minimum=1)
-    if n_jobs is not None and (
-        not isinstance(n_jobs, int | np.integer) or isinstance(n_jobs, bool) or n_jobs == 0
-    ):
-        remedy = "Write -1 for one run a core."
-        check.fail(_WHERE, "n_jobs", "a whole number other than 0, or None", n_jobs, remedy)
+    _check_n_jobs(n_jobs)
     progress = sys.stderr.isatty() if progress is None else progress
     progress = check.boolean(_WHERE, "progress", progress)
-    for name in fit_arguments:
-        if name not in _OF_FIT:
-            check.fail(_WHERE, "an argument", f"one of {', '.join(_OF_FIT)}", name)
-    if "batch_size" in fit_arguments:
-        check.integer(_WHERE, "batch_size", fit_arguments["batch_size"], minimum=1)
+    _check_fit_arguments(fit_arguments)
     settings = _settings(grid)
     split = [_split(build, one, fit_arguments) for one in settings]
     joblib = load_extra(_WHERE)
@@ -168,8 +159,24 @@ def sweep(
     return SweepResults(rows[number] for number in range(len(settings)))
 
 
+def _check_n_jobs(n_jobs: object) -> None:
+    if n_jobs is not None and (
+        not isinstance(n_jobs, int | np.integer) or isinstance(n_jobs, bool) or n_jobs == 0
+    ):
+        remedy = "Write -1 for one run on each core."
+        check.fail(_WHERE, "n_jobs", "a whole number other than 0, or None", n_jobs, remedy)
+
+
+def _check_fit_arguments(fit_arguments: dict[str, Any]) -> None:
+    for name in fit_arguments:
+        if name not in _OF_FIT:
+            check.fail(_WHERE, "an argument", f"one of {', '.join(_OF_FIT)}", name)
+    if "batch_size" in fit_arguments:
+        check.integer(_WHERE, "batch_size", fit_arguments["batch_size"], minimum=1)
+
+
 def _settings(grid: object) -> list[dict[str, Any]]:
-    """List the settings of each run."""
+    """Return the settings of each run."""
     wanted = "a dict of lists, or a list of dicts, that is not empty"
     if isinstance(grid, list | tuple) and grid:
         for number, one in enumerate(grid):
@@ -183,13 +190,13 @@ def _settings(grid: object) -> list[dict[str, Any]]:
 
 
 def _named(settings: dict[Any, Any]) -> dict[str, Any]:
-    """Refuse names that are none, or would be taken for another column of the table."""
+    """Check that names are strings, and different from other columns of the table."""
     for name in settings:
         if not isinstance(name, str):
             check.fail(_WHERE, "a name in grid", "a text", name)
         if name in _COLUMNS or name.startswith(("final_", "best_")):
-            wanted = "another than those of the results' columns"
-            remedy = "Have build call it something else."
+            wanted = "different from the other columns of the results"
+            remedy = "Use another name for the argument of build."
             check.fail(_WHERE, "a name in grid", wanted, name, remedy)
     return dict(settings)
 
@@ -206,9 +213,9 @@ def _values(name: str, value: object) -> list[Any]:
 def _split(
     build: object, settings: dict[str, Any], fit_arguments: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part settings into those of ``build`` and those of `Trainer.fit`."""
+    """Split settings into arguments of ``build`` and arguments of `Trainer.fit`."""
     if not callable(build):
-        check.fail(_WHERE, "build", "a function that gives a Trainer", build)
+        check.fail(_WHERE, "build", "a function that returns a Trainer", build)
     signature = None
     with contextlib.suppress(TypeError, ValueError):  # of a callable that has none
         signature = inspect.signature(build)
@@ -225,7 +232,7 @@ def _split(
         except TypeError as error:
             got = check.Said(f"{', '.join(map(repr, for_build)) or 'none'}: {error}")
             takes = f"build{signature}"
-            check.fail(_WHERE, "the names in grid", f"those that build takes, {takes}", got)
+            check.fail(_WHERE, "the names in grid", f"arguments of build, {takes}", got)
     return for_build, for_fit
 
 
@@ -234,17 +241,17 @@ def _pickled(what: str, by: Callable[[object], Any], value: object) -> Any:
         return by(value)
     except Exception as error:
         got = check.Said(f"{type(error).__name__}: {error}")
-        remedy = "Give a stream as a function that makes it, and open files in build."
-        check.fail(_WHERE, what, "such that it can be pickled", got, remedy)
+        remedy = "Pass a stream as a function that returns it, and open files in build."
+        check.fail(_WHERE, what, "picklable", got, remedy)
 
 
 def _outcomes(
     joblib: Any, tasks: dict[int, bytes], n_jobs: int | None, parts: list[Array]
 ) -> Generator[tuple[int, Outcome]]:
-    """Give what the runs have come to, as they end.
+    """Yield the outcomes of the runs, as they end.
 
-    When a process dies, nobody says which run it was. Those that had begun are run again in two
-    halves, and so on, until a run that kills its process is on its own.
+    When a process dies, it is not known which run it had. The runs that had begun are run again in
+    two halves, and so on, until a run that kills its process is alone.
     """
     groups = [list(tasks)]
     while groups:
@@ -269,7 +276,7 @@ def _outcomes(
 
 
 def _lost(error: BaseException) -> Outcome:
-    """Make the outcome of a run that nothing came back from."""
+    """Return the outcome of a run whose result was lost."""
     return Outcome(History([]), None, failure(error), math.nan)
 
 
@@ -281,15 +288,15 @@ def _parallel(
     parts: list[Array],
     begun: set[int],
 ) -> Iterator[tuple[int, Outcome]]:
-    """Hand a group of tasks to joblib, and note those that it has taken."""
+    """Run a group of tasks by joblib, and add the numbers of those that have begun to ``begun``."""
 
     def calls() -> Iterator[Any]:
         for number in group:
             begun.add(number)
             yield joblib.delayed(run)(number, tasks[number], *parts)
 
-    # One run a message, and none handed out before it can begin: what has not begun is not
-    # suspected when a process dies.
+    # One run in a message, and none sent before it can begin: a run that has not begun can't be the
+    # one that killed its process.
     options: dict[str, Any] = {"n_jobs": n_jobs, "batch_size": 1, "pre_dispatch": "n_jobs"}
     options["backend"] = _backend(joblib, parts)
     try:
@@ -316,11 +323,11 @@ def _read(result: bytes) -> Outcome:
 
 
 def _backend(joblib: Any, parts: list[Array]) -> Any:
-    """Give the backend to use: None for the one that is in use, or for Dask's a safer one of it.
+    """Return the backend to use: None for the active one, or a safer subclass of Dask's.
 
-    As of joblib 1.6, Dask's waits forever for a task that Dask gives up, as it does when the task
-    kills one worker after the other; it puts data on one worker, with which it is lost; and where
-    one worker is left, it runs tasks in this process.
+    As of joblib 1.6, the backend of Dask waits forever for a task that Dask has given up, which
+    happens when the task kills one worker after the other; it stores the data on one worker only;
+    and if only one worker is left, it runs tasks in this process.
     """
     active, _ = joblib.parallel.get_active_backend()
     kind = type(active)

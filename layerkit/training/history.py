@@ -1,4 +1,4 @@
-"""`History`: the record of a training."""
+"""`History`: the loss and metrics of a training by epoch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ __all__ = ["History"]
 
 
 class History(Mapping[str, list[float]]):
-    """The loss and each metric, epoch by epoch.
+    """The loss and each metric by epoch.
 
-    A read-only mapping from a figure's name to its list of numbers: ``"loss"``, each metric's
-    name, and with validation data both again after ``"val_"``.
+    A read-only mapping from names to lists of numbers, one number for each epoch. The names are
+    ``"loss"`` and those of the metrics; with validation data, also the same with the prefix
+    ``"val_"``. In layerkit, each of these quantities is called a figure.
 
     Parameters
     ----------
     names : iterable of str
-        The figures that are recorded.
+        Names of the figures to record.
+
+    Attributes
+    ----------
+    n_epochs : int
+        Number of epochs recorded so far.
 
     Examples
     --------
@@ -41,18 +47,35 @@ class History(Mapping[str, list[float]]):
         self.n_epochs = 0
 
     def append(self, figures: Mapping[str, float]) -> None:
-        """Record an epoch: one number for each name."""
+        """Record an epoch.
+
+        Parameters
+        ----------
+        figures : dict of str to float
+            One number for each name.
+        """
         self.extend({name: [figure] for name, figure in figures.items()})
 
     def extend(self, epochs: Mapping[str, list[float]]) -> None:
-        """Record several epochs: a list of numbers for each name, all of one length."""
+        """Record several epochs.
+
+        Parameters
+        ----------
+        epochs : dict of str to list of float
+            A list of numbers for each name, all of the same length.
+        """
         columns = [epochs[name] for name in self._figures]
         for numbers, figures in zip(self._figures.values(), columns, strict=True):
             numbers.extend(figures)
         self.n_epochs += len(columns[0])
 
     def to_frame(self) -> Any:
-        """Give the figures as a pandas DataFrame, an epoch a row, counted from 1.
+        """Return the figures as a pandas DataFrame, with a row for each epoch, counted from 1.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Table with a column for each figure.
 
         Raises
         ------
@@ -67,48 +90,72 @@ class History(Mapping[str, list[float]]):
         return pandas.DataFrame(dict(self._figures), index=epochs)
 
     def save(self, path: Path) -> None:
-        """Write the record into a file; see `Sequential.save` for how.
+        """Save the history to a file, as `Sequential.save` saves a model.
 
         Parameters
         ----------
         path : str or path-like
-            The file.
+            Path of the file.
 
         Raises
         ------
         SaveError
-            If the file can't be written; an old one stays as it was.
+            If the file can't be written; an existing one stays as it was.
         """
         write_tree("History.save", path, "history", self.get_state())
 
     @classmethod
     def load(cls, path: Path) -> History:
-        """Read a record that `save` wrote.
+        """Load a history that `save` wrote.
 
         Parameters
         ----------
         path : str or path-like
-            The file.
+            Path of the file.
 
         Returns
         -------
         History
-            With the same numbers.
+            New history with the same numbers.
 
         Raises
         ------
         LoadError
-            If the file is missing, damaged or something else.
+            If the file is missing, damaged or of another kind.
         """
         return cls.from_state("History.load", read_tree("History.load", path, "history", {}))
 
     def get_state(self) -> dict[str, Any]:
-        """Give the figures as arrays, for a file."""
+        """Return the figures as arrays, for a file.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n_epochs,)
+            Numbers of each figure.
+        """
         return {name: np.array(numbers, np.float64) for name, numbers in self._figures.items()}
 
     @classmethod
     def from_state(cls, where: str, state: Any) -> History:
-        """Make a record of what `get_state` gave."""
+        """Create a history from the return value of `get_state`.
+
+        Parameters
+        ----------
+        where : str
+            Name of the calling method, for error messages.
+        state : dict of str to ndarray of shape (n_epochs,)
+            Numbers of each figure.
+
+        Returns
+        -------
+        History
+            New history.
+
+        Raises
+        ------
+        LoadError
+            If the state has any other form.
+        """
         columns: list[Any] = list(state.values()) if isinstance(state, dict) else [None]
         fits = all(
             isinstance(column, np.ndarray) and column.dtype == np.float64 and column.ndim == 1
@@ -128,32 +175,37 @@ class History(Mapping[str, list[float]]):
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to; by default, axes of a new figure.
+            Axes to draw on; by default, those of a new figure.
         log : bool
             Whether the vertical axis is logarithmic.
 
         Returns
         -------
         matplotlib Axes
-            What was drawn on.
+            Axes with the drawing.
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
         """
         plots: Any = importlib.import_module("layerkit.plots")
         return plots.learning_curves(self, ax, log=log)
 
     def __getitem__(self, name: str) -> list[float]:
-        """Give a figure's numbers, one an epoch."""
+        """Return the numbers of a figure, one for each epoch."""
         return self._figures[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names."""
+        """Iterate over the names."""
         return iter(self._figures)
 
     def __len__(self) -> int:
-        """Count the names."""
+        """Return the number of names."""
         return len(self._figures)
 
     def __repr__(self) -> str:
-        """Tell the epochs, and the last of each figure."""
+        """Return a text with the number of epochs and the last number of each figure."""
         last = {name: numbers[-1] for name, numbers in self._figures.items() if numbers}
         figures = "".join(f", {name}={number:g}" for name, number in last.items())
         return f"<History of {self.n_epochs} epochs{figures}>"

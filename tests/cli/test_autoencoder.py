@@ -5,7 +5,6 @@ import unittest.mock
 
 import pytest
 
-import layerkit
 from layerkit.__main__ import main
 
 QUICK = ["--target", "0.5"]
@@ -104,7 +103,7 @@ def test_as_a_module_in_a_pipe_every_line_is_whole():
 
 
 def test_an_engine_that_is_not_installed_is_status_2_with_the_remedy(capsys, monkeypatch):
-    monkeypatch.delattr(layerkit, "_kernels", raising=False)
+    monkeypatch.delattr("layerkit.engines.kernels", raising=False)
     monkeypatch.setitem(sys.modules, "layerkit.engines.kernels", None)
     status, out, err = run(capsys, *QUICK, "--engine", "numba")
     assert (status, out) == (2, "")
@@ -121,7 +120,7 @@ def test_the_picture(tmp_path, capsys):
     assert main(["autoencoder", "--target", "5", "--plot", str(path)]) == 0
     assert path.read_bytes().startswith(b"\x89PNG")
     assert main(["autoencoder", "--target", "5", "--plot", str(tmp_path / "no" / "x.png")]) == 2
-    assert "--plot must be a picture that can be written" in capsys.readouterr().err
+    assert "--plot must be a path to which a picture can be written" in capsys.readouterr().err
     assert main(["autoencoder", "--target", "5", "--plot", str(tmp_path / "x.doc")]) == 2
 
 

@@ -71,7 +71,7 @@ def test_arguments_of_the_script_are_its_own(tmp_path):
 def test_a_script_that_is_not_there_is_refused(capsys):
     assert main(["launch", "-n", "2", "nowhere.py"]) == 2
     words = "python -m layerkit launch: script must be the path of a Python program; got "
-    assert words + "'nowhere.py', which is not there." in capsys.readouterr().err
+    assert words + "'nowhere.py', which does not exist." in capsys.readouterr().err
 
 
 def test_what_is_missing_is_named(script, capsys, monkeypatch):

@@ -27,13 +27,15 @@ def test_numbers(kind, minimum, good, bad):
 def test_files_are_not_overwritten(tmp_path):
     refuse_to_overwrite("here", "--out", str(tmp_path / "new"), False)
     (tmp_path / "old").write_text("kept")
-    with pytest.raises(SaveError, match=r"--out must be a file that is not there yet; .* --force"):
+    with pytest.raises(
+        SaveError, match=r"--out must be a file that does not exist yet; .* --force"
+    ):
         refuse_to_overwrite("here", "--out", str(tmp_path / "old"), False)
     refuse_to_overwrite("here", "--out", str(tmp_path / "old"), True)
     for force in (False, True):
-        with pytest.raises(SaveError, match="not there yet"):
+        with pytest.raises(SaveError, match="does not exist yet"):
             refuse_to_overwrite("here", "--out", str(tmp_path), force)
-        with pytest.raises(SaveError, match="whose folder is not there"):
+        with pytest.raises(SaveError, match="whose folder does not exist"):
             refuse_to_overwrite("here", "--out", str(tmp_path / "no" / "f"), force)
 
 
@@ -42,7 +44,7 @@ def test_pictures(tmp_path, monkeypatch):
     before = plt.get_fignums()
     save_figure("here.plot", str(tmp_path / "out.png"), plt.figure())
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(SaveError, match="--plot must be a picture that can be written"):
+    with pytest.raises(SaveError, match="--plot must be a path to which a picture can be written"):
         save_figure("here.plot", str(tmp_path / "no" / "out.png"), plt.figure())
     assert plt.get_fignums() == before
     monkeypatch.setitem(sys.modules, "matplotlib", None)

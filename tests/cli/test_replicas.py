@@ -71,7 +71,7 @@ def test_the_picture(tmp_path, capsys):
     assert path.read_bytes().startswith(b"\x89PNG")
     status, _, err = run(capsys, *QUICK, "--plot", str(tmp_path / "no" / "out.png"))
     assert status == 2
-    assert "--plot must be a picture that can be written" in err
+    assert "--plot must be a path to which a picture can be written" in err
 
 
 def test_the_picture_is_refused_before_the_training(tmp_path, capsys):

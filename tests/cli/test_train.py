@@ -127,7 +127,10 @@ def test_whole_numbers_may_be_classes_or_not(folder, capsys):
         (["flowers.csv", "--target", "petal"], "got '.*' in row 2, column 'kind'"),
         (["flowers.csv", "--target", "kind", "--validation", "0"], "--validation must be above 0"),
         (["flowers.csv", "--target", "kind", "--validation", "0.001"], "data must be enough for"),
-        (["flowers.csv", "--target", "kind", "--model", "no/m"], "--model must be a file in a f"),
+        (
+            ["flowers.csv", "--target", "kind", "--model", "no/m"],
+            "--model must be a file in an existing f",
+        ),
         (["flowers.csv", "--target", "kind", "--delimiter", "ab"], "delimiter must be one"),
         (["one.csv", "--target", "kind"], "--target must be a column of at least two classes"),
     ],
@@ -145,7 +148,7 @@ def test_what_it_refuses_is_told_in_a_line(arguments, message, folder, capsys):
 def test_nothing_is_overwritten(folder, capsys):
     (folder / "history.csv").write_text("mine")
     assert main(["train", "flowers.csv", "--target", "kind"]) == 2
-    assert "--history must be a file that is not there yet" in capsys.readouterr().err
+    assert "--history must be a file that does not exist yet" in capsys.readouterr().err
     assert (folder / "history.csv").read_text() == "mine"
     assert not (folder / "model.layerkit").exists()
     assert main(["train", "flowers.csv", "--target", "kind", "--epochs", "2", "--force"]) == 0

@@ -115,7 +115,7 @@ def trainer_with(*groups, optimizer=None):
         ),
         (
             lambda: trainer_with(ParameterGroup(["last"]), optimizer=LBFGS()),
-            "groups must be left out for an optimizer that looks at all values together",
+            "groups must be empty for an optimizer that uses all parameters together",
         ),
         (lambda: trainer_with({"last": 1}), "an instance of ParameterGroup"),
     ],

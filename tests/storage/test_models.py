@@ -103,7 +103,7 @@ def test_a_class_that_changed_since_is_named(tmp_path):
             self.size = size
 
     Sequential([Scale(3.0)], input_shape=(3,)).save(tmp_path / "m")
-    with pytest.raises(LoadError, match=r"Scale must be made by from_config .* Has the class"):
+    with pytest.raises(LoadError, match=r"Scale.from_config must accept .* Has the class"):
         Sequential.load(tmp_path / "m", custom_objects={"Scale": Changed})
 
 
@@ -151,10 +151,10 @@ def put(*keys, value):
     ("change", "message"),
     [
         (put("contents", "values", "first.bias", value=None), "'first.bias' missing"),
-        (put("contents", "values", "more", value=np.ones(1)), "'more' unknown here"),
+        (put("contents", "values", "more", value=np.ones(1)), "'more' unknown to this model"),
         (put("contents", "values", "first.bias", value=np.ones(5)), r"of shape \(4,\)"),
-        (put("contents", "values", "first.bias", value="text"), "floating array"),
-        (put("contents", "values", "first.bias", value=np.ones(4, int)), "floating array"),
+        (put("contents", "values", "first.bias", value="text"), "floating-point array"),
+        (put("contents", "values", "first.bias", value=np.ones(4, int)), "floating-point array"),
         (put("contents", "frozen", value=["nobody"]), "of a model like this one"),
         (put("contents", "states", "nobody", value={}), "of a model like this one"),
         (put("contents", "states", value=3), "of a model like this one"),
@@ -214,7 +214,7 @@ def test_files_of_another_kind(kind, tmp_path):
         Sequential.load(tmp_path / "f")
 
 
-def test_a_maze(tmp_path):
+def test_a_file_nested_too_deeply(tmp_path):
     tree = 1
     for _ in range(900):
         tree = [tree]
@@ -222,14 +222,18 @@ def test_a_maze(tmp_path):
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack(0)) + 1200)
     try:
-        with pytest.raises(LoadError, match=r"Sequential.load: path must be .*; got a maze"):
+        with pytest.raises(
+            LoadError, match=r"Sequential.load: path must be .*; got one nested too deeply"
+        ):
             Sequential.load(tmp_path / "f")
     finally:
         sys.setrecursionlimit(limit)
 
 
 def test_what_is_no_data_can_not_be_saved_besides(tmp_path):
-    with pytest.raises(SaveError, match=r"Sequential.save: what is saved must be made of numbers"):
+    with pytest.raises(
+        SaveError, match=r"Sequential.save: the content to save must be made of numbers"
+    ):
         network().save(tmp_path / "m", extra={"thing": object()})
     assert os.listdir(tmp_path) == []
 

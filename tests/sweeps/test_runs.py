@@ -148,7 +148,7 @@ def test_a_failure_keeps_the_history_so_far():
 def test_build_that_gives_no_trainer():
     result = outcome(lambda: "trained")
     assert str(result.error) == (
-        "ArgumentError: layerkit.sweep: what build gives must be an instance of Trainer; "
+        "ArgumentError: layerkit.sweep: the return value of build must be an instance of Trainer; "
         "got 'trained'."
     )
 

@@ -393,9 +393,9 @@ def test_a_stream_is_given_as_a_function():
 
     with pytest.raises(
         ArgumentError,
-        match=r"^layerkit.sweep: build and the data must be such that it can be pickled; "
+        match=r"^layerkit.sweep: build and the data must be picklable; "
         r"got TypeError: cannot pickle 'generator' object. "
-        r"Give a stream as a function that makes it, and open files in build\.$",
+        r"Pass a stream as a function that returns it, and open files in build\.$",
     ):
         layerkit.sweep(build, {"seed": [0]}, stream(), epochs=1, steps_per_epoch=4)
     results = layerkit.sweep(build, {"seed": [0, 1]}, stream, epochs=2)
@@ -416,7 +416,7 @@ class NoSignature:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"build": "mlp"}, "build must be a function that gives a Trainer; got 'mlp'"),
+        ({"build": "mlp"}, "build must be a function that returns a Trainer; got 'mlp'"),
         ({"grid": {}}, "grid must be a dict of lists, or a list of dicts, that is not empty; got"),
         ({"grid": []}, r"grid must be .* that is not empty; got \[\]"),
         ({"grid": "rate"}, "grid must be a dict of lists, or a list of dicts, .* got 'rate'"),
@@ -429,13 +429,13 @@ class NoSignature:
         ({"grid": [{3: 1}]}, "a name in grid must be a text; got 3"),
         (
             {"grid": {"seconds": [1]}},
-            "a name in grid must be another than those of the results' columns; got 'seconds'. "
-            "Have build call it something else",
+            "a name in grid must be different from the other columns of the results; "
+            "got 'seconds'. Use another name for the argument of build",
         ),
-        ({"grid": {"best_loss": [1]}}, "a name in grid must be another .* got 'best_loss'"),
+        ({"grid": {"best_loss": [1]}}, "a name in grid must be different .* got 'best_loss'"),
         (
             {"grid": {"lr": [1], "seed": [0]}},
-            r"the names in grid must be those that build takes, build\(rate=0.1, seed=0\); "
+            r"the names in grid must be arguments of build, build\(rate=0.1, seed=0\); "
             "got 'lr', 'seed': got an unexpected keyword argument 'lr'",
         ),
         (
@@ -457,7 +457,7 @@ class NoSignature:
         ({"lr": 3}, "an argument must be one of batch_size, shuffle, .*; got 'lr'"),
         (
             {"grid": {"rate": [1, (_ for _ in ())]}},
-            "run 1 of grid must be such that it can be pickled; got TypeError: cannot pickle",
+            "run 1 of grid must be picklable; got TypeError: cannot pickle",
         ),
     ],
 )

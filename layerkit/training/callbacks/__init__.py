@@ -1,7 +1,10 @@
-"""Callbacks: what may happen around training."""
+"""Callbacks: actions before and after the epochs and batches of a training.
+
+A callback uses the training through `TrainingState` only, and never imports the trainer.
+"""
 
 from layerkit.training.callbacks.averaging import WeightAverage
-from layerkit.training.callbacks.base import Callback
+from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.learning_rate import LearningRateSchedule, ReduceOnPlateau
 from layerkit.training.callbacks.reporting import (
     CSVLogger,
@@ -25,5 +28,6 @@ __all__ = [
     "ReduceOnPlateau",
     "StopAt",
     "TensorBoard",
+    "TrainingState",
     "WeightAverage",
 ]

@@ -1,19 +1,15 @@
-"""`WeightAverage`: the parameters, averaged over the steps of a training."""
+"""`WeightAverage`: a moving average of the parameters over the steps of a training."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.errors import StateError
 from layerkit.models.sequential import Sequential
-from layerkit.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
+from layerkit.training.callbacks.base import Callback, TrainingState
 
 __all__ = ["WeightAverage"]
 
@@ -22,19 +18,25 @@ class WeightAverage(Callback):
     """Keep an exponential moving average of the parameters, which often predicts better.
 
     After each step t, average ← d · average + (1 − d) · values with
-    d = min(decay, (1 + t) / (10 + t)), so that the beginning is soon forgotten.
+    d = min(decay, (1 + t) / (10 + t)), so that the first steps soon have little weight.
 
     Parameters
     ----------
     decay : float
-        How much of the average each step leaves; from 0 to below 1.
+        Decay rate of the average, from 0 to below 1.
     apply : bool
-        Whether the model ends a fit with the average. Otherwise `applied` lends it.
+        Whether to set the model's parameters to the average at the end of a fit. With False,
+        use `applied`.
 
     Attributes
     ----------
     average : ndarray of shape (n_parameters,) or None
-        The average, in the order of ``model.values``.
+        Average of the parameters, in the order of ``model.values``; None before the first fit.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     References
     ----------
@@ -59,30 +61,35 @@ class WeightAverage(Callback):
         self.average: Array | None = None
         self._n_steps = 0
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Begin anew, with the parameters as they are."""
+    def on_train_begin(self, trainer: TrainingState) -> None:
+        """Set the average to the current parameters."""
         self.average, self._n_steps = trainer.model.values.copy(), 0
 
-    def on_batch_end(self, trainer: Trainer) -> None:
-        """Bring the average up to date."""
+    def on_batch_end(self, trainer: TrainingState) -> None:
+        """Update the average."""
         assert self.average is not None  # noqa: S101 - since the training began
         self._n_steps += 1
         decay = min(self.decay, (1 + self._n_steps) / (10 + self._n_steps))
         self.average += (1 - decay) * (trainer.model.values - self.average)
 
-    def on_train_end(self, trainer: Trainer) -> None:
-        """Give the average to the model, if asked for."""
+    def on_train_end(self, trainer: TrainingState) -> None:
+        """Set the model's parameters to the average, if ``apply`` is True."""
         if self.apply and self.average is not None:
             trainer.model.values = self.average
 
     @contextlib.contextmanager
     def applied(self, model: Sequential) -> Iterator[None]:
-        """Lend the average to a model: inside a ``with`` block it predicts by it.
+        """Set a model's parameters to the average inside a ``with`` block.
 
         Parameters
         ----------
         model : Sequential
-            The one that was trained, or one like it.
+            The model that was trained, or one with the same layers.
+
+        Yields
+        ------
+        None
+            The model has its own parameters again after the block.
 
         Raises
         ------
@@ -92,7 +99,7 @@ class WeightAverage(Callback):
         if self.average is None:
             got = check.Said("none yet")
             where = "WeightAverage.applied"
-            check.fail(where, "average", "that of a training", got, error=StateError)
+            check.fail(where, "average", "computed in a training", got, error=StateError)
         own = model.values.copy()
         model.values = self.average
         try:

@@ -1,38 +1,170 @@
-"""`Callback`: the base of what may happen around training."""
+"""`Callback`, the base of what happens around training, and `TrainingState`, what it may use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.state import restore, state_of
+from layerkit.communication.base import Communicator
+from layerkit.losses import Loss
+from layerkit.metrics import Metric
+from layerkit.models.sequential import Sequential
+from layerkit.optimizers import Optimizer
+from layerkit.storage.files import Path
+from layerkit.training.history import History
 
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
+__all__ = ["Callback", "TrainingState"]
 
-__all__ = ["Callback"]
+
+class TrainingState(Protocol):
+    """The training as a callback sees it: the contract between `Trainer` and each `Callback`.
+
+    Every hook receives an object with these members. In a fit it is the `Trainer` itself, which
+    has more; a callback that uses only what is listed here works with anything that trains, and
+    can be tested with a simple object in place of a trainer.
+
+    A callback may change the model's parameters and layers, and the settings of the optimizer
+    (such as ``optimizer.learning_rate``) in every hook: the next step uses the new values. It
+    does not replace the objects, add to the history, or call `Trainer.fit`; it ends the training
+    with `stop`.
+
+    See Also
+    --------
+    Callback : The hooks, and when they are called.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import *
+    >>> def halve_learning_rate(state: TrainingState) -> None:
+    ...     state.optimizer.learning_rate /= 2
+    ...     if state.epoch == 3:
+    ...         state.stop()
+    >>> callback = LambdaCallback(on_epoch_end=halve_learning_rate)
+    >>> optimizer = SGD(0.8)
+    >>> trainer = Trainer(Sequential([Dense(1, 1)]), HalfSquaredError(), optimizer)
+    >>> x = np.zeros((6, 1))
+    >>> trainer.fit(x, x, epochs=10, callbacks=[callback]).n_epochs
+    3
+    >>> optimizer.learning_rate
+    0.1
+    """
+
+    @property
+    def model(self) -> Sequential:
+        """The model that is trained."""
+
+    @property
+    def loss(self) -> Loss:
+        """The loss function that is minimised."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; ``optimizer.n_steps`` counts its steps over all epochs and fits."""
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """The metrics that are recorded besides the loss."""
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs that the fit is to have in all."""
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch, counted from 1; 0 before the first."""
+
+    @property
+    def step(self) -> int:
+        """The current batch of the epoch, counted from 1; 0 before the first."""
+
+    @property
+    def batch_loss(self) -> float:
+        """The loss of the last batch, before its update; NaN before the first batch."""
+
+    @property
+    def history(self) -> History:
+        """The loss and each metric of the epochs that are finished."""
+
+    @property
+    def communicator(self) -> Communicator:
+        """The connection of the processes that train together; its ``rank`` is 0 for one alone."""
+
+    def stop(self) -> None:
+        """End the training after the current epoch."""
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Save all that `Trainer.resume` needs to continue after the current hook.
+
+        Over several ranks, all of them call it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Path of the file to write.
+        """
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int = 1024,
+        sample_weight: Any = None,
+        steps: int | None = None,
+        metrics: Sequence[Metric] | None = None,
+    ) -> dict[str, Any]:
+        """Return the loss and the metrics on other data, as `Trainer.evaluate` does.
+
+        Over several ranks, all of them call it.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_samples, *input_shape), Dataset, or a stream of batches
+            Inputs.
+        y : array_like of shape (n_samples, ...), optional
+            Targets, unless ``x`` has them.
+        batch_size : int
+            Number of samples for each forward pass.
+        sample_weight : array_like of shape (n_samples,), optional
+            Weight of each sample in the loss.
+        steps : int, optional
+            Number of batches to take from a stream.
+        metrics : sequence of Metric, optional
+            Metrics to compute in place of the trainer's own.
+
+        Returns
+        -------
+        dict of str to float
+            ``"loss"`` and each metric by name.
+        """
 
 
 class Callback(ConstructorRepr):
-    """Base of the callbacks: a subclass overrides the hooks that it wants.
+    """Base class of callbacks: a subclass overrides the hooks that it needs.
 
-    Each hook is handed the trainer, with ``trainer.model``, ``trainer.epoch`` and
-    ``trainer.step`` (both counted from 1), ``trainer.batch_loss`` (after a batch),
-    ``trainer.history`` and ``trainer.stop()``.
+    Each hook receives the training as a `TrainingState`: the model, the optimizer, the epoch, the
+    history and so on, and ``stop()``.
 
     Attributes
     ----------
     period : int
-        How many epochs pass from one call of `on_epoch_end` to the next, and of `on_epoch_begin`
-        too: with 100, after epochs 100, 200, … and before 1, 101, …. What happened in between
-        stands in ``trainer.history``. A small network's epoch takes about a microsecond, less
-        than a call of Python's.
+        Number of epochs from one call of `on_epoch_end` to the next, and of `on_epoch_begin` too:
+        with 100, after epochs 100, 200, … and before epochs 1, 101, …. The history has the epochs
+        in between as well. An epoch of a small network takes about a microsecond, less than one
+        call of a Python function.
     runs_last : bool
-        Whether its hooks are called after those of the callbacks that don't; for what saves.
+        Whether the hooks are called after those of other callbacks; for callbacks that save.
     only_on_rank_0 : bool
-        Whether, in a training over several ranks, it is called on the first alone; for what writes
-        or shows. On the others ``trainer.communicator.rank`` is above 0.
+        Whether, in a training over several ranks, the hooks are called on rank 0 only; for
+        callbacks that write files or show something.
+
+    See Also
+    --------
+    TrainingState : The members that a hook may use.
+    LambdaCallback : A callback made of functions.
 
     Examples
     --------
@@ -54,31 +186,76 @@ class Callback(ConstructorRepr):
     runs_last: bool = False
     only_on_rank_0: bool = False
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Act before the first epoch of a fit."""
+    def on_train_begin(self, trainer: TrainingState) -> None:
+        """Run before the first epoch of a fit.
 
-    def on_train_end(self, trainer: Trainer) -> None:
-        """Act after the last epoch; also if the fit was interrupted, to clean up."""
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
-        """Act before an epoch."""
+    def on_train_end(self, trainer: TrainingState) -> None:
+        """Run after the last epoch, and after an interruption too, to clean up.
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """Act after an epoch, whose figures are the last in ``trainer.history``."""
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
 
-    def on_batch_begin(self, trainer: Trainer) -> None:
-        """Act before a batch."""
+    def on_epoch_begin(self, trainer: TrainingState) -> None:
+        """Run before an epoch.
 
-    def on_batch_end(self, trainer: Trainer) -> None:
-        """Act after a batch, and its update."""
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
+
+    def on_epoch_end(self, trainer: TrainingState) -> None:
+        """Run after an epoch, whose figures are the last ones in ``trainer.history``.
+
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
+
+    def on_batch_begin(self, trainer: TrainingState) -> None:
+        """Run before a batch.
+
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
+
+    def on_batch_end(self, trainer: TrainingState) -> None:
+        """Run after a batch and its update.
+
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
 
     def get_state(self) -> dict[str, Any]:
-        """Give what a checkpoint keeps of the callback.
+        """Return the state that a checkpoint keeps of the callback.
 
-        Unless overridden, the attributes that hold data and are not the constructor's arguments.
+        Returns
+        -------
+        dict of str to object
+            By default, the attributes that hold data and are not arguments of the constructor.
         """
         return state_of(self)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on where `get_state` left off; called after `on_train_begin` of a resumed fit."""
+        """Restore the state; called after `on_train_begin` of a resumed fit.
+
+        Parameters
+        ----------
+        state : dict of str to object
+            The return value of `get_state`.
+        """
         restore(self, state)

@@ -1,17 +1,14 @@
-"""Callbacks that change the learning rate on the way."""
+"""Callbacks that change the learning rate during a training."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from layerkit._support import validation as check
 from layerkit.optimizers.schedules import Schedule
-from layerkit.training.callbacks.base import Callback
+from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.stopping import figure_name, gain, rises, worst
-
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
 
 __all__ = ["LearningRateSchedule", "ReduceOnPlateau"]
 
@@ -20,14 +17,19 @@ _LEAST = 1e-30
 
 
 class LearningRateSchedule(Callback):
-    """Set the learning rate by a schedule, in parts of what it is when the training begins.
+    """Set the learning rate to its initial value times the factor of a schedule.
 
     Parameters
     ----------
     schedule : Schedule
-        What the initial rate is multiplied by, as a function of time.
+        Factor of the initial learning rate, as a function of time.
     unit : {"epoch", "step"}
-        What time is counted in, from 0; steps are those of the optimizer.
+        Unit of the time, which is counted from 0; steps are those of the optimizer.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind.
 
     Examples
     --------
@@ -45,55 +47,56 @@ class LearningRateSchedule(Callback):
         if unit == "step":
             self.on_batch_begin = self._before_step  # type: ignore[method-assign]
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Take the optimizer's rate for the initial one, unless it is what this callback left."""
+    def on_train_begin(self, trainer: TrainingState) -> None:
+        """Store the initial learning rate, unless the current one was set by this callback."""
         if trainer.optimizer.learning_rate != self._last:
             self._initial = trainer.optimizer.learning_rate
         self._first_step = trainer.optimizer.n_steps
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
-        """Set the epoch's rate."""
+    def on_epoch_begin(self, trainer: TrainingState) -> None:
+        """Set the learning rate of the epoch, if the unit is the epoch."""
         if self.unit == "epoch":
             self._set(trainer, trainer.epoch - 1)
 
-    def _before_step(self, trainer: Trainer) -> None:
+    def _before_step(self, trainer: TrainingState) -> None:
         self._set(trainer, trainer.optimizer.n_steps - self._first_step)
 
-    def _set(self, trainer: Trainer, time: int) -> None:
+    def _set(self, trainer: TrainingState, time: int) -> None:
         rate = max(self._initial * self.schedule(time), _LEAST * self._initial)
         trainer.optimizer.learning_rate = self._last = rate
 
     def __getstate__(self) -> dict[str, object]:
-        """Give what a copy needs; its hook is bound to itself."""
+        """Return the attributes to copy, without the hook that is bound to this object."""
         return {name: value for name, value in vars(self).items() if name != "on_batch_begin"}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """Become a copy."""
+        """Restore the attributes, and bind the hook to this object."""
         vars(self).update(state)
         if self.unit == "step":
             self.on_batch_begin = self._before_step  # type: ignore[method-assign]
 
 
 class ReduceOnPlateau(Callback):
-    """Lower the learning rate when a figure has not got better for some epochs.
+    """Reduce the learning rate when a monitored quantity has stopped improving.
 
     Parameters
     ----------
     monitor : str
-        A name in `History`, such as ``"val_loss"``.
+        Quantity to monitor: a name in `History`, such as ``"val_loss"``.
     factor : float
-        What the rate is multiplied by; above 0 and below 1.
+        Factor of each reduction; above 0 and below 1.
     patience : int
-        How many epochs without anything better lower it, counted anew each time.
+        Number of epochs without an improvement before each reduction.
     min_delta : float
-        By how much it has to be better to count.
+        Smallest change that counts as an improvement; at least 0.
     minimum : float
-        The rate below which it does not go; at least 0.
+        Lower bound of the learning rate; at least 0.
 
     Raises
     ------
     ArgumentError
-        When training begins, if no such figure is recorded.
+        If an argument is of the wrong kind or out of its range; when training begins, if no such
+        quantity is recorded.
 
     Examples
     --------
@@ -117,14 +120,14 @@ class ReduceOnPlateau(Callback):
         self.min_delta = check.number(where, "min_delta", min_delta, minimum=0)
         self.minimum = check.number(where, "minimum", minimum, minimum=0)
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Begin anew; refuse a figure that nobody records."""
+    def on_train_begin(self, trainer: TrainingState) -> None:
+        """Reset the counters, and check that the quantity is recorded."""
         self.rises = rises(trainer, "ReduceOnPlateau.on_train_begin", "monitor", self.monitor)
         self.best = worst(self.rises)
         self.n_waited = 0
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """Compare, and lower the rate when patience is at its end."""
+    def on_epoch_end(self, trainer: TrainingState) -> None:
+        """Compare the quantity, and reduce the learning rate after enough epochs."""
         figure = trainer.history[self.monitor][-1]
         if gain(figure, self.best, self.rises) > self.min_delta:
             self.best, self.n_waited = figure, 0

@@ -1,4 +1,4 @@
-"""Callbacks that report: a progress bar, files of figures, and functions of one's own."""
+"""Callbacks that report: a progress bar, log files, TensorBoard, and custom functions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from layerkit._support import validation as check
 from layerkit.errors import SaveError
 from layerkit.storage.files import Path
-from layerkit.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
+from layerkit.training.callbacks.base import Callback, TrainingState
 
 __all__ = ["CSVLogger", "JSONLogger", "LambdaCallback", "ProgressBar", "TensorBoard"]
 
@@ -25,15 +22,15 @@ _BETWEEN_LOOKS = 0.1
 
 
 class ProgressBar(Callback):
-    """Show how far a training is, with its figures: by tqdm if it is installed, else a plain line.
+    """Show a progress bar with the loss and metrics, by tqdm if installed, else as a plain line.
 
-    `Trainer.fit` brings one by itself on a terminal, and none in a pipe or a file. However short
-    the epochs are, it looks about ten times a second.
+    `Trainer.fit` adds one by itself if the standard error is a terminal. The bar is updated about
+    ten times a second, also if the epochs are much shorter.
 
     Parameters
     ----------
-    file : object, optional
-        Where to write; by default the standard error.
+    file : file-like object, optional
+        Text stream to write to; by default the standard error.
 
     Examples
     --------
@@ -49,16 +46,16 @@ class ProgressBar(Callback):
         self._bar: Any = None
 
     def get_state(self) -> dict[str, Any]:
-        """Give nothing: a bar that begins shows where the training is."""
+        """Return no state, as a new bar shows the position of the training; see `Callback`."""
         return {}
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingState) -> None:
         """Open the bar."""
         self.period, self._looked = 1, time.monotonic()
         self._bar = open_bar(trainer.epochs, trainer.epoch, "epoch", self.file)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """Move the bar, and find out when to look again."""
+    def on_epoch_end(self, trainer: TrainingState) -> None:
+        """Update the bar, and set the period so that it is updated ten times a second."""
         now = time.monotonic()
         passed, self._looked = now - self._looked, now
         self._show(trainer)
@@ -67,14 +64,14 @@ class ProgressBar(Callback):
         elif passed > 2 * _BETWEEN_LOOKS:
             self.period = max(1, self.period // 2)
 
-    def _show(self, trainer: Trainer) -> None:
+    def _show(self, trainer: TrainingState) -> None:
         last = {name: numbers[-1] for name, numbers in trainer.history.items() if numbers}
         words = ", ".join(f"{name} {number:.4g}" for name, number in last.items())
         self._bar.set_postfix_str(words, refresh=False)
         self._bar.update(trainer.history.n_epochs - self._bar.n)
 
-    def on_train_end(self, trainer: Trainer) -> None:
-        """Show the end, and close the bar."""
+    def on_train_end(self, trainer: TrainingState) -> None:
+        """Show the last figures, and close the bar."""
         if self._bar is not None:
             self._show(trainer)
             self._bar.close()
@@ -82,7 +79,7 @@ class ProgressBar(Callback):
 
 
 def open_bar(total: int, done: int, unit: str, file: Any = None) -> Any:
-    """Open a bar of tqdm if it is installed, else a plain line; by default on standard error."""
+    """Return a new bar of tqdm if it is installed, else a plain line; by default on stderr."""
     try:
         tqdm: Any = importlib.import_module("tqdm.auto").tqdm
     except ImportError:
@@ -91,7 +88,7 @@ def open_bar(total: int, done: int, unit: str, file: Any = None) -> Any:
 
 
 class _PlainLine:
-    """What is needed of tqdm, as one line that is written over."""
+    """A progress bar with the methods of tqdm that are needed, as a line that is overwritten."""
 
     def __init__(self, total: int, n: int, unit: str, file: Any) -> None:
         self.total, self.n, self.unit, self.file = total, n, unit, file
@@ -113,7 +110,7 @@ class _PlainLine:
 
 
 class _FileLogger(Callback):
-    """Writes a line an epoch into a file, which then holds all epochs of the fit so far."""
+    """Base class of callbacks that write a line for each epoch of the fit to a file."""
 
     only_on_rank_0 = True
 
@@ -124,8 +121,8 @@ class _FileLogger(Callback):
         self.path = os.fspath(path)
         self._file: Any = None
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Open the file; a resumed fit writes the epochs before it once more."""
+    def on_train_begin(self, trainer: TrainingState) -> None:
+        """Open the file; a resumed fit writes the earlier epochs again."""
         try:
             self._file = open(self.path, "w", encoding="utf-8", newline="")
         except OSError as error:
@@ -136,41 +133,43 @@ class _FileLogger(Callback):
         self._begin(trainer)
         self.on_epoch_end(trainer)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """Write what is new."""
+    def on_epoch_end(self, trainer: TrainingState) -> None:
+        """Write the epochs since the last call."""
         history = trainer.history
         for epoch in range(self._n_written, history.n_epochs):
             self._write(epoch + 1, {name: history[name][epoch] for name in history})
         self._n_written = history.n_epochs
         self._file.flush()
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingState) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def set_state(self, state: Any) -> None:
-        """Keep what was written: the file is ahead of any state."""
+        """Ignore the state, as the file already has all epochs."""
 
-    def _begin(self, trainer: Trainer) -> None:
-        """Write what comes first."""
+    def _begin(self, trainer: TrainingState) -> None:
+        """Write the header of the file, if it has one."""
 
     def _write(self, epoch: int, figures: dict[str, float]) -> None:
-        """Write an epoch."""
+        """Write the line of an epoch."""
         raise NotImplementedError
 
 
 class CSVLogger(_FileLogger):
-    """Write the figures into a file of comma-separated values, a line an epoch.
+    """Write the loss and metrics to a CSV file, with a line for each epoch.
 
     Parameters
     ----------
     path : str or path-like
-        The file; replaced when a fit begins.
+        Path of the file, which is replaced when a fit begins.
 
     Raises
     ------
+    ArgumentError
+        If ``path`` is not a path.
     SaveError
         When training begins, if the file can't be written.
 
@@ -181,7 +180,7 @@ class CSVLogger(_FileLogger):
     CSVLogger('history.csv')
     """
 
-    def _begin(self, trainer: Trainer) -> None:
+    def _begin(self, trainer: TrainingState) -> None:
         csv: Any = importlib.import_module("csv")
         self._writer = csv.writer(self._file)
         self._writer.writerow(["epoch", *trainer.history])
@@ -191,15 +190,19 @@ class CSVLogger(_FileLogger):
 
 
 class JSONLogger(_FileLogger):
-    """Write the figures into a file of JSON objects, a line an epoch; NaN and infinity as null.
+    """Write the loss and metrics to a file of JSON lines, with an object for each epoch.
+
+    NaN and infinities are written as null.
 
     Parameters
     ----------
     path : str or path-like
-        The file; replaced when a fit begins.
+        Path of the file, which is replaced when a fit begins.
 
     Raises
     ------
+    ArgumentError
+        If ``path`` is not a path.
     SaveError
         When training begins, if the file can't be written.
 
@@ -219,17 +222,19 @@ class JSONLogger(_FileLogger):
 
 
 class TensorBoard(Callback):
-    """Write the figures and the learning rate for TensorBoard, by tensorboardX.
+    """Write the loss, the metrics and the learning rate for TensorBoard, by tensorboardX.
 
     Parameters
     ----------
     folder : str or path-like
-        Where its files go.
+        Path of the folder for the log files.
 
     Raises
     ------
+    ArgumentError
+        If ``folder`` is not a path.
     MissingExtraError
-        When it is made, if tensorboardX is not installed.
+        If tensorboardX is not installed.
 
     Examples
     --------
@@ -254,35 +259,40 @@ class TensorBoard(Callback):
             check.missing_extra("TensorBoard.__init__", "tensorboardX", "tensorboard")
         return SummaryWriter
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Open the files."""
+    def on_train_begin(self, trainer: TrainingState) -> None:
+        """Open the log files."""
         self._writer = self._writer_class()(self.folder)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """Write an epoch."""
+    def on_epoch_end(self, trainer: TrainingState) -> None:
+        """Write the figures of an epoch."""
         for name, numbers in trainer.history.items():
             self._writer.add_scalar(name, numbers[-1], trainer.epoch)
         rate = trainer.optimizer.learning_rate
         self._writer.add_scalar("learning_rate", rate, trainer.epoch)
 
-    def on_train_end(self, trainer: Trainer) -> None:
-        """Close the files."""
+    def on_train_end(self, trainer: TrainingState) -> None:
+        """Close the log files."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
 
 class LambdaCallback(Callback):
-    """Call functions of one's own, each with the trainer.
+    """Callback made of functions, each of which receives the training as a `TrainingState`.
 
     Parameters
     ----------
     on_train_begin, on_train_end, on_epoch_begin, on_epoch_end : callable, optional
-        Called as the hooks of `Callback` are.
+        Functions to call as the hooks of `Callback` of these names.
     on_batch_begin, on_batch_end : callable, optional
-        So are these.
+        Functions to call before and after each batch.
     period : int
-        How many epochs pass between two calls of the epoch hooks.
+        Number of epochs from one call of the epoch hooks to the next.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is not a function, or ``period`` is not an integer of at least 1.
 
     Examples
     --------
@@ -293,12 +303,12 @@ class LambdaCallback(Callback):
     def __init__(
         self,
         *,
-        on_train_begin: Callable[[Trainer], object] | None = None,
-        on_train_end: Callable[[Trainer], object] | None = None,
-        on_epoch_begin: Callable[[Trainer], object] | None = None,
-        on_epoch_end: Callable[[Trainer], object] | None = None,
-        on_batch_begin: Callable[[Trainer], object] | None = None,
-        on_batch_end: Callable[[Trainer], object] | None = None,
+        on_train_begin: Callable[[TrainingState], object] | None = None,
+        on_train_end: Callable[[TrainingState], object] | None = None,
+        on_epoch_begin: Callable[[TrainingState], object] | None = None,
+        on_epoch_end: Callable[[TrainingState], object] | None = None,
+        on_batch_begin: Callable[[TrainingState], object] | None = None,
+        on_batch_end: Callable[[TrainingState], object] | None = None,
         period: int = 1,
     ) -> None:
         hooks = {
@@ -318,6 +328,6 @@ class LambdaCallback(Callback):
         self.period = check.integer(where, "period", period, minimum=1)
 
     def __repr__(self) -> str:
-        """Name the hooks; functions have no words for themselves."""
+        """Return a text with the names of the hooks, as functions have no readable repr."""
         hooks = [name for name in vars(self) if name.startswith("on_")]
         return f"LambdaCallback({', '.join(f'{name}=...' for name in hooks)})"

@@ -1,48 +1,44 @@
-"""Callbacks that save: the model, or all that a training needs to go on."""
+"""`ModelCheckpoint`: saves the model, or a checkpoint from which a training can be resumed."""
 
 from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING
 
 from layerkit._support import validation as check
 from layerkit.storage.files import Path
-from layerkit.training.callbacks.base import Callback
+from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.stopping import figure_name, gain, rises, worst
-
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
 
 __all__ = ["ModelCheckpoint"]
 
 
 class ModelCheckpoint(Callback):
-    """Save the model, or the whole state of the training, on the way.
+    """Save the model, or the whole state of the training, after epochs or steps.
 
     Parameters
     ----------
     path : str or path-like
-        The file; ``{epoch}`` and ``{step}`` in its name are filled in. One without them is
-        replaced each time, never left half written.
+        Path of the file. ``{epoch}`` and ``{step}`` in it are replaced by the numbers. A path
+        without them is overwritten each time, completely or not at all.
     best : str, optional
-        A name in `History`: save only when it is better than ever before.
+        Quantity to monitor, a name in `History`: save only if it is better than ever before.
     epochs : int, optional
-        How many epochs pass from one save to the next; by default 1.
+        Number of epochs from one save to the next; by default 1.
     steps : int, optional
-        How many steps of the optimizer pass instead, counted through the epochs.
+        Number of steps of the optimizer from one save to the next, in place of epochs.
     resumable : bool
-        Whether to save a checkpoint that `Trainer.resume` takes, and not the model alone.
+        Whether to save a checkpoint for `Trainer.resume`, and not only the model.
 
     Attributes
     ----------
     last_path : str or None
-        What was saved last.
+        Path of the file that was saved last.
 
     Raises
     ------
     ArgumentError
-        If the arguments don't go together.
+        If an argument is of the wrong kind, or ``steps`` is combined with ``best`` or ``epochs``.
     SaveError
         In training, if the file can't be written.
 
@@ -83,15 +79,15 @@ class ModelCheckpoint(Callback):
         self._saved_step = 0
         self._best_value = math.nan
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Begin anew; refuse a figure that nobody records."""
+    def on_train_begin(self, trainer: TrainingState) -> None:
+        """Reset the counters, and check that the quantity is recorded."""
         self._saved_step = trainer.optimizer.n_steps
         if self.best is not None:
             self._rises = rises(trainer, "ModelCheckpoint.on_train_begin", "best", self.best)
             self._best_value = worst(self._rises)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """Save, if it is time and good enough."""
+    def on_epoch_end(self, trainer: TrainingState) -> None:
+        """Save, if the quantity is better than before or none is watched."""
         if self.steps is not None:
             return
         if self.best is not None:
@@ -101,13 +97,13 @@ class ModelCheckpoint(Callback):
             self._best_value = figure
         self._save(trainer)
 
-    def _after_step(self, trainer: Trainer) -> None:
+    def _after_step(self, trainer: TrainingState) -> None:
         n_steps = trainer.optimizer.n_steps
         if n_steps - self._saved_step >= self.steps:  # type: ignore[operator]
             self._saved_step = n_steps
             self._save(trainer)
 
-    def _save(self, trainer: Trainer) -> None:
+    def _save(self, trainer: TrainingState) -> None:
         path = self.path.replace("{epoch}", str(trainer.epoch)).replace("{step}", str(trainer.step))
         self.last_path = path  # before: the file says so itself
         if self.resumable:
@@ -116,11 +112,11 @@ class ModelCheckpoint(Callback):
             trainer.model.save(path)
 
     def __getstate__(self) -> dict[str, object]:
-        """Give what a copy needs; its hook is bound to itself."""
+        """Return the attributes to copy, without the hook that is bound to this object."""
         return {name: value for name, value in vars(self).items() if name != "on_batch_end"}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """Become a copy."""
+        """Restore the attributes, and bind the hook to this object."""
         vars(self).update(state)
         if self.steps is not None:
             self.on_batch_end = self._after_step  # type: ignore[method-assign]

@@ -1,25 +1,21 @@
-"""Callbacks that end a training: at a value, or when nothing gets better."""
+"""Callbacks that end a training: at a value, or when a monitored quantity has stopped improving."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.state import is_generator
 from layerkit._support.validation import Array
-from layerkit.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from layerkit.training.trainer import Trainer
+from layerkit.training.callbacks.base import Callback, TrainingState
 
 __all__ = ["EarlyStopping", "StopAt"]
 
 
-def rises(trainer: Trainer, where: str, argument: str, figure: str) -> bool:
-    """Tell whether a greater value of a figure is better; refuse one that nobody records."""
+def rises(trainer: TrainingState, where: str, argument: str, figure: str) -> bool:
+    """Return whether a greater value of a quantity is better; it must be recorded."""
     if figure not in trainer.history:
         names = ", ".join(repr(name) for name in trainer.history)
         check.fail(where, argument, f"one of {names}", figure)
@@ -28,45 +24,46 @@ def rises(trainer: Trainer, where: str, argument: str, figure: str) -> bool:
 
 
 def worst(rises: bool) -> float:
-    """Give the value that any other is better than."""
+    """Return the worst possible value."""
     return -math.inf if rises else math.inf
 
 
 def gain(figure: float, best: float, rises: bool) -> float:
-    """Tell how much better a figure is."""
+    """Return how much better a quantity is than the best one so far."""
     return figure - best if rises else best - figure
 
 
 def figure_name(where: str, argument: str, value: object) -> str:
-    """Take the name of a figure."""
+    """Check for the name of a quantity."""
     if not isinstance(value, str):
         check.fail(where, argument, "a name in History, such as 'loss'", value)
     return value
 
 
 class StopAt(Callback):
-    """Stop after the first epoch whose figure has reached a value.
+    """Stop the training after the first epoch in which a quantity reaches a value.
 
-    Reached means at most the value, or at least for a metric where greater is better.
+    A quantity reaches the value if it is at most as large, or, for a metric of which greater values
+    are better, at least as large.
 
     Parameters
     ----------
     metric : str
-        A name in `History`, such as ``"loss"`` or ``"val_accuracy"``.
+        Quantity to monitor: a name in `History`, such as ``"loss"`` or ``"val_accuracy"``.
     value : float
-        The value to reach.
+        Value to reach.
 
     Attributes
     ----------
     reached : bool
-        Whether the last fit got there.
+        Whether the last fit reached the value.
     rises : bool
-        Whether it waits for a figure to grow.
+        Whether greater values of the quantity are better.
 
     Raises
     ------
     ArgumentError
-        When training begins, if no such figure is recorded.
+        If an argument is of the wrong kind; when training begins, if no such quantity is recorded.
 
     Examples
     --------
@@ -81,13 +78,13 @@ class StopAt(Callback):
         self.value = check.number(where, "value", value)
         self.reached = False
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Refuse a figure that nobody records."""
+    def on_train_begin(self, trainer: TrainingState) -> None:
+        """Check that the quantity is recorded."""
         self.rises = rises(trainer, "StopAt.on_train_begin", "metric", self.metric)
         self.reached = False
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """Compare the epoch's figure."""
+    def on_epoch_end(self, trainer: TrainingState) -> None:
+        """Stop the training if the quantity has reached the value."""
         figure = trainer.history[self.metric][-1]
         self.reached = figure >= self.value if self.rises else figure <= self.value
         if self.reached:
@@ -95,34 +92,35 @@ class StopAt(Callback):
 
 
 class EarlyStopping(Callback):
-    """Stop when a figure has not got better for some epochs; keep the best weights in any case.
+    """Stop the training when a quantity has stopped improving, and restore the best weights.
 
     Parameters
     ----------
     monitor : str
-        A name in `History`, such as ``"val_loss"``; better is less, or more for a metric where
-        greater is better.
+        Quantity to monitor: a name in `History`, such as ``"val_loss"``. Smaller values are
+        better, except for a metric of which greater values are better.
     patience : int
-        How many epochs without anything better end the training.
+        Number of epochs without an improvement after which the training stops.
     min_delta : float
-        By how much it has to be better to count.
+        Smallest change that counts as an improvement; at least 0.
     restore_best : bool
-        Whether the model ends with the parameters (and the layers' states) of its best epoch,
-        however the training ended: by patience, at its last epoch, or by an interruption.
+        Whether to restore the parameters (and the layers' states) of the best epoch, also if the
+        training ends at its last epoch or by an interruption.
 
     Attributes
     ----------
     best : float
-        The best value.
+        Best value so far.
     best_epoch : int
-        Its epoch, counted from 1; 0 before there is any.
+        Epoch of the best value, counted from 1; 0 before the first epoch.
     stopped_epoch : int
-        The epoch that ended the last fit by patience, or 0.
+        Epoch after which the last fit was stopped by this callback, or 0.
 
     Raises
     ------
     ArgumentError
-        When training begins, if no such figure is recorded.
+        If an argument is of the wrong kind or out of its range; when training begins, if no such
+        quantity is recorded.
 
     Examples
     --------
@@ -148,15 +146,15 @@ class EarlyStopping(Callback):
         self._values: Array | None = None
         self._states: dict[str, dict[str, object]] = {}
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Begin anew; refuse a figure that nobody records."""
+    def on_train_begin(self, trainer: TrainingState) -> None:
+        """Reset the counters, and check that the quantity is recorded."""
         self.rises = rises(trainer, "EarlyStopping.on_train_begin", "monitor", self.monitor)
         self.best = worst(self.rises)
         self.best_epoch = self.stopped_epoch = 0
         self._values, self._states = None, {}
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
-        """Compare, keep what is better, and stop when patience is at its end."""
+    def on_epoch_end(self, trainer: TrainingState) -> None:
+        """Keep the parameters of a better epoch, and stop after enough epochs without one."""
         figure = trainer.history[self.monitor][-1]
         if gain(figure, self.best, self.rises) > self.min_delta:
             self.best, self.best_epoch = figure, trainer.epoch
@@ -166,20 +164,20 @@ class EarlyStopping(Callback):
             self.stopped_epoch = trainer.epoch
             trainer.stop()
 
-    def _keep(self, trainer: Trainer) -> None:
+    def _keep(self, trainer: TrainingState) -> None:
         self._values = trainer.model.values.copy()
         self._states = {
             path: {
                 name: np.array(value) if isinstance(value, np.ndarray) else value
                 for name, value in layer.get_state().items()
-                # Random numbers go on; only what was learned goes back.
+                # Generators are left out: only what was learned is restored.
                 if not is_generator(value)
             }
             for path, layer in trainer.model.walk()
         }
 
-    def on_train_end(self, trainer: Trainer) -> None:
-        """Give the model its best parameters."""
+    def on_train_end(self, trainer: TrainingState) -> None:
+        """Restore the parameters and states of the best epoch."""
         if self._values is not None:
             trainer.model.values = self._values
             for path, layer in trainer.model.walk():

@@ -39,7 +39,7 @@ def test_it_is_the_average_over_the_steps(engine, apply):
 
 def test_before_any_training():
     model = Sequential([Dense(2, 1)])
-    with pytest.raises(StateError, match="average must be that of a training; got none yet"):
+    with pytest.raises(StateError, match="average must be computed in a training; got none yet"):
         with WeightAverage().applied(model):
             pass
 

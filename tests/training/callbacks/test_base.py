@@ -1,3 +1,5 @@
+import inspect
+import io
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,14 +9,27 @@ from layerkit import (
     SGD,
     Accuracy,
     Callback,
+    Cosine,
+    CSVLogger,
     Dense,
+    EarlyStopping,
     HalfSquaredError,
     History,
+    JSONLogger,
+    LambdaCallback,
+    LearningRateSchedule,
     MeanAbsoluteError,
+    ModelCheckpoint,
+    ProgressBar,
+    ReduceOnPlateau,
     Sequential,
     StopAt,
+    TensorBoard,
     Trainer,
+    TrainingState,
+    WeightAverage,
 )
+from layerkit.training import callbacks
 
 HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
 
@@ -199,3 +214,83 @@ def test_history_refuses_an_epoch_with_a_figure_missing():
     with pytest.raises(KeyError):
         history.append({"loss": 1.0})
     assert dict(history) == {"loss": [], "accuracy": []}
+
+
+MEMBERS = [name for name in vars(TrainingState) if not name.startswith("_")]
+
+
+def test_a_trainer_has_what_a_callback_may_use(trainer):
+    state: TrainingState = trainer  # for a type checker
+    for name in MEMBERS:
+        promised = vars(TrainingState)[name]
+        if not isinstance(promised, property):
+            own = inspect.signature(getattr(type(trainer), name))
+            assert own == inspect.signature(promised), name
+    assert {name for name in MEMBERS if hasattr(state, name)} == set(MEMBERS)
+
+
+class Guarded:
+    """The members of `TrainingState`, to be read, and nothing else."""
+
+    __slots__ = ("_trainer",)
+
+    def __init__(self, trainer):
+        object.__setattr__(self, "_trainer", trainer)
+
+    def __getattr__(self, name):
+        if name not in MEMBERS:
+            raise AttributeError(f"{name} is not promised to callbacks")
+        return getattr(self._trainer, name)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"{name} is not for callbacks to set")
+
+
+class Inside(Callback):
+    """Call the hooks of another callback with no more than was promised."""
+
+    def __init__(self, callback):
+        self.callback = callback
+        for hook in HOOKS:
+            setattr(self, hook, lambda trainer, hook=hook: self.call(hook, trainer))
+
+    def call(self, hook, trainer):
+        getattr(self.callback, hook)(Guarded(trainer))
+
+
+def test_the_guard_refuses_more(trainer):
+    for function in (lambda t: t.rng, lambda t: setattr(t, "epoch", 3), lambda t: t.fit):
+        callback = LambdaCallback(on_batch_end=function)
+        with pytest.raises(AttributeError, match="callbacks"):
+            trainer.fit(X, Y, epochs=1, callbacks=[Inside(callback)])
+
+
+def built_in(folder):
+    """Each of them, so set that it acts."""
+    return [
+        CSVLogger(folder / "history.csv"),
+        EarlyStopping("loss", patience=1, min_delta=1e9),
+        JSONLogger(folder / "history.jsonl"),
+        LambdaCallback(on_epoch_end=lambda state: state.evaluate(X, Y)),
+        LearningRateSchedule(Cosine(5)),
+        LearningRateSchedule(Cosine(5), unit="step"),
+        ModelCheckpoint(folder / "model.layerkit", best="loss"),
+        ModelCheckpoint(folder / "{epoch}.checkpoint", steps=2, resumable=True),
+        ProgressBar(io.StringIO()),
+        ReduceOnPlateau("loss", patience=1, min_delta=1e9),
+        StopAt("mean_absolute_error", 1e9),
+        TensorBoard(folder / "runs"),
+        WeightAverage(0.9, apply=True),
+    ]
+
+
+def test_every_built_in_callback_is_in_the_list(tmp_path):
+    public = {name for name in callbacks.__all__ if name not in ("Callback", "TrainingState")}
+    assert {type(callback).__name__ for callback in built_in(tmp_path)} == public
+
+
+@pytest.mark.parametrize("index", range(13))
+def test_built_in_callbacks_use_what_is_promised(trainer, tmp_path, index):
+    callback = built_in(tmp_path)[index]
+    history = trainer.fit(X, Y, epochs=4, batch_size=2, callbacks=[Inside(callback)])
+    assert history.n_epochs

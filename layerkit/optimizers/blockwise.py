@@ -1,0 +1,56 @@
+"""`Blockwise`: a base class of optimizers that go through long vectors in blocks."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+
+from layerkit._support.validation import Array
+from layerkit.optimizers.base import BLOCK, Optimizer
+
+
+class Blockwise(Optimizer):
+    """Base class of optimizers that go through long vectors in blocks, which stay in the cache."""
+
+    weight_decay: float = 0.0
+    _scratch: Array | None = None
+    _names: tuple[str, ...]
+
+    def init_state(self, values: Array) -> dict[str, Array]:
+        """Return vectors of zeros; see `Optimizer.init_state`."""
+        return {name: np.zeros_like(values) for name in self._names}
+
+    def update(self, values: Array, grads: Array, state: dict[str, Array]) -> None:
+        """Update the parameters block by block; see `Optimizer.update`."""
+        scratch = self._scratch
+        if scratch is None or scratch.dtype != values.dtype or scratch.shape[1] < len(values):
+            scratch = np.empty((2, min(len(values), BLOCK)), values.dtype)
+            self._scratch = scratch
+        if self.weight_decay:
+            values *= 1 - self.learning_rate * self.weight_decay
+        for start in range(0, len(values), BLOCK):
+            part = slice(start, start + BLOCK)
+            block, n = values[part], min(BLOCK, len(values) - start)
+            named = {name: vector[part] for name, vector in state.items()}
+            block -= self._block_step(grads[part], named, scratch[0, :n], scratch[1, :n])
+
+    @abstractmethod
+    def _block_step(
+        self, grads: Array, state: Mapping[str, Array], room: Array, other: Array
+    ) -> Array:
+        """Update the state, and return what is to be subtracted from the values."""
+
+
+def average(mean: Array, numbers: Array, beta: float, room: Array) -> None:
+    """Update a moving average in place: mean ← beta · mean + (1 − beta) · numbers."""
+    mean *= beta
+    np.multiply(numbers, 1 - beta, room)
+    mean += room
+
+
+def average_square(mean: Array, numbers: Array, beta: float, room: Array) -> None:
+    """Update a moving average of squares in place: mean ← beta · mean + (1 − beta) · numbers²."""
+    np.multiply(numbers, numbers, room)
+    room *= 1 - beta
+    mean *= beta
+    mean += room

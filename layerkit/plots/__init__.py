@@ -1,0 +1,26 @@
+"""Plots of training and of models, by matplotlib (``pip install 'layerkit[plot]'``).
+
+Each function draws on the axes ``ax``, or on those of a new figure, and returns them.
+"""
+
+from layerkit.plots.classes import confusion_matrix, decision_boundary
+from layerkit.plots.curves import epochs_to_target, learning_curves
+from layerkit.plots.layers import (
+    activation_histograms,
+    codes_cube,
+    gradient_flow,
+    hidden_codes,
+    weights,
+)
+
+__all__ = [
+    "activation_histograms",
+    "codes_cube",
+    "confusion_matrix",
+    "decision_boundary",
+    "epochs_to_target",
+    "gradient_flow",
+    "hidden_codes",
+    "learning_curves",
+    "weights",
+]
