@@ -228,7 +228,7 @@ def numeric_array(where: str, argument: str, value: Any, dtype: np.dtype[Any] | 
 
 
 def fits(shape: Shape, wanted: Shape) -> bool:
-    """Tell whether a shape is the one wanted, in which None stands for any length."""
+    """Check whether a shape is the one wanted, in which None stands for any length."""
     if shape == wanted:
         return True
     return len(shape) == len(wanted) and all(

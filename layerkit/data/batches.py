@@ -63,11 +63,11 @@ class Batches:
     Attributes
     ----------
     steps_per_epoch : int or None
-        How many batches an epoch has, if that is known before.
+        Number of batches in an epoch, if that is known before.
     order : ndarray or None
         The order of the samples in the current epoch, if there is one.
     n_together : int
-        Where ranks divide the batches: the number of samples that all have of the current one.
+        Number of samples of the current batch on all ranks together, where they divide the batches.
     weight_together : float or None
         The sum of their weights (their number, if they are not weighted); None if only the ranks
         together know it.

@@ -331,7 +331,7 @@ class Preparation:
         return factors[classes]
 
     def _has_classes_at_positions(self, y: Array) -> bool:
-        """Tell class indices of shape (n_samples, *positions) from rows of one number a class."""
+        """Check whether targets are class indices of shape (n_samples, *positions)."""
         return y.ndim > 1 and y.ndim == len(self.model.output_shape)
 
     def _classes(self, where: str, argument: str, y: Any) -> Array:

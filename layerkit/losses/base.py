@@ -72,20 +72,71 @@ class Loss(ConstructorRepr, ABC):
 
     @abstractmethod
     def value(self, y_pred: Array, y_true: Array) -> float:
-        """Compute the loss: the mean over the samples of the loss of each."""
+        """Compute the loss: the mean over the samples of the loss of each.
+
+        Parameters
+        ----------
+        y_pred : ndarray of shape (n_samples, *output_shape)
+            Predictions.
+        y_true : ndarray, or None for a loss without targets
+            Targets.
+
+        Returns
+        -------
+        float
+            Mean loss over the samples.
+        """
 
     @abstractmethod
     def gradient(self, y_pred: Array, y_true: Array) -> Array:
-        """Compute the gradient of `value` with respect to ``y_pred``, in its shape."""
+        """Compute the gradient of `value` with respect to ``y_pred``.
+
+        Parameters
+        ----------
+        y_pred : ndarray of shape (n_samples, *output_shape)
+            Predictions.
+        y_true : ndarray, or None for a loss without targets
+            Targets.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, *output_shape)
+            Gradient, of the dtype of ``y_pred``.
+        """
 
     def value_and_gradient(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
-        """Compute the value and the gradient at once, of targets that are checked already."""
+        """Compute the value and the gradient at once, of targets that are checked already.
+
+        Parameters
+        ----------
+        y_pred : ndarray of shape (n_samples, *output_shape)
+            Predictions.
+        y_true : ndarray, or None for a loss without targets
+            Targets.
+
+        Returns
+        -------
+        tuple of float and ndarray of shape (n_samples, *output_shape)
+            Mean loss, and gradient.
+        """
         return self.value(y_pred, y_true), self.gradient(y_pred, y_true)
 
     def per_sample(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each sample, of shape (n_samples,), for weighted means.
 
         Unless overridden, by `value` of one sample after the other.
+
+        Parameters
+        ----------
+        y_pred : ndarray of shape (n_samples, *output_shape)
+            Predictions.
+        y_true : ndarray, or None for a loss without targets
+            Targets.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Loss of each sample.
         """
         rows = [slice(i, i + 1) for i in range(len(y_pred))]
         targets = [None if y_true is None else y_true[row] for row in rows]
@@ -96,21 +147,64 @@ class Loss(ConstructorRepr, ABC):
 
         The loss of a sample is the mean over its positions. Unless overridden, a sample is one
         position; a loss that overrides this overrides `position_shape` too.
+
+        Parameters
+        ----------
+        y_pred : ndarray of shape (n_samples, *output_shape)
+            Predictions.
+        y_true : ndarray, or None for a loss without targets
+            Targets.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, *position_shape)
+            Loss of each position.
         """
         return self.per_sample(y_pred, y_true)
 
     def position_shape(self, output_shape: Shape) -> Shape:
-        """Return the shape of a sample's positions, which may have weights of their own."""
+        """Return the shape of a sample's positions, which may have weights of their own.
+
+        Parameters
+        ----------
+        output_shape : tuple of int
+            Shape of one sample's predictions.
+
+        Returns
+        -------
+        tuple of int
+            Shape of the positions; () where a sample is one position.
+        """
         return ()
 
     def target_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
-        """Return the dtype that targets are cast to, for a model of ``dtype``."""
+        """Return the dtype that targets are cast to.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype
+            Dtype of the model.
+
+        Returns
+        -------
+        numpy.dtype
+            Dtype of the targets.
+        """
         return dtype
 
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse targets that don't fit outputs of this shape (without the batch axis).
 
         Not called for a loss without targets.
+
+        Parameters
+        ----------
+        where : str
+            Name of the call, for errors.
+        y_true : ndarray
+            Targets.
+        output_shape : tuple of int
+            Shape of one sample's predictions; None stands for any length.
 
         Raises
         ------

@@ -109,7 +109,7 @@ class Huber(ElementwiseLoss):
     Parameters
     ----------
     delta : float
-        Where the square turns into a line; above 0.
+        Size of the error at which the square turns into a line; above 0.
 
     Raises
     ------

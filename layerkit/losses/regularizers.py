@@ -27,6 +27,11 @@ class Regularizer(ConstructorRepr, ABC):
         The names of the parameters that count, such as ``["kernel"]``; by default those with two
         axes or more, which leaves out biases.
 
+    Raises
+    ------
+    ArgumentError
+        If the factor is not above 0, or names are not a list of texts.
+
     Examples
     --------
     >>> import numpy as np
@@ -54,14 +59,52 @@ class Regularizer(ConstructorRepr, ABC):
 
     @abstractmethod
     def penalty(self, value: Array) -> float:
-        """Compute the term that a parameter adds to the loss, before the factor."""
+        """Compute the term that a parameter adds to the loss, before the factor.
+
+        Parameters
+        ----------
+        value : ndarray
+            Values of the parameter.
+
+        Returns
+        -------
+        float
+            Penalty.
+        """
 
     @abstractmethod
     def slope(self, value: Array) -> Array:
-        """Compute the gradient of `penalty`, in the parameter's shape."""
+        """Compute the gradient of `penalty`.
+
+        Parameters
+        ----------
+        value : ndarray
+            Values of the parameter.
+
+        Returns
+        -------
+        ndarray
+            Gradient, in the shape of ``value``.
+        """
 
     def chosen(self, model: Layer) -> list[Parameter]:
-        """List the parameters that count: those chosen that are trained."""
+        """List the parameters that count: those chosen that are trained.
+
+        Parameters
+        ----------
+        model : Layer
+            Model, or layer of one.
+
+        Returns
+        -------
+        list of Parameter
+            Parameters that have a penalty.
+
+        Raises
+        ------
+        ArgumentError
+            If the model has no layer of a name in ``layers``.
+        """
         if self.layers is None:
             named = model.named_parameters()
         else:

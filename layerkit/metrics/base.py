@@ -24,9 +24,9 @@ class Metric(ConstructorRepr, ABC):
     Attributes
     ----------
     name : str
-        What `History` calls the figure; unless set, the class's name in snake_case.
+        Name of the figure in a `History`; unless set, the class's name in snake_case.
     greater_is_better : bool
-        Which way `StopAt` looks.
+        Whether a larger figure is a better one; callbacks such as `StopAt` ask.
     is_figure : bool
         Whether it gives one number, which a `History` can hold.
     takes_targets : bool
@@ -56,14 +56,57 @@ class Metric(ConstructorRepr, ABC):
 
     @abstractmethod
     def total(self, y_pred: Array, y_true: Any) -> Any:
-        """Compute a sum over the batch: a number or an array, to be added up over batches."""
+        """Compute a sum over the batch, to be added up over batches.
+
+        Parameters
+        ----------
+        y_pred : ndarray of shape (n_samples, *output_shape)
+            Predictions.
+        y_true : ndarray, or None for a metric without targets
+            Targets.
+
+        Returns
+        -------
+        float or ndarray
+            Sum over the samples of the batch.
+        """
 
     def result(self, total: Any, n_samples: int) -> float:
-        """Compute the figure from the sum of the totals; unless overridden, the mean."""
+        """Compute the figure from the sum of the totals; unless overridden, the mean.
+
+        Parameters
+        ----------
+        total : float or ndarray
+            Sum of the totals of all batches.
+        n_samples : int
+            Number of samples that it is over.
+
+        Returns
+        -------
+        float
+            Figure over all samples.
+        """
         return float(total) / n_samples
 
     def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
-        """Refuse targets that don't fit the outputs: unless overridden, those of other shape."""
+        """Refuse targets that don't fit the outputs: unless overridden, those of other shape.
+
+        Parameters
+        ----------
+        where : str
+            Name of the call, for errors.
+        y_true_shape : tuple of int
+            Shape of the targets.
+        output_shape : tuple of int
+            Shape of one sample's predictions; None stands for any length.
+
+        Raises
+        ------
+        ArgumentError
+            If the model has several outputs, whose shapes are a dict.
+        ShapeError
+            If the targets have another shape.
+        """
         if isinstance(output_shape, Mapping):
             name = next(iter(output_shape))
             remedy = f"Write ForOutput({name!r}, {self!r})."

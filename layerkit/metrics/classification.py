@@ -86,7 +86,7 @@ class TopKAccuracy(Metric):
     Parameters
     ----------
     k : int
-        How many outputs count; at least 1.
+        Number of outputs that count; at least 1.
 
     Raises
     ------
