@@ -175,7 +175,8 @@ class ArrayBatches(Batches):
             else:
                 batch = x[span].astype(dtypes[0])
                 batch.setflags(write=False)
-                yield batch, _cast(y[span], dtypes[1]), own
+                targets = y[span]
+                yield batch, None if targets is None else targets.astype(dtypes[1]), own
 
     def _numbers(self) -> Array | None:
         """Return the numbers of the samples in the order of the epoch, or None if as they are."""
@@ -325,10 +326,6 @@ class StreamBatches(Batches):
     def describe(self, step: int) -> str:
         """Name a batch by its place, since a stream's samples have no numbers."""
         return f"batch {step} of the stream in this epoch"
-
-
-def _cast(y: Any, dtype: Any) -> Any:
-    return None if y is None else y.astype(dtype)
 
 
 def _prepared(batches: DatasetBatches | StreamBatches, batch: Any, place: str) -> Batch:

@@ -383,7 +383,7 @@ def _check_indices(where: str, y_true: Array, output_shape: Shape) -> None:
 
 def _of_samples(shape: Shape) -> str:
     """Write the shape of a batch of samples of this shape."""
-    lengths = ", ".join("any" if length is None else str(length) for length in shape)
+    lengths = ", ".join(map(str, shape))
     return f"(n_samples, {lengths})" if lengths else "(n_samples,)"
 
 
