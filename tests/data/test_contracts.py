@@ -24,6 +24,7 @@ from layerkit import (
 )
 from layerkit.communication.base import SerialCommunicator
 from layerkit.data.preparation import Preparation
+from layerkit.metrics import Metric
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(12, 3)), RNG.normal(size=(12, 2))
@@ -194,6 +195,24 @@ def test_a_loss_without_targets_is_trained_by_data_sets_and_streams(data):
     assert other.evaluate(data)["loss"] == pytest.approx(plain.evaluate(X)["loss"], rel=1e-12)
 
 
+class MeanSize(Metric):
+    """A figure of the predictions alone."""
+
+    takes_targets = False
+
+    def total(self, y_pred, y_true):
+        assert y_true is None
+        return abs(y_pred).mean(axis=1).sum()
+
+
+def test_a_metric_without_targets_is_watched_without_them():
+    training = penalised(metrics=[MeanSize()])
+    expected = abs(training.model.predict(X)).mean()
+    assert training.evaluate(X)["mean_size"] == pytest.approx(expected)
+    assert training.evaluate(Rows(X))["mean_size"] == pytest.approx(expected)
+    assert len(training.fit(X, epochs=2)["mean_size"]) == 2
+
+
 def test_a_loss_without_targets_may_be_split_and_validated_with():
     history = penalised().fit(X, epochs=2, batch_size=4, validation_split=0.25)
     assert len(history["val_loss"]) == 2
@@ -323,6 +342,7 @@ class Named:
         self.seen = []
 
     def check_layers(self, x):
+        assert not any(array.flags.writeable for array in x.values())
         self.seen.append(x.shape)
 
     def compute_forward(self, x, *, training):
@@ -423,9 +443,10 @@ class Open(Named):
         self.input_shape, self.output_shape, self.input_dtype = (None, 8), (None, 3), self.dtype
 
     def check_layers(self, x):
-        pass
+        assert not x.flags.writeable
 
     def compute_forward(self, x, *, training):
+        assert not x.flags.writeable
         return x[..., :3], None
 
 
