@@ -623,7 +623,7 @@ CASES = {
     "classes of a grid": (
         lambda: SoftmaxCrossEntropy().value(np.ones((2, 3, 4)), np.zeros((2,), int)),
         S,
-        r"output_shape must be \(n_classes,\); got \(3, 4\)",
+        r"integers of shape \(n_samples, 3\) from 0 to 3; .* Each position before the classes",
     ),
     "kind of targets": (
         lambda: SoftmaxCrossEntropy("one-hot"),

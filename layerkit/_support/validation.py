@@ -227,9 +227,18 @@ def numeric_array(where: str, argument: str, value: Any, dtype: np.dtype[Any] | 
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
+def fits(shape: Shape, wanted: Shape) -> bool:
+    """Check whether a shape is the one wanted, in which None stands for any length."""
+    if shape == wanted:
+        return True
+    return len(shape) == len(wanted) and all(
+        length is None or length == own for own, length in zip(shape, wanted, strict=True)
+    )
+
+
 def exact_shape(where: str, argument: str, array: Array, shape: Shape, remedy: str = "") -> None:
-    """Refuse an array that does not have exactly this shape."""
-    if array.shape != shape:
+    """Refuse an array that does not have exactly this shape; None stands for any length."""
+    if not fits(array.shape, shape):
         fail(where, argument, f"of shape {shape}", Said(str(array.shape)), remedy, error=ShapeError)
 
 
@@ -249,11 +258,11 @@ def batch(where: str, argument: str, value: Any, shape: Shape, dtype: np.dtype[A
 
 def batch_shape(where: str, argument: str, got: Shape, shape: Shape) -> None:
     """Refuse a shape that is not ``(any number of samples, *shape)``."""
-    if len(got) == len(shape) + 1 and got[1:] == shape:
+    if got and fits(got[1:], shape):
         return
     wanted = ", ".join(["batch_size", *map(str, shape)]) + ("," if not shape else "")
     remedy = ""
-    if got == shape:
+    if fits(got, shape):
         remedy = f"For a batch of one sample, write {argument}[None]."
     fail(where, argument, f"of shape ({wanted})", Said(str(got)), remedy, error=ShapeError)
 
@@ -262,7 +271,10 @@ def finite(where: str, argument: str, array: Array, part: slice = slice(None)) -
     """Check that an array (or a part of it) is finite; the error names the first bad sample."""
     if array.dtype.kind != "f":
         return
-    for first, rows in row_blocks(array[part]):
+    own = array[part]
+    if own.nbytes <= _SCAN_BYTES and np.isfinite(own).all():
+        return
+    for first, rows in row_blocks(own):
         start = (part.start or 0) + first
         if not np.isfinite(rows).all():
             bad = start + int(np.argwhere(~np.isfinite(rows))[0, 0])

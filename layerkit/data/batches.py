@@ -1,8 +1,9 @@
-"""Batches: how samples reach a training step.
+"""Batches: the form in which samples reach a training step.
 
-Each kind gives, epoch by epoch, triples ``(x, y, weight)`` in the dtypes that the model computes
-with; the weight is None unless samples are weighted. Arrays are never copied whole, nor changed:
-they are cut, and cast, batch by batch.
+Each kind yields, epoch by epoch, triples ``(x, y, weight)`` in the dtypes that the model computes
+with; the weight is None unless samples are weighted, and y unless the loss takes targets. Arrays
+are never copied whole, nor changed: they are cut, and cast, batch by batch; x is read-only, and so
+is what the caller owns of y. Either may be `Fields`, named arrays that are cut like one.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.communication.base import part
+from layerkit.data.fields import read_only
 
 __all__ = ["ArrayBatches", "Batches", "Dataset", "DatasetBatches", "StreamBatches"]
 
-Batch = tuple[Array, Array, Array | None]
+# Inputs and targets are arrays, or `Fields` of a model that has several; targets may be None.
+Batch = tuple[Any, Any, Array | None]
 Prepare = Callable[..., Batch]
 
 
@@ -26,8 +29,9 @@ Prepare = Callable[..., Batch]
 class Dataset(Protocol):
     """Samples that are fetched when they are needed: a length, and rows by their numbers.
 
-    ``dataset[indices]``, for an array of numbers from 0 to ``len(dataset) - 1``, gives a batch:
-    ``(x, y)`` or ``(x, y, sample_weight)``. `Trainer.fit` takes one in the place of ``x``.
+    ``dataset[indices]``, for an array of numbers from 0 to ``len(dataset) - 1``, returns a batch:
+    ``(x, y)`` or ``(x, y, sample_weight)``, or x alone for a loss without targets. `Trainer.fit`
+    takes one in the place of ``x``.
 
     Examples
     --------
@@ -54,18 +58,18 @@ class Dataset(Protocol):
 
 
 class Batches:
-    """What all kinds of batches have: how to go through an epoch, from its beginning or further on.
+    """Base of the batches: an epoch of them, from its beginning or from a later batch on.
 
     Attributes
     ----------
     steps_per_epoch : int or None
-        How many batches an epoch has, if that is known before.
+        Number of batches in an epoch, if that is known before.
     order : ndarray or None
         The order of the samples in the current epoch, if there is one.
     rows : ndarray or None
         The numbers of the samples that take part, if not all do.
     n_together : int
-        Where ranks divide the batches: the number of samples that all have of the current one.
+        Number of samples of the current batch on all ranks together, where they divide the batches.
     weight_together : float or None
         The sum of their weights (their number, if they are not weighted); None if only the ranks
         together know it.
@@ -79,11 +83,11 @@ class Batches:
     weight_together: float | None = None
 
     def divide(self, rank: int, n_ranks: int) -> None:
-        """Give only this rank's part of each batch from now on; a stream is a part already."""
+        """Yield only this rank's part of each batch from now on; a stream is a part already."""
         self.rank, self.n_ranks = rank, n_ranks
 
     def _own(self, start: int, stop: int) -> tuple[int, int]:
-        """Cut a rank's part out of a batch."""
+        """Return the bounds of this rank's part of a batch."""
         self.n_together = stop - start
         own = part(stop - start, self.rank, self.n_ranks)
         return start + own.start, start + own.stop
@@ -96,10 +100,10 @@ class Batches:
     def epoch(
         self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
     ) -> Iterator[Batch]:
-        """Give the batches of an epoch.
+        """Yield the batches of an epoch, each as ``(x, y, weight)``.
 
-        ``rng`` draws the order of the samples; from the batch ``first`` on, it goes in the
-        ``order`` of an epoch that was begun before.
+        ``rng`` draws the order of the samples, unless an epoch that was begun before goes on from
+        its batch ``first``, in its own ``order``.
         """
         raise NotImplementedError
 
@@ -113,25 +117,25 @@ class ArrayBatches(Batches):
 
     Parameters
     ----------
-    x, y : ndarray of shape (n_samples, ...)
-        Inputs and targets.
+    x, y : ndarray of shape (n_samples, ...), or Fields
+        Inputs and targets; y may be `Absent`.
     batch_size : int
         The number of samples in a batch; the last one may have fewer.
     x_dtype, y_dtype : numpy.dtype
-        What the batches are cast to.
-    weight : ndarray of shape (n_samples,), optional
-        The weight of each sample.
+        Dtypes of the batches; those of `Fields` by name.
+    weight : ndarray of shape (n_samples,) or (n_samples, ...), optional
+        The weight of each sample, or of each of its positions.
     rows : ndarray of int, optional
         The numbers of the samples that take part; by default all.
     """
 
     def __init__(
         self,
-        x: Array,
-        y: Array,
+        x: Any,
+        y: Any,
         batch_size: int,
-        x_dtype: np.dtype[Any],
-        y_dtype: np.dtype[Any],
+        x_dtype: Any,
+        y_dtype: Any,
         weight: Array | None = None,
         rows: Array | None = None,
     ) -> None:
@@ -144,12 +148,15 @@ class ArrayBatches(Batches):
     def epoch(
         self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
     ) -> Iterator[Batch]:
-        """Give each sample once; see `Batches.epoch`."""
-        x, y, weight, size, dtypes = self.x, self.y, self.weight, self.batch_size, self.dtypes
+        """Yield each sample once; see `Batches.epoch`."""
+        x, y = read_only(self.x), read_only(self.y)
+        weight, size, dtypes = self.weight, self.batch_size, self.dtypes
         if rng is not None and order is None:
             order = rng.permutation(self.n_samples)
         self.order = order
         order = self._numbers()
+        # Slices are views, and read-only as what they are slices of.
+        is_copied = order is not None and size > 1
         span: Any
         for start in range(first * size, self.n_samples, size):
             stop = start + size
@@ -169,22 +176,28 @@ class ArrayBatches(Batches):
                 span = order[start:stop]
             own = None if weight is None else weight[span]
             if dtypes is None:
-                yield x[span], y[span], own
+                batch = x[span]
+                if is_copied:
+                    batch.setflags(write=False)
+                yield batch, y[span], own
             else:
-                yield x[span].astype(dtypes[0]), y[span].astype(dtypes[1]), own
+                batch = x[span].astype(dtypes[0])
+                batch.setflags(write=False)
+                targets = y[span]
+                yield batch, None if targets is None else targets.astype(dtypes[1]), own
 
     def _numbers(self) -> Array | None:
-        """Give the numbers of the samples, in the order of the epoch."""
+        """Return the numbers of the samples in the order of the epoch, or None if as they are."""
         if self.rows is None:
             return self.order
         return self.rows if self.order is None else self.rows[self.order]
 
     def use_order(self, order: Array | None) -> None:
-        """Take the order of an epoch that is gone through elsewhere."""
+        """Set the order of an epoch whose batches are computed elsewhere."""
         self.order = order
 
     def describe(self, step: int) -> str:
-        """Name them by their numbers; see `Batches.describe`."""
+        """Name the samples by their numbers; see `Batches.describe`."""
         start = (step - 1) * self.batch_size
         numbers = self._numbers()
         indices = np.arange(self.n_samples) if numbers is None else numbers
@@ -201,13 +214,24 @@ class DatasetBatches(Batches):
     batch_size : int
         The number of samples in a batch; the last one may have fewer.
     prepare : callable
-        Checks and casts a batch.
+        Function that checks and casts a batch.
     where : str
-        The call that errors name.
+        Name of the call, for errors.
+    needs_targets : bool
+        Whether a batch has targets; if not, it may be x alone.
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, prepare: Prepare, where: str) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        prepare: Prepare,
+        where: str,
+        *,
+        needs_targets: bool = True,
+    ) -> None:
         self.dataset, self.prepare, self.where = dataset, prepare, where
+        self.needs_targets = needs_targets
         self.n_samples = len(dataset)
         self.batch_size = min(batch_size, self.n_samples)
         self.steps_per_epoch: int = -(-self.n_samples // self.batch_size)
@@ -227,10 +251,10 @@ class DatasetBatches(Batches):
                 yield _prepared(self, self.dataset[numbers[start:stop]], f"dataset[{start}...]")
             else:  # a last batch of fewer samples than there are ranks
                 x, y, _ = _prepared(self, self.dataset[numbers[:1]], "dataset[0]")
-                yield x[:0], y[:0], None
+                yield x[:0], None if y is None else y[:0], None
 
     def describe(self, step: int) -> str:
-        """Name them by their numbers; see `Batches.describe`."""
+        """Name the samples by their numbers; see `Batches.describe`."""
         start = (step - 1) * self.batch_size
         numbers = np.arange(self.n_samples) if self.order is None else self.order
         return f"samples {numbers[start : start + self.batch_size].tolist()}"
@@ -242,18 +266,27 @@ class StreamBatches(Batches):
     Parameters
     ----------
     stream : Iterator, iterable or callable
-        Gives batches; an iterable is gone through anew in each epoch, and a callable called.
+        Source of the batches; an iterable is iterated anew in each epoch, and a callable called.
     steps_per_epoch : int or None
-        How many of them make an epoch; None takes all, but not of an iterator.
+        Number of batches in an epoch; None for all of them, but not of an iterator.
     prepare : callable
-        Checks and casts a batch.
+        Function that checks and casts a batch.
     where : str
-        The call that errors name.
+        Name of the call, for errors.
+    needs_targets : bool
+        Whether a batch has targets; if not, it may be x alone.
     """
 
     def __init__(
-        self, stream: Any, steps_per_epoch: int | None, prepare: Prepare, where: str
+        self,
+        stream: Any,
+        steps_per_epoch: int | None,
+        prepare: Prepare,
+        where: str,
+        *,
+        needs_targets: bool = True,
     ) -> None:
+        self.needs_targets = needs_targets
         self.stream, self.steps_per_epoch = stream, steps_per_epoch
         self.prepare, self.where = prepare, where
         self.is_iterator = hasattr(stream, "__next__")
@@ -261,7 +294,7 @@ class StreamBatches(Batches):
     def epoch(
         self, rng: np.random.Generator | None, first: int = 0, order: Array | None = None
     ) -> Iterator[Batch]:
-        """Give the next batches, in the stream's own order; see `Batches.epoch`."""
+        """Yield the next batches, in the stream's own order; see `Batches.epoch`."""
         stream = self._open()
         if not self.is_iterator:
             self._skip(stream, first)
@@ -304,7 +337,10 @@ class StreamBatches(Batches):
 
 
 def _prepared(batches: DatasetBatches | StreamBatches, batch: Any, place: str) -> Batch:
-    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+    if not batches.needs_targets and not isinstance(batch, tuple | list):
+        return batches.prepare(batch)
+    least = 2 if batches.needs_targets else 1
+    if not isinstance(batch, tuple | list) or not least <= len(batch) <= 3:
         wanted = "made of batches (x, y) or (x, y, sample_weight)"
         check.fail(batches.where, "x", wanted, batch, f"See {place}.")
     return batches.prepare(*batch)
@@ -313,9 +349,10 @@ def _prepared(batches: DatasetBatches | StreamBatches, batch: Any, place: str) -
 def held_out(
     rng: np.random.Generator, n_samples: int, share: float, classes: Array | None = None
 ) -> tuple[Array, Array]:
-    """Draw which samples are trained on, and which are kept for validation.
+    """Draw the numbers of the samples to train on, and of those kept for validation.
 
-    With ``classes``, the class of each sample, each class gives its share, to within one sample.
+    With ``classes``, the class of each sample, the share is that of each class, to within one
+    sample.
     """
     order = rng.permutation(n_samples)
     if classes is not None:

@@ -1,4 +1,4 @@
-"""What `Trainer.fit` is given, checked once and brought into batches."""
+"""Preparation: the data that `Trainer.fit` is called with, checked and cut into batches."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from layerkit.data.batches import (
     StreamBatches,
     held_out,
 )
+from layerkit.data.fields import Absent, Fields, cast, check_finite, read_only
 from layerkit.errors import ShapeError
 from layerkit.losses import Loss
 from layerkit.metrics import Metric
@@ -33,6 +34,19 @@ class Preparation:
     ) -> None:
         self.model, self.loss, self.metrics = model, loss, metrics
         self.rank, self.n_ranks = communicator.rank, communicator.size
+        # Without the types: a model of several inputs or outputs has dicts of what others have.
+        self.input_shape: Any = model.input_shape
+        self.x_dtype: Any = getattr(model, "input_dtype", model.dtype)
+        self.has_named_inputs = isinstance(self.input_shape, Mapping)
+        if self.has_named_inputs and not isinstance(self.x_dtype, Mapping):
+            self.x_dtype = dict.fromkeys(self.input_shape, self.x_dtype)
+        outputs: Any = model.output_shape
+        self.has_named_outputs = isinstance(outputs, Mapping)
+        shapes = outputs.values() if self.has_named_outputs else (outputs,)
+        self.has_open_outputs = any(None in shape for shape in shapes)
+        self.needs_targets = loss.takes_targets or any(m.takes_targets for m in metrics)
+        self._checked_shapes: set[Any] = set()
+        self._output_shapes: dict[Any, Any] = {}
 
     def batches(
         self,
@@ -46,7 +60,7 @@ class Preparation:
         class_weight: Any = None,
         is_training: bool = True,
     ) -> Batches:
-        """Take arrays, a `Dataset` or a stream, and bring it into batches."""
+        """Check arrays, a `Dataset` or a stream, and return their batches."""
         kind = _kind(x)
         if kind == "arrays":
             if steps_per_epoch is not None:
@@ -65,7 +79,7 @@ class Preparation:
                 article = "an" if kind == "iterator" else "a"
                 check.fail(where, argument, f"None with {article} {kind}", value, remedy)
 
-        def prepare(x: Any, y: Any, weight: Any = None) -> Batch:
+        def prepare(x: Any, y: Any = None, weight: Any = None) -> Batch:
             return self.batch(where, x, y, weight)
 
         if kind == "dataset":
@@ -74,13 +88,13 @@ class Preparation:
                 check.fail(where, "steps_per_epoch", expectation, steps_per_epoch)
             if len(x) == 0:
                 check.fail(where, "x", "a dataset of at least one sample", check.Said("none"))
-            data = DatasetBatches(x, batch_size, prepare, where)
+            data = DatasetBatches(x, batch_size, prepare, where, needs_targets=self.needs_targets)
             if is_training:
                 self._check_smallest(where, data.n_samples, data.batch_size)
             return data
         if steps_per_epoch is not None or kind == "iterator":
             steps_per_epoch = check.integer(where, "steps_per_epoch", steps_per_epoch, minimum=1)
-        return StreamBatches(x, steps_per_epoch, prepare, where)
+        return StreamBatches(x, steps_per_epoch, prepare, where, needs_targets=self.needs_targets)
 
     def of_arrays(
         self,
@@ -95,14 +109,12 @@ class Preparation:
     ) -> ArrayBatches:
         """Check arrays, once for all the batches that they will be cut into."""
         x, y = self._arrays(where, x, y)
-        if len(x) == 0:
-            check.fail(where, "x", "at least one sample", check.Said("none"))
         # All ranks have the same data: each looks at its part of what may be larger than memory.
-        check.finite(where, "x", x, part(len(x), self.rank, self.n_ranks))
-        weight = self._weight(where, y, sample_weight, class_weight)
-        self.model.check_layers(x[:batch_size].astype(self.model.dtype))
-        dtype = self.model.dtype
-        batches = ArrayBatches(x, y, batch_size, dtype, self.loss.target_dtype(dtype), weight)
+        check_finite(where, "x", x, part(len(x), self.rank, self.n_ranks))
+        weight = self._weight(where, x, y, sample_weight, class_weight)
+        self.model.check_layers(read_only(x[:batch_size].astype(self.x_dtype)))
+        y = Absent() if y is None else y
+        batches = ArrayBatches(x, y, batch_size, self.x_dtype, self._y_dtype(y), weight)
         if is_training:
             self._check_smallest(where, len(x), batches.batch_size)
         return batches
@@ -130,7 +142,10 @@ class Preparation:
         rng: np.random.Generator,
         known: Array | None,
     ) -> tuple[ArrayBatches, ArrayBatches]:
-        """Keep a share of the samples for validation; ``known`` are those of an earlier draw."""
+        """Return the batches of the samples to train on, and of a share kept for validation.
+
+        ``known`` are the numbers of the samples that an earlier draw has kept.
+        """
         share = check.number(where, "validation_split", share, above=0, below=1)
         stratify = check.boolean(where, "stratify", stratify)
         if not isinstance(data, ArrayBatches):
@@ -146,8 +161,8 @@ class Preparation:
         if not (len(trained) and len(kept)):
             got = check.Said(f"{share:g} of {n_samples} samples")
             check.fail(where, "validation_split", "a share that leaves samples to both", got)
-        x_dtype = self.model.dtype
-        y_dtype, size = self.loss.target_dtype(x_dtype), data.batch_size
+        x_dtype, y_dtype = self.x_dtype, self._y_dtype(data.y)
+        size = data.batch_size
         self._check_smallest(where, len(trained), min(size, len(trained)))
         return (
             ArrayBatches(data.x, data.y, size, x_dtype, y_dtype, data.weight, trained),
@@ -157,13 +172,15 @@ class Preparation:
     def batch(self, where: str, x: Any, y: Any, weight: Any = None) -> Batch:
         """Check one batch, and cast it."""
         x, y = self._arrays(where, x, y)
-        if len(x) == 0:
-            check.fail(where, "x", "at least one sample", check.Said("none"))
-        check.finite(where, "x", x)
-        dtype = self.model.dtype
-        weight = self._weight(where, y, weight, None)
-        y = y.astype(self.loss.target_dtype(dtype), copy=False)
-        return x.astype(dtype, copy=False), y, weight
+        check_finite(where, "x", x)
+        weight = self._weight(where, x, y, weight, None)
+        x = read_only(cast(x, self.x_dtype))
+        shape = _key(x.shape)
+        if shape not in self._checked_shapes:
+            with np.errstate(all="ignore"):  # what overflows is named later, with its layer
+                self.model.check_layers(x)
+            self._checked_shapes.add(shape)
+        return x, read_only(cast(y, self._y_dtype(y))), weight
 
     def _check_smallest(self, where: str, n_samples: int, batch_size: int) -> None:
         """Refuse batches that are too small for a layer before the first of them is trained on."""
@@ -201,45 +218,121 @@ class Preparation:
                 wanted = f"one that gives each rank at least {least} samples, as a layer needs them"
                 check.fail(where, "batch_size", wanted, got, remedy)
 
-    def _arrays(self, where: str, x: Any, y: Any) -> tuple[Array, Array]:
+    def _arrays(self, where: str, x: Any, y: Any) -> tuple[Any, Any]:
         """Check inputs and targets, without a copy of what are arrays already."""
-        x = check.numeric_array(where, "x", x, None)
-        if y is None:
+        x = self._inputs(where, x)
+        if y is None and self.needs_targets:
             check.fail(where, "y", "given: the targets", y)
-        y = check.numeric_array(where, "y", y, None)
-        check.batch_shape(where, "x", x.shape, self.model.input_shape)
-        if y.ndim == 0 or len(x) != len(y):
-            got = check.Said(f"{len(x)} samples in x and shape {y.shape} in y")
-            check.fail(where, "y", "as long as x", got, error=ShapeError)
-        self.loss.check_targets(where, y, self.model.output_shape)
+        if y is not None:
+            if self.has_named_outputs:
+                y = Fields.of(where, "y", y)
+            else:
+                y = check.numeric_array(where, "y", y, None)
+            if y.shape == () or len(x) != len(y):
+                got = check.Said(f"{len(x)} samples in x and shape {y.shape} in y")
+                check.fail(where, "y", "as long as x", got, error=ShapeError)
+        if len(x) == 0:
+            check.fail(where, "x", "at least one sample", check.Said("none"))
+        output_shape = self._output_shape(x)
+        if self.loss.takes_targets:
+            self.loss.check_targets(where, y, output_shape)
         for metric in self.metrics:
-            metric.check_targets(where, y.shape, self.model.output_shape)
+            if metric.takes_targets:
+                metric.check_targets(where, y.shape, output_shape)
         return x, y
 
-    def _weight(self, where: str, y: Array, sample_weight: Any, class_weight: Any) -> Array | None:
-        """Put together the weight of each sample, or None where there are no weights."""
+    def _inputs(self, where: str, x: Any) -> Any:
+        """Check the shape and the kind of the inputs, or of each of those that have names."""
+        wanted, dtypes = self.input_shape, self.x_dtype
+        if not self.has_named_inputs:
+            x = check.numeric_array(where, "x", x, None)
+            check.batch_shape(where, "x", x.shape, wanted)
+            _check_kind(where, "x", x, dtypes)
+            return x
+        if not isinstance(x, Mapping) or set(x) != set(wanted):
+            names = ", ".join(map(repr, wanted))
+            got = check.Said(", ".join(map(repr, x)) or "none") if isinstance(x, Mapping) else x
+            check.fail(where, "x", f"a dict of arrays, one for each input: {names}", got)
+        x = Fields.of(where, "x", x)
+        for name, array in x.items():
+            argument = f"x[{name!r}]"
+            check.batch_shape(where, argument, array.shape, wanted[name])
+            _check_kind(where, argument, array, dtypes[name])
+        return x
+
+    def _y_dtype(self, y: Any) -> Any:
+        """Find the dtype that targets are cast to; of targets that have names, by name."""
+        if y is None or isinstance(y, Absent):
+            return None
+        dtype: Any = self.loss.target_dtype(self.model.dtype)
+        has_names = isinstance(dtype, Mapping) or not isinstance(y, Fields)
+        return dtype if has_names else dict.fromkeys(y, dtype)
+
+    def _output_shape(self, x: Any) -> Any:
+        """Find the shape of a sample's output, of an open axis by a look at the first sample."""
+        if not self.has_open_outputs:
+            return self.model.output_shape
+        first = read_only(cast(x[:1], self.x_dtype))
+        lengths = _key(first.shape)
+        if lengths not in self._output_shapes:
+            with np.errstate(all="ignore"):
+                self.model.check_layers(first)
+                y: Any = self.model.compute_forward(first, training=False)[0]
+            if self.has_named_outputs:
+                shapes: Any = {name: array.shape[1:] for name, array in y.items()}
+            else:
+                shapes = y.shape[1:]
+            self._output_shapes[lengths] = shapes
+        return self._output_shapes[lengths]
+
+    def _weight(
+        self, where: str, x: Any, y: Any, sample_weight: Any, class_weight: Any
+    ) -> Array | None:
+        """Compute the weight of each sample or position, or None where there are no weights."""
         weight = None
         if sample_weight is not None:
             weight = check.numeric_array(where, "sample_weight", sample_weight, np.dtype(float))
-            check.exact_shape(where, "sample_weight", weight, (len(y),))
+            self._check_weight_shape(where, weight, x)
             check.finite(where, "sample_weight", weight)
             if (weight < 0).any():
-                got = check.Said(f"{weight.min():g} in sample {int(weight.argmin())}")
+                lowest = np.unravel_index(weight.argmin(), weight.shape)
+                got = check.Said(f"{weight[lowest]:g} in sample {lowest[0]}")
                 check.fail(where, "sample_weight", "of at least 0", got)
         if class_weight is not None:
-            of_class = self._of_classes(where, y, class_weight)
+            of_class = self._of_classes(where, y, class_weight, weight)
+            if weight is not None:
+                n_axes = max(weight.ndim, of_class.ndim)
+                weight, of_class = (
+                    factors.reshape(*factors.shape, *[1] * (n_axes - factors.ndim))
+                    for factors in (weight, of_class)
+                )
             weight = of_class if weight is None else weight * of_class
         if weight is not None and not weight.any():
             check.fail(where, "sample_weight", "above 0 for some sample", check.Said("0 for all"))
         return weight
 
-    def _of_classes(self, where: str, y: Array, class_weight: Any) -> Array:
-        classes = self._classes(where, "class_weight", y)
-        counts = np.bincount(classes)
+    def _check_weight_shape(self, where: str, weight: Array, x: Any) -> None:
+        """Refuse weights but one for each sample, or for each position that the loss has."""
+        positions = self.loss.position_shape(self._output_shape(x)) if weight.ndim > 1 else ()
+        wanted = (len(x), *positions[: max(weight.ndim - 1, 0)])
+        remedy = ""
+        if weight.ndim > 1 and not positions:
+            remedy = f"{self.loss!r} takes one weight for each sample."
+        check.exact_shape(where, "sample_weight", weight, wanted, remedy)
+
+    def _of_classes(self, where: str, y: Any, class_weight: Any, weight: Array | None) -> Array:
+        """Find the factor of each sample by its class, or of each position by its own."""
+        if isinstance(y, np.ndarray) and self._has_classes_at_positions(y):
+            classes = y.astype(np.intp)
+        else:
+            classes = self._classes(where, "class_weight", y)
+        counts = np.bincount(classes.reshape(-1))
         if isinstance(class_weight, str) and class_weight == "balanced":
+            if weight is not None and weight.ndim == classes.ndim > 1:  # padding is of no class
+                counts = np.bincount(classes[weight > 0], minlength=len(counts))
             # As often as if all classes had the same number of samples.
             n_there = np.count_nonzero(counts)
-            return len(classes) / (n_there * counts[classes])
+            return int(counts.sum()) / (n_there * np.maximum(counts, 1)[classes])
         if not isinstance(class_weight, Mapping):
             remedy = "Write class_weight={0: 1.0, 1: 5.0}."
             check.fail(where, "class_weight", "a dict or 'balanced'", class_weight, remedy)
@@ -251,11 +344,18 @@ class Preparation:
                 factors[place] = number
         return factors[classes]
 
-    def _classes(self, where: str, argument: str, y: Array) -> Array:
+    def _has_classes_at_positions(self, y: Array) -> bool:
+        """Check whether targets are class indices of shape (n_samples, *positions)."""
+        return y.ndim > 1 and y.ndim == len(self.model.output_shape)
+
+    def _classes(self, where: str, argument: str, y: Any) -> Array:
         """Find the class of each sample: class indices, or columns of one-hot rows, or 0 and 1."""
+        if not isinstance(y, np.ndarray):
+            got = check.Said("a dict of targets" if isinstance(y, Fields) else "no targets")
+            check.fail(where, argument, "left out unless the targets are one array", got)
         if y.ndim == 1 and y.dtype.kind in "iub":
             return y.astype(np.intp)
-        if y.ndim == 2 and np.isin(y, (0, 1)).all():
+        if y.ndim == 2 and not self._has_classes_at_positions(y) and np.isin(y, (0, 1)).all():
             if y.shape[1] == 1:
                 return y[:, 0].astype(np.intp)
             if (y.sum(axis=1) == 1).all():
@@ -264,6 +364,18 @@ class Preparation:
         got = check.Said(f"targets of shape {y.shape} and dtype {y.dtype}")
         wanted = "left out unless the targets are class indices, one-hot rows, or 0 and 1"
         check.fail(where, argument, wanted, got)
+
+
+def _check_kind(where: str, argument: str, array: Array, dtype: np.dtype[Any]) -> None:
+    """Refuse fractions where a layer takes integers."""
+    if dtype.kind in "iu" and array.dtype.kind not in "iub":
+        remedy = f"Convert them: {argument}.astype(int)."
+        check.fail(where, argument, "an array of integers, as a layer takes them", array, remedy)
+
+
+def _key(shape: Any) -> Any:
+    """Turn the shape of an array or of `Fields` into a key of a dict."""
+    return tuple(shape.items()) if isinstance(shape, dict) else shape
 
 
 def _kind(x: Any) -> str:

@@ -20,7 +20,7 @@ _IDX_DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
 class Table(NamedTuple):
-    """What `read_csv` read.
+    """Table that `read_csv` returns.
 
     Parameters
     ----------
@@ -65,12 +65,12 @@ def read_csv(
     ignore : list of str, optional
         Columns to leave out.
     delimiter : str
-        What stands between two values.
+        Character between two values.
 
     Returns
     -------
     Table
-        Of x, y and the names of x's columns.
+        Table of x, y and the names of x's columns.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def read_idx(path: Path) -> Array:
     Returns
     -------
     ndarray
-        Of the shape and the type of numbers that the file declares.
+        Array of the shape and the type of numbers that the file declares.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Losses and regularizers: what is minimised, and its gradient.
+"""Losses and regularizers: functions to minimise, and their gradients.
 
 What is only reported is a metric.
 """
@@ -11,6 +11,7 @@ from layerkit.losses.classification import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
+from layerkit.losses.combined import Losses
 from layerkit.losses.regression import (
     AbsoluteError,
     CosineDistance,
@@ -31,6 +32,7 @@ __all__ = [
     "KLDivergence",
     "LogCosh",
     "Loss",
+    "Losses",
     "MeanSquaredError",
     "Poisson",
     "SigmoidCrossEntropy",

@@ -8,7 +8,7 @@ from layerkit._support import validation as check
 from layerkit._support.numerics import sigmoid
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
-from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, mean_over_outputs
+from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, refuse_named_outputs
 
 __all__ = ["Focal", "Hinge", "KLDivergence", "SigmoidCrossEntropy", "SoftmaxCrossEntropy"]
 
@@ -25,6 +25,11 @@ class SigmoidCrossEntropy(BuiltInLoss):
     ----------
     label_smoothing : float
         ε, from 0 to below 1: targets become (1 − ε) y_true + ε / 2, so that no answer is certain.
+
+    Raises
+    ------
+    ArgumentError
+        If the smoothing is out of range; by `check_targets`, for targets outside [0, 1].
 
     Examples
     --------
@@ -61,8 +66,8 @@ class SigmoidCrossEntropy(BuiltInLoss):
         losses -= y_pred * y_true
         return losses
 
-    def _per_sample(self, y_pred: Array, y_true: Array) -> Array:
-        return mean_over_outputs(self._losses(y_pred, self._smoothed(y_true)))
+    def _per_position(self, y_pred: Array, y_true: Array) -> Array:
+        return self._losses(y_pred, self._smoothed(y_true))
 
     def _smoothed(self, y_true: Array) -> Array:
         if not self.label_smoothing:
@@ -76,11 +81,17 @@ class SoftmaxCrossEntropy(BuiltInLoss):
 
     Takes logits: the last layer has no activation. The gradient is (p − y) / n_samples.
 
+    Classes are the last axis of the predictions. Axes between the samples and the classes, such
+    as the time of sequences, are positions: the loss is the mean over the samples of the mean
+    over the positions, or the weighted mean over all positions where ``sample_weight`` has the
+    shape (n_samples, *positions). Padding has weight 0 there, and any valid class.
+
     Parameters
     ----------
     targets : {"indices", "probabilities"}
-        Whether y_true holds the class of each sample, as integers of shape (n_samples,), or the
-        probability of each class, as one-hot rows for example, of shape (n_samples, n_classes).
+        Whether y_true holds the class of each sample, as integers of shape
+        (n_samples, *positions), or the probability of each class, as one-hot rows for example,
+        of shape (n_samples, *positions, n_classes).
     label_smoothing : float
         ε, from 0 to below 1: y becomes (1 − ε) y + ε / n_classes, so that no class is certain.
 
@@ -114,21 +125,20 @@ class SoftmaxCrossEntropy(BuiltInLoss):
         )
 
     def target_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
-        """Give intp for class indices; see `Loss.target_dtype`."""
+        """Return intp for class indices; see `Loss.target_dtype`."""
         return np.dtype(np.intp) if self.targets == "indices" else dtype
 
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse targets of the other kind or out of range; see `Loss.check_targets`."""
-        if len(output_shape) != 1:
-            got = check.Said(str(output_shape))
-            check.fail(where, "the model's output_shape", "(n_classes,)", got, error=ShapeError)
+        if not isinstance(output_shape, tuple):
+            refuse_named_outputs(where, self, output_shape)
         if self.targets == "indices":
-            _check_indices(where, y_true, output_shape[0])
-        elif y_true.ndim == 1:
+            _check_indices(where, y_true, output_shape)
+        elif y_true.ndim == len(output_shape):
             check.fail(
                 where,
                 "y_true",
-                f"probabilities of shape (n_samples, {output_shape[0]})",
+                f"probabilities of shape {_of_samples(output_shape)}",
                 y_true,
                 'For class indices, write SoftmaxCrossEntropy("indices").',
                 error=ShapeError,
@@ -139,6 +149,10 @@ class SoftmaxCrossEntropy(BuiltInLoss):
             _check_totals(where, y_true)
 
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
+        shape = y_pred.shape
+        if len(shape) > 2:  # each position counts like a sample of its own
+            y_pred = y_pred.reshape(-1, shape[-1])
+            y_true = y_true.reshape(-1, *y_true.shape[len(shape) - 1 :])
         # The ufuncs' own reductions: the methods of arrays take twice as long for a small batch.
         n_samples, n_classes = y_pred.shape
         by_index = self.targets == "indices" and not self.label_smoothing
@@ -169,22 +183,26 @@ class SoftmaxCrossEntropy(BuiltInLoss):
             np.multiply(gradient, sums, gradient)
             np.subtract(gradient, y_true, gradient)
         np.divide(gradient, n_samples, gradient)
-        return value / n_samples, gradient
+        return value / n_samples, gradient if len(shape) == 2 else gradient.reshape(shape)
 
     def _smoothed(self, y_true: Array, n_classes: int, dtype: np.dtype[Any]) -> Array:
-        """Give the probabilities of targets of either kind, none of them certain."""
+        """Return the probabilities of targets of either kind, none of them certain."""
         if self.targets == "indices":
             y_true = np.eye(n_classes, dtype=dtype)[y_true]
         smoothing = self.label_smoothing
         smoothed: Array = y_true * (1 - smoothing) + smoothing / n_classes
         return smoothed
 
-    def _per_sample(self, y_pred: Array, y_true: Array) -> Array:
-        shifted = y_pred - y_pred.max(axis=1, keepdims=True)
-        logs = np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted
-        shares = self._smoothed(y_true, y_pred.shape[1], y_pred.dtype)
-        losses: Array = (logs * shares).sum(axis=1)
+    def _per_position(self, y_pred: Array, y_true: Array) -> Array:
+        shifted = y_pred - y_pred.max(axis=-1, keepdims=True)
+        logs = np.log(np.exp(shifted).sum(axis=-1, keepdims=True)) - shifted
+        shares = self._smoothed(y_true, y_pred.shape[-1], y_pred.dtype)
+        losses: Array = (logs * shares).sum(axis=-1)
         return losses
+
+    def position_shape(self, output_shape: Shape) -> Shape:
+        """Return the axes before that of the classes."""
+        return output_shape[:-1]
 
 
 class KLDivergence(SoftmaxCrossEntropy):
@@ -192,6 +210,12 @@ class KLDivergence(SoftmaxCrossEntropy):
 
     The cross-entropy less the entropy of the targets, which are probabilities of shape
     (n_samples, n_classes); the gradient is that of the cross-entropy, (p − y) / n_samples.
+    Positions and their weights are those of `SoftmaxCrossEntropy`.
+
+    Raises
+    ------
+    ArgumentError
+        By `check_targets`, for rows that are no probabilities.
 
     Examples
     --------
@@ -208,13 +232,13 @@ class KLDivergence(SoftmaxCrossEntropy):
         value, gradient = super()._compute(y_pred, y_true)
         return value - float(_entropies(y_true).mean()), gradient
 
-    def _per_sample(self, y_pred: Array, y_true: Array) -> Array:
-        return super()._per_sample(y_pred, y_true) - _entropies(y_true)
+    def _per_position(self, y_pred: Array, y_true: Array) -> Array:
+        return super()._per_position(y_pred, y_true) - _entropies(y_true)
 
 
 def _entropies(shares: Array) -> Array:
     # A share of 0 adds nothing: 0 · log 1.
-    entropies: Array = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
+    entropies: Array = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=-1)
     return entropies
 
 
@@ -223,6 +247,11 @@ class Hinge(ElementwiseLoss):
 
     The mean over outputs and samples; the gradient is −y_true / (n_outputs · n_samples) where
     y_true · y_pred < 1, and else 0.
+
+    Raises
+    ------
+    ArgumentError
+        By `check_targets`, for targets but −1 and 1.
 
     References
     ----------
@@ -263,6 +292,11 @@ class Focal(ElementwiseLoss):
         γ, at least 0; 0 is the cross-entropy.
     alpha : float, optional
         α, the weight of a yes, above 0 and below 1; without it, both weights are 1.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is out of range; by `check_targets`, for targets outside [0, 1].
 
     References
     ----------
@@ -314,25 +348,46 @@ def _check_probabilities(where: str, y_true: Array) -> None:
 
 def _check_totals(where: str, y_true: Array) -> None:
     for start, rows in check.row_blocks(y_true):
-        totals = rows.sum(axis=1)
+        totals = rows.sum(axis=-1)
         # Far above float32's rounding over thousands of classes, far below a real mistake.
         off = abs(totals - 1) > 1e-3
         if off.any():
-            first = int(np.argmax(off))
-            got = check.Said(f"a total of {totals[first]} in sample {start + first}")
-            check.fail(where, "y_true", "probabilities that add up to 1 in each sample", got)
+            first = tuple(np.argwhere(off)[0].tolist())
+            got = check.Said(f"a total of {totals[first]} in {_place(start, first)}")
+            each = "sample" if off.ndim == 1 else "position"
+            check.fail(where, "y_true", f"probabilities that add up to 1 in each {each}", got)
 
 
-def _check_indices(where: str, y_true: Array, n_classes: int) -> None:
-    wanted = f"class indices, integers of shape (n_samples,) from 0 to {n_classes - 1}"
-    if y_true.ndim != 1:
+def _check_indices(where: str, y_true: Array, output_shape: Shape) -> None:
+    n_classes = output_shape[-1]
+    wanted = (
+        f"class indices, integers of shape {_of_samples(output_shape[:-1])} "
+        f"from 0 to {n_classes - 1}"
+    )
+    if y_true.ndim == len(output_shape) + 1:
         remedy = 'For one-hot rows or probabilities, write SoftmaxCrossEntropy("probabilities").'
+        check.fail(where, "y_true", wanted, y_true, remedy, error=ShapeError)
+    if not check.fits(y_true.shape[1:], output_shape[:-1]):
+        remedy = "Each position before the classes, the last axis of the outputs, has one."
         check.fail(where, "y_true", wanted, y_true, remedy, error=ShapeError)
     if y_true.dtype.kind not in "iu":
         check.fail(where, "y_true", wanted, y_true, "Convert them: y_true.astype(int).")
     for start, rows in check.row_blocks(y_true):
         outside = (rows < 0) | (rows >= n_classes)
         if outside.any():
-            first = int(np.argmax(outside))
-            got = check.Said(f"{rows[first]} in sample {start + first}")
-            check.fail(where, "y_true", wanted, got)
+            first = tuple(np.argwhere(outside)[0].tolist())
+            got = check.Said(f"{rows[first]} in {_place(start, first)}")
+            remedy = "Padding takes any class, and 0 in sample_weight." if rows.ndim > 1 else ""
+            check.fail(where, "y_true", wanted, got, remedy)
+
+
+def _of_samples(shape: Shape) -> str:
+    """Write the shape of a batch of samples of this shape."""
+    lengths = ", ".join(map(str, shape))
+    return f"(n_samples, {lengths})" if lengths else "(n_samples,)"
+
+
+def _place(start: int, index: tuple[int, ...]) -> str:
+    """Name a sample, and a position in it, in a block of samples that begins at ``start``."""
+    position = f", position {', '.join(map(str, index[1:]))}" if index[1:] else ""
+    return f"sample {start + index[0]}{position}"

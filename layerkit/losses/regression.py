@@ -4,7 +4,7 @@ import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
-from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, mean_over_outputs
+from layerkit.losses.base import BuiltInLoss, ElementwiseLoss
 
 __all__ = [
     "AbsoluteError",
@@ -22,7 +22,8 @@ _LARGEST_LOG_RATE = 60.0
 class HalfSquaredError(BuiltInLoss):
     """½ Σ (y_pred − y_true)² over the outputs, and its mean over the samples.
 
-    The gradient is (y_pred − y_true) / n_samples: for a single sample, just the error.
+    The gradient is (y_pred − y_true) / n_samples: for a single sample, just the error. A sum over
+    the outputs has no mean over positions: weights are those of samples.
 
     Examples
     --------
@@ -44,9 +45,13 @@ class HalfSquaredError(BuiltInLoss):
             np.divide(error, n_samples, error)
         return value, error
 
-    def _per_sample(self, y_pred: Array, y_true: Array) -> Array:
+    def _per_position(self, y_pred: Array, y_true: Array) -> Array:
         halves: Array = np.square(y_pred - y_true).reshape(len(y_pred), -1).sum(axis=1) / 2
         return halves
+
+    def position_shape(self, output_shape: Shape) -> Shape:
+        """Return (): a sample is one position."""
+        return ()
 
 
 class MeanSquaredError(BuiltInLoss):
@@ -72,8 +77,9 @@ class MeanSquaredError(BuiltInLoss):
         np.multiply(error, 2 / error.size, error)
         return value, error
 
-    def _per_sample(self, y_pred: Array, y_true: Array) -> Array:
-        return mean_over_outputs(np.square(y_pred - y_true))
+    def _per_position(self, y_pred: Array, y_true: Array) -> Array:
+        squares: Array = np.square(y_pred - y_true)
+        return squares
 
 
 class AbsoluteError(ElementwiseLoss):
@@ -103,7 +109,12 @@ class Huber(ElementwiseLoss):
     Parameters
     ----------
     delta : float
-        Where the square turns into a line; above 0.
+        Size of the error at which the square turns into a line; above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If ``delta`` is not above 0.
 
     References
     ----------
@@ -154,6 +165,11 @@ class Poisson(ElementwiseLoss):
     (exp(y_pred) − y_true) / (n_outputs · n_samples). Targets are at least 0. Above 60, the
     exponential goes on as a straight line, so that nothing overflows.
 
+    Raises
+    ------
+    ArgumentError
+        By `check_targets`, for targets below 0.
+
     Examples
     --------
     >>> import numpy as np
@@ -189,6 +205,11 @@ class CosineDistance(BuiltInLoss):
     epsilon : float
         ε, above 0; without it, gradients near 0 would have no bound, and be rounding.
 
+    Raises
+    ------
+    ArgumentError
+        If ``epsilon`` is not above 0; by `check_targets`, for targets that are all 0.
+
     Examples
     --------
     >>> import numpy as np
@@ -216,9 +237,13 @@ class CosineDistance(BuiltInLoss):
         gradient = (along - target) / norms
         return float((1 - cosines).mean()), (gradient / len(y_pred)).reshape(y_pred.shape)
 
-    def _per_sample(self, y_pred: Array, y_true: Array) -> Array:
+    def _per_position(self, y_pred: Array, y_true: Array) -> Array:
         distances: Array = 1 - self._cosines(y_pred, y_true)[0][:, 0]
         return distances
+
+    def position_shape(self, output_shape: Shape) -> Shape:
+        """Return (): a sample is one position."""
+        return ()
 
     def _cosines(self, y_pred: Array, y_true: Array) -> tuple[Array, Array, Array, Array]:
         direction, norms = _units(y_pred, self.epsilon)

@@ -1,4 +1,4 @@
-"""Regularizers: what the parameters themselves add to the loss."""
+"""Regularizers: terms of the parameters themselves that are added to the loss."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,12 +20,17 @@ class Regularizer(ConstructorRepr, ABC):
     Parameters
     ----------
     factor : float
-        What the penalty is multiplied by; above 0.
+        Factor of the penalty; above 0.
     layers : sequence of str, optional
         The names of the layers whose parameters count; by default all.
     parameters : sequence of str, optional
         The names of the parameters that count, such as ``["kernel"]``; by default those with two
         axes or more, which leaves out biases.
+
+    Raises
+    ------
+    ArgumentError
+        If the factor is not above 0, or names are not a list of texts.
 
     Examples
     --------
@@ -54,14 +59,52 @@ class Regularizer(ConstructorRepr, ABC):
 
     @abstractmethod
     def penalty(self, value: Array) -> float:
-        """Compute what a parameter adds to the loss, before the factor."""
+        """Compute the term that a parameter adds to the loss, before the factor.
+
+        Parameters
+        ----------
+        value : ndarray
+            Values of the parameter.
+
+        Returns
+        -------
+        float
+            Penalty.
+        """
 
     @abstractmethod
     def slope(self, value: Array) -> Array:
-        """Compute the gradient of `penalty`, in the parameter's shape."""
+        """Compute the gradient of `penalty`.
+
+        Parameters
+        ----------
+        value : ndarray
+            Values of the parameter.
+
+        Returns
+        -------
+        ndarray
+            Gradient, in the shape of ``value``.
+        """
 
     def chosen(self, model: Layer) -> list[Parameter]:
-        """List the parameters that count: those chosen that are trained."""
+        """List the parameters that count: those chosen that are trained.
+
+        Parameters
+        ----------
+        model : Layer
+            Model, or layer of one.
+
+        Returns
+        -------
+        list of Parameter
+            Parameters that have a penalty.
+
+        Raises
+        ------
+        ArgumentError
+            If the model has no layer of a name in ``layers``.
+        """
         if self.layers is None:
             named = model.named_parameters()
         else:
@@ -87,9 +130,14 @@ class L1(Regularizer):
     Parameters
     ----------
     factor : float
-        Above 0.
+        Factor of the penalty; above 0.
     layers, parameters : sequence of str, optional
-        Which ones count; see `Regularizer`.
+        Names of the layers and parameters that count; see `Regularizer`.
+
+    Raises
+    ------
+    ArgumentError
+        If the factor is not above 0, or names are not a list of texts.
 
     Examples
     --------
@@ -100,11 +148,11 @@ class L1(Regularizer):
     """
 
     def penalty(self, value: Array) -> float:
-        """Sum the sizes; see `Regularizer.penalty`."""
+        """Compute the sum of the sizes; see `Regularizer.penalty`."""
         return float(np.abs(value).sum())
 
     def slope(self, value: Array) -> Array:
-        """Give the signs; see `Regularizer.slope`."""
+        """Compute the signs; see `Regularizer.slope`."""
         signs: Array = np.sign(value)
         return signs
 
@@ -115,9 +163,14 @@ class L2(Regularizer):
     Parameters
     ----------
     factor : float
-        Above 0.
+        Factor of the penalty; above 0.
     layers, parameters : sequence of str, optional
-        Which ones count; see `Regularizer`.
+        Names of the layers and parameters that count; see `Regularizer`.
+
+    Raises
+    ------
+    ArgumentError
+        If the factor is not above 0, or names are not a list of texts.
 
     Examples
     --------
@@ -128,10 +181,10 @@ class L2(Regularizer):
     """
 
     def penalty(self, value: Array) -> float:
-        """Sum the squares; see `Regularizer.penalty`."""
+        """Compute the sum of the squares; see `Regularizer.penalty`."""
         flat = value.reshape(-1)
         return float(flat.dot(flat))
 
     def slope(self, value: Array) -> Array:
-        """Double the weights; see `Regularizer.slope`."""
+        """Compute twice the weights; see `Regularizer.slope`."""
         return 2 * value

@@ -12,6 +12,7 @@ from layerkit.metrics.classification import (
     Recall,
     TopKAccuracy,
 )
+from layerkit.metrics.outputs import ForOutput
 from layerkit.metrics.regression import (
     MeanAbsoluteError,
     R2Score,
@@ -23,6 +24,7 @@ __all__ = [
     "Accuracy",
     "ConfusionMatrix",
     "F1Score",
+    "ForOutput",
     "MeanAbsoluteError",
     "Metric",
     "Precision",

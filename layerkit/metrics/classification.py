@@ -13,9 +13,20 @@ __all__ = ["Accuracy", "ConfusionMatrix", "F1Score", "Precision", "Recall", "Top
 
 
 def _check_classes(metric: Metric, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
-    """Take one class index a sample, or one-hot rows."""
-    if len(output_shape) != 1 or len(y_true_shape) != 1:
+    """Refuse targets but a class index, or a one-hot row, for each sample or position."""
+    if not isinstance(output_shape, tuple) or not check.fits(y_true_shape[1:], output_shape[:-1]):
         Metric.check_targets(metric, where, y_true_shape, output_shape)
+
+
+def _classes(y_pred: Array, y_true: Array) -> Array:
+    """Find the true classes, of the predictions' shape without its last axis."""
+    return y_true if y_true.ndim < y_pred.ndim else y_true.argmax(axis=-1)
+
+
+def _mean_count(right: Array, n_samples: int) -> float:
+    """Sum over the samples the share of their positions that are right."""
+    count = int(np.count_nonzero(right))
+    return count if right.size == n_samples else count * n_samples / right.size
 
 
 class Accuracy(Metric):
@@ -23,12 +34,18 @@ class Accuracy(Metric):
 
     With several outputs a sample's class is that of the largest; targets are class indices, of
     shape (n_samples,), or one-hot rows. With one output, the class is 1 where it is at least
-    ``threshold``.
+    ``threshold``. Outputs of shape (*positions, n_classes) have a class at each position, and the
+    share of a sample is that of its positions.
 
     Parameters
     ----------
     threshold : float
         For a single output: 0.5 suits probabilities, 0 suits logits (`SigmoidCrossEntropy`).
+
+    Raises
+    ------
+    ArgumentError
+        If the threshold is no finite number; when called, for targets of another shape.
 
     Examples
     --------
@@ -47,29 +64,34 @@ class Accuracy(Metric):
         self.threshold = check.number("Accuracy.__init__", "threshold", threshold)
 
     def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
-        """Take class indices too; see `Metric.check_targets`."""
+        """Refuse targets but class indices and one-hot rows; see `Metric.check_targets`."""
         _check_classes(self, where, y_true_shape, output_shape)
 
-    def total(self, y_pred: Array, y_true: Array) -> int:
+    def total(self, y_pred: Array, y_true: Array) -> float:
         """Count the samples that are right; see `Metric.total`."""
-        if y_pred[0].size == 1:
+        if y_pred.shape[-1] == 1:
             right = (y_pred.reshape(-1) >= self.threshold) == (y_true.reshape(-1) >= 0.5)
         else:
-            classes = y_true if y_true.ndim == 1 else y_true.argmax(axis=-1)
-            right = y_pred.argmax(axis=-1) == classes
-        return int(np.count_nonzero(right))
+            right = y_pred.argmax(axis=-1) == _classes(y_pred, y_true)
+        return _mean_count(right, len(y_pred))
 
 
 class TopKAccuracy(Metric):
     """The share of samples whose class is among the k largest outputs.
 
-    Targets are class indices, of shape (n_samples,), or one-hot rows. Of equal outputs, all count
-    as larger than the true class's, so that a constant prediction is right for nobody.
+    Targets are class indices, of shape (n_samples,), or one-hot rows; positions are those of
+    `Accuracy`. Of equal outputs, all count as larger than the true class's, so that a constant
+    prediction is right for nobody.
 
     Parameters
     ----------
     k : int
-        How many outputs count; at least 1.
+        Number of outputs that count; at least 1.
+
+    Raises
+    ------
+    ArgumentError
+        If ``k`` is no whole number of at least 1.
 
     Examples
     --------
@@ -86,18 +108,17 @@ class TopKAccuracy(Metric):
 
     @property
     def name(self) -> str:
-        """What `History` calls the figure: ``"top_5_accuracy"``."""
+        """Name of the figure in a `History`: ``"top_5_accuracy"``."""
         return f"top_{self.k}_accuracy"
 
     def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
-        """Take class indices too; see `Metric.check_targets`."""
+        """Refuse targets but class indices and one-hot rows; see `Metric.check_targets`."""
         _check_classes(self, where, y_true_shape, output_shape)
 
-    def total(self, y_pred: Array, y_true: Array) -> int:
+    def total(self, y_pred: Array, y_true: Array) -> float:
         """Count the samples that are right; see `Metric.total`."""
-        classes = y_true if y_true.ndim == 1 else y_true.argmax(axis=-1)
-        own = np.take_along_axis(y_pred, classes[:, None], axis=1)
-        return int(np.count_nonzero((y_pred >= own).sum(axis=1) <= self.k))
+        own = np.take_along_axis(y_pred, _classes(y_pred, y_true)[..., None], axis=-1)
+        return _mean_count((y_pred >= own).sum(axis=-1) <= self.k, len(y_pred))
 
 
 class _OfClasses(Metric):
@@ -113,23 +134,23 @@ class _OfClasses(Metric):
         self.threshold = check.number(where, "threshold", threshold)
 
     def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
-        """Take class indices too; see `Metric.check_targets`."""
+        """Refuse targets but class indices and one-hot rows; see `Metric.check_targets`."""
         _check_classes(self, where, y_true_shape, output_shape)
 
     def total(self, y_pred: Array, y_true: Array) -> Array:
         """Count, by class, hits, predictions and truths; see `Metric.total`."""
-        if y_pred[0].size == 1:
+        if y_pred.shape[-1] == 1:
             predicted = y_pred.reshape(-1, 1) >= self.threshold
             true = y_true.reshape(-1, 1) >= 0.5
         else:
-            names = np.arange(y_pred.shape[1])
-            classes = y_true if y_true.ndim == 1 else y_true.argmax(axis=-1)
-            predicted, true = y_pred.argmax(axis=-1)[:, None] == names, classes[:, None] == names
+            names = np.arange(y_pred.shape[-1])
+            predicted = y_pred.argmax(axis=-1).reshape(-1, 1) == names
+            true = _classes(y_pred, y_true).reshape(-1, 1) == names
         counts = [(predicted & true).sum(axis=0), predicted.sum(axis=0), true.sum(axis=0)]
         return np.stack(counts).astype(np.float64)
 
     def result(self, total: Array, n_samples: int) -> float:
-        """Average over the classes, or count them all together; see `Metric.result`."""
+        """Compute the mean over the classes, or of all samples; see `Metric.result`."""
         if self.average == "micro":
             total = total.sum(axis=1, keepdims=True)
         part, whole = self._ratio(*total)
@@ -140,7 +161,7 @@ class _OfClasses(Metric):
 
     @abstractmethod
     def _ratio(self, hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
-        """Give what is counted, and of how many."""
+        """Return, by class, the number that is counted and the number that it is a part of."""
 
 
 class Precision(_OfClasses):
@@ -154,9 +175,14 @@ class Precision(_OfClasses):
     Parameters
     ----------
     average : {"macro", "micro"}
-        How classes are put together.
+        Mean over the classes, or over all samples together.
     threshold : float
         For a single output: 0.5 suits probabilities, 0 suits logits.
+
+    Raises
+    ------
+    ArgumentError
+        If ``average`` is another word, or the threshold no finite number.
 
     Examples
     --------
@@ -178,9 +204,14 @@ class Recall(_OfClasses):
     Parameters
     ----------
     average : {"macro", "micro"}
-        How classes are put together.
+        Mean over the classes, or over all samples together.
     threshold : float
         For a single output: 0.5 suits probabilities, 0 suits logits.
+
+    Raises
+    ------
+    ArgumentError
+        If ``average`` is another word, or the threshold no finite number.
 
     Examples
     --------
@@ -203,9 +234,14 @@ class F1Score(_OfClasses):
     Parameters
     ----------
     average : {"macro", "micro"}
-        How classes are put together.
+        Mean over the classes, or over all samples together.
     threshold : float
         For a single output: 0.5 suits probabilities, 0 suits logits.
+
+    Raises
+    ------
+    ArgumentError
+        If ``average`` is another word, or the threshold no finite number.
 
     Examples
     --------
@@ -217,7 +253,7 @@ class F1Score(_OfClasses):
 
     @property
     def name(self) -> str:
-        """What `History` calls the figure."""
+        """Name of the figure in a `History`."""
         return "f1_score"
 
     def _ratio(self, hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
@@ -228,12 +264,18 @@ class ConfusionMatrix(Metric):
     """How often each class was taken for each: row i, column j counts i taken for j.
 
     A matrix is no figure of a `History`; ``Trainer.evaluate(x, y, metrics=[ConfusionMatrix()])``
-    gives it for a whole data set. With one output the classes are 0 and 1.
+    computes it for a whole data set. With one output the classes are 0 and 1. Each position of a
+    sample counts.
 
     Parameters
     ----------
     threshold : float
         For a single output: 0.5 suits probabilities, 0 suits logits.
+
+    Raises
+    ------
+    ArgumentError
+        If the threshold is no finite number.
 
     Examples
     --------
@@ -250,22 +292,22 @@ class ConfusionMatrix(Metric):
         self.threshold = check.number("ConfusionMatrix.__init__", "threshold", threshold)
 
     def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
-        """Take class indices too; see `Metric.check_targets`."""
+        """Refuse targets but class indices and one-hot rows; see `Metric.check_targets`."""
         _check_classes(self, where, y_true_shape, output_shape)
 
     def total(self, y_pred: Array, y_true: Array) -> Array:
         """Count the pairs of a batch; see `Metric.total`."""
-        if y_pred[0].size == 1:
+        if y_pred.shape[-1] == 1:
             n_classes = 2
             predicted = (y_pred.reshape(-1) >= self.threshold).astype(np.intp)
             true = (y_true.reshape(-1) >= 0.5).astype(np.intp)
         else:
-            n_classes = y_pred.shape[1]
-            predicted = y_pred.argmax(axis=-1)
-            true = y_true if y_true.ndim == 1 else y_true.argmax(axis=-1)
+            n_classes = y_pred.shape[-1]
+            predicted = y_pred.argmax(axis=-1).reshape(-1)
+            true = _classes(y_pred, y_true).reshape(-1)
         pairs = np.bincount(true * n_classes + predicted, minlength=n_classes**2)
         return pairs.reshape(n_classes, n_classes)
 
     def result(self, total: Any, n_samples: int) -> Any:
-        """Give the counts as they are; see `Metric.result`."""
+        """Return the counts as they are; see `Metric.result`."""
         return np.asarray(total).astype(np.intp)

@@ -25,7 +25,7 @@ class SquaredDistance(Metric):
         return float(error.dot(error))
 
     def result(self, total: float, n_samples: int) -> float:
-        """Give the sum as it is; see `Metric.result`."""
+        """Return the sum as it is; see `Metric.result`."""
         return total
 
 
@@ -62,7 +62,7 @@ class RootMeanSquaredError(Metric):
         return float(error.dot(error)) * len(y_pred) / y_pred.size
 
     def result(self, total: float, n_samples: int) -> float:
-        """Take the root of the mean, not the mean of roots; see `Metric.result`."""
+        """Compute the root of the mean, not the mean of roots; see `Metric.result`."""
         return float(np.sqrt(total / n_samples))
 
 

@@ -14,7 +14,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.activations import ELU, Activation, Identity, LeakyReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
-from layerkit.losses import CosineDistance, Hinge, Loss, SoftmaxCrossEntropy
+from layerkit.losses import CosineDistance, Hinge, Loss, Losses, SoftmaxCrossEntropy
 from layerkit.models.sequential import Sequential
 
 try:
@@ -147,7 +147,8 @@ def losses_with_targets(
     """Draw built-in losses, each with targets ``y_true`` that it takes."""
     n = draw(st.integers(1, 6)) if n_samples is None else n_samples
     width = draw(st.integers(1, 8)) if n_outputs is None else n_outputs
-    kinds = [kind() for kind in _concrete(Loss)] + [SoftmaxCrossEntropy("probabilities")]
+    of_one_output = [kind() for kind in _concrete(Loss) if kind is not Losses]
+    kinds = [*of_one_output, SoftmaxCrossEntropy("probabilities")]
     loss = draw(st.sampled_from(kinds))
     if isinstance(loss, SoftmaxCrossEntropy):
         classes = draw(st.lists(st.integers(0, width - 1), min_size=n, max_size=n))

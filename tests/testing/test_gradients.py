@@ -15,6 +15,7 @@ from layerkit import (
     Identity,
     Layer,
     Loss,
+    Losses,
     ReLU,
     Sequential,
     Sigmoid,
@@ -38,7 +39,7 @@ def concrete(base):
 
 ACTIVATIONS = sorted((kind() for kind in concrete(Activation)), key=repr)
 LOSSES = [
-    *sorted((kind() for kind in concrete(Loss)), key=repr),
+    *sorted((kind() for kind in concrete(Loss) if kind is not Losses), key=repr),  # not of dicts
     SoftmaxCrossEntropy("probabilities"),
 ]
 LAYERS = sorted((kind.__name__ for kind in concrete(Layer)), key=str)

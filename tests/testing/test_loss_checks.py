@@ -20,7 +20,7 @@ BUILT_IN = sorted(
     for name in layerkit.__all__
     if isinstance(getattr(layerkit, name), type)
     and issubclass(getattr(layerkit, name), Loss)
-    and name != "Loss"
+    and name not in {"Loss", "Losses"}  # a base, and a loss of dicts of predictions
 )
 
 
