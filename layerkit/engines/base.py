@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -150,10 +150,3 @@ class Engine(ABC):
 
     def end(self) -> None:  # noqa: B027 - most have nothing to release
         """Release what only a fit needs."""
-
-
-def figures_of(work: Work, loss: float, totals: Sequence[Any], n_samples: int) -> Figures:
-    """Return the figures of one epoch, from its mean loss and the metrics' totals."""
-    metrics = work.step.metrics
-    results = [m.result(total, n_samples) for m, total in zip(metrics, totals, strict=True)]
-    return {name: [figure] for name, figure in zip(work.names, [loss, *results], strict=True)}

@@ -205,22 +205,23 @@ class CompiledEngine(Engine):
         position.steps_done, position.n_samples = step, n_samples
         position.order = self._order[epoch] if len(self._order) else None
         position.loss_total, position.total_weight = figures[0], float(n_samples)
-        position.totals, position.batch_loss = totals, float(self._settings[2])
+        position.totals = [*totals, n_samples] if totals else []
+        position.batch_loss = float(self._settings[2])
         position.is_mid_epoch, position.epochs_begun = True, position.epoch
 
     def _take_over(self) -> None:
         """Go on from the position, in the first of the epochs."""
-        position = self.work.position
+        position, n_metrics = self.work.position, len(self.metrics)
         self._position[1] = position.steps_done
         self._settings[2] = position.batch_loss
         figures = self._figures[self.epoch]
         figures[0] = position.loss_total
         if position.is_only_to_be_recorded:
-            figures[1:] = position.totals
+            figures[1:] = position.totals[:n_metrics]
             self._position[:2] = 1, 0
             self.is_finished = True
             return
-        for k, total in enumerate(position.totals):
+        for k, total in enumerate(position.totals[:n_metrics]):
             if k in self._others:
                 self._totals[k] = total
             else:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-
-from layerkit.engines.base import Engine, EngineUsed, Figures, Goal, Work, figures_of
+from layerkit.engines.base import Engine, EngineUsed, Figures, Goal, Work
 from layerkit.steps.step import ValueAndGradient
 from layerkit.steps.updates import Step
 
@@ -46,11 +45,10 @@ class NumPyEngine(Engine):
         data, before, after = work.data, work.before_batch, work.after_batch
         updates, describe = step.updates, work.describe_batch
         updates.prepare()
-        if not position.totals:
-            position.totals = [0.0] * len(step.metrics)
+        position.complete_totals(len(step.metrics), is_first=step.ranks.rank == 0)
         if position.order is None:
             position.order = data.draw(work.rng)
-        x = np.empty((0, *step.model.input_shape), step.model.dtype)
+        x: Any = None
         own = data.epoch(None, position.steps_done, position.order)
         for x, y, weight in step.ranks.batches(data, own):
             position.step = position.steps_done + 1
@@ -75,12 +73,14 @@ class NumPyEngine(Engine):
         work, position = self.work, self.work.position
         if position.is_only_to_be_recorded:
             figures = [position.loss_total, *position.totals]
-            return {name: [f] for name, f in zip(work.names, figures, strict=True)}
+            return {name: [figure] for name, figure in zip(work.names, figures, strict=False)}
         ranks = work.step.ranks
         ranks.end_epoch(f"Trainer.fit, epoch {position.epoch}")
         totals = ranks.add_up(*position.totals)
-        loss = position.loss_total / (position.total_weight or 1)
-        return figures_of(work, loss, totals, position.n_samples)
+        figures = [position.loss_total / (position.total_weight or 1)]
+        for metric, total in zip(work.step.metrics, totals, strict=False):
+            figures.append(metric.result(total, totals[-1]))
+        return {name: [figure] for name, figure in zip(work.names, figures, strict=True)}
 
     def end(self) -> None:
         """Return to the usual step and loss: what is compiled can't be pickled."""

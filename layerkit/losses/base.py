@@ -250,14 +250,14 @@ class BuiltInLoss(Loss):
     def _per_position(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each position, of arguments that are checked."""
 
-    def _per_sample(self, y_pred: Array, y_true: Array) -> Array:
+    def compute_per_sample(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each sample, of arguments that are checked."""
         losses = self._per_position(y_pred, y_true)
         return mean_over_positions(losses, 1)
 
     def per_sample(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each sample; see `Loss.per_sample`."""
-        return self._per_sample(*self._checked("per_sample", y_pred, y_true))
+        return self.compute_per_sample(*self._checked("per_sample", y_pred, y_true))
 
     def per_position(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each position; see `Loss.per_position`."""

@@ -390,7 +390,8 @@ class _Group:
         position.batch_loss = float(self.batch_losses[k])
         if self.step:
             position.loss_total = float(self.loss_totals[k])
-            position.totals = [metric.total_of(k) for metric in self.metrics]
+            totals = [metric.total_of(k) for metric in self.metrics]
+            position.totals = [*totals, position.n_samples] if totals else []
 
     def _keep(self, rows: Array) -> None:
         """Go on with some of the replicas."""

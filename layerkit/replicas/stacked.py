@@ -199,7 +199,7 @@ class StackedChain:
         together = y_pred.reshape(-1, width)
         shape = (n_replicas, *y_true.shape[1:])
         truth = np.broadcast_to(y_true, shape).reshape(-1, *y_true.shape[2:])
-        losses = loss._per_sample(together, truth).reshape(n_replicas, -1).mean(axis=1)
+        losses = loss.compute_per_sample(together, truth).reshape(n_replicas, -1).mean(axis=1)
         # The mean over the samples of all replicas is one of n_replicas times as many.
         _, gradient = loss.value_and_gradient(together, truth)
         np.multiply(gradient.reshape(y_pred.shape), n_replicas, dy)

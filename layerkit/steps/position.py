@@ -10,7 +10,7 @@ import numpy as np
 
 from layerkit._support.validation import Array
 
-__all__ = ["Position"]
+__all__ = ["Position", "no_totals"]
 
 # Under these names in a checkpoint, and of what kinds.
 _NUMBERS = "epochs_begun steps_done loss_total total_weight n_samples n_batches batch_loss".split()
@@ -40,9 +40,11 @@ class Position:
         Batches trained on in all epochs together.
     order : ndarray of int or None
         Order of the samples in the current epoch.
-    loss_total, total_weight, n_samples, totals
-        Sums over the current epoch: of the loss times the weight, of the weights, of the samples
-        and of each metric.
+    loss_total, total_weight, n_samples : float, float, int
+        Sums over the current epoch: of the loss times the weight, of the weights, of the samples.
+    totals : list
+        Total of each metric in the current epoch, then the number of samples they are over; empty
+        without metrics.
     batch_loss : float
         Loss of the last batch, before its update.
     accumulated : ndarray or None
@@ -86,7 +88,7 @@ class Position:
         self.is_mid_epoch, self.epochs_begun = True, self.epoch
         self.steps_done = self.n_samples = 0
         self.loss_total = self.total_weight = 0.0
-        self.order, self.totals = None, [0.0] * n_metrics
+        self.order, self.totals = None, no_totals(n_metrics)
 
     def add(self, loss: float, n_samples: int, weight: float, totals: list[Any] | None) -> None:
         """Add a step on a batch, with its mean loss and its totals of the metrics."""
@@ -105,6 +107,13 @@ class Position:
         """End the epoch, whose figures are on record."""
         self.is_mid_epoch = False
         self.order, self.totals, self.steps_done = None, [], 0
+
+    def complete_totals(self, n_metrics: int, *, is_first: bool) -> None:
+        """Complete the totals of a fit that is resumed, of which another rank may have all."""
+        if not self.totals:
+            self.totals = no_totals(n_metrics)
+        elif len(self.totals) == n_metrics:  # version 0.1.0 counted the samples of all ranks alone
+            self.totals = [*self.totals, self.n_samples if is_first else 0]
 
     @property
     def is_only_to_be_recorded(self) -> bool:
@@ -130,3 +139,8 @@ class Position:
         """Return whether a tree from a file has the numbers that a position has."""
         numbers = [_IN_FILES.get(name, name) for name in _NUMBERS]
         return isinstance(tree, dict) and all(type(tree[name]) in (int, float) for name in numbers)
+
+
+def no_totals(n_metrics: int) -> list[Any]:
+    """Return the totals of metrics before the first batch."""
+    return [*[0.0] * n_metrics, 0] if n_metrics else []

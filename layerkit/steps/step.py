@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from layerkit._support.validation import Array
 from layerkit.losses import Loss
 from layerkit.losses.base import weighted
 from layerkit.metrics import Metric
+from layerkit.metrics.base import totals
 from layerkit.models.sequential import Sequential
 from layerkit.optimizers import Optimizer
 from layerkit.steps.position import Position
@@ -82,7 +84,7 @@ class TrainingStep:
                 loss, dy = weighted(self.loss, y_pred, y, weight)
             loss, dy = ranks.scale(loss, dy, share)
             if position.totals:  # before the backward pass, which may use the predictions' memory
-                added = [metric.total(y_pred, y) for metric in self.metrics]
+                added = self._totals(y_pred, y, weight)
             model.compute_backward(dy, cache, need_dx=False)
         else:
             loss = ranks.sit_out(x)
@@ -99,6 +101,13 @@ class TrainingStep:
         ranks.after_step(self.optimizer.n_steps, describe)
         position.add(loss, size, share, added)
         return loss
+
+    def _totals(self, y_pred: Array, y: Array, weight: Array | None) -> list[Any]:
+        """Return the total of each metric, and the number of samples that they are over."""
+        if weight is None:
+            return [*[metric.total(y_pred, y) for metric in self.metrics], len(y_pred)]
+        found, n_counted = totals(self.metrics, y_pred, y, weight)
+        return [*found, n_counted]
 
     def finish(self, loss: float, x: Array, position: Position, describe: Describe) -> None:
         """Update the parameters with the gradients that wait, if there are any."""

@@ -164,7 +164,7 @@ class Updates:
         return "the loss"
 
     def _non_finite_output(self, x: Array) -> str:
-        for index, layer in enumerate(self.model if len(x) else ()):
+        for index, layer in enumerate(() if x is None or not len(x) else self.model):
             x, _ = layer.compute_forward(x, training=False)
             if not np.isfinite(x).all():
                 return f"the output of layers[{index}], {layer!r}"

@@ -8,6 +8,7 @@ from typing import Any
 from layerkit.data.batches import Batches
 from layerkit.losses.base import weighted
 from layerkit.metrics import Metric
+from layerkit.metrics.base import totals
 from layerkit.steps.step import TrainingStep
 
 __all__ = ["evaluate", "figure_names"]
@@ -25,8 +26,8 @@ def evaluate(step: TrainingStep, data: Batches, metrics: Sequence[Metric]) -> di
     metrics : sequence of Metric
         Metrics to compute.
     """
-    totals: list[Any] = [0.0] * len(metrics)
-    loss_total, total_weight, n_samples = 0.0, 0.0, 0
+    sums: list[Any] = [0.0] * len(metrics)
+    loss_total, total_weight, n_counted = 0.0, 0.0, 0
     for x, y, weight in data.epoch(None):
         if not len(x):
             continue  # a rank that has no part in this batch
@@ -37,14 +38,16 @@ def evaluate(step: TrainingStep, data: Batches, metrics: Sequence[Metric]) -> di
             (loss, _), share = weighted(step.loss, y_pred, y, weight), float(weight.sum())
         loss_total += loss * share
         total_weight += share
-        n_samples += len(x)
-        for index, metric in enumerate(metrics):
-            totals[index] += metric.total(y_pred, y)
-    sums = step.ranks.add_up(loss_total, total_weight, n_samples, *totals)
-    loss_total, total_weight, n_samples, *totals = sums
+        found, n = totals(metrics, y_pred, y, weight)
+        n_counted += n
+        for index, total in enumerate(found):
+            sums[index] += total
+    loss_total, total_weight, n_counted, *sums = step.ranks.add_up(
+        loss_total, total_weight, n_counted, *sums
+    )
     figures = {"loss": loss_total / (total_weight or 1) + step.rules.penalty()}
-    for metric, total in zip(metrics, totals, strict=True):
-        figures[metric.name] = metric.result(total, n_samples)
+    for metric, total in zip(metrics, sums, strict=True):
+        figures[metric.name] = metric.result(total, n_counted)
     return figures
 
 

@@ -433,7 +433,7 @@ class Trainer:
                 batches.divide(self.communicator.rank, self.communicator.size)
         return data, validation
 
-    def train_step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+    def train_step(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Make one update on one batch, for a training loop of one's own or an endless stream.
 
         Parameters

@@ -268,7 +268,6 @@ def test_what_is_refused_changes_nothing():
 def test_without_numba(monkeypatch):
     import sys
 
-
     monkeypatch.delattr("layerkit.engines.kernels", raising=False)
     monkeypatch.setitem(sys.modules, "layerkit.engines.kernels", None)
     with pytest.raises(MissingExtraError, match=r"Replicas\.fit: numba must be installed"):

@@ -39,7 +39,7 @@ from layerkit import (
     Warmup,
     WeightAverage,
 )
-from layerkit.engines import parts
+from layerkit.engines import kernels, parts
 from layerkit.optimizers.schedules import Cosine
 from layerkit.storage.models import read_tree, write_tree
 from layerkit.training.fit import sole_training
@@ -313,6 +313,8 @@ def test_what_is_resumed_is_computed_as_before(arithmetic, tmp_path, monkeypatch
 
     def run(loading_cost, path=None):
         monkeypatch.setattr(parts, "_LOADING_COST", loading_cost)
+        # numba may import the kernels anew, which would stay as the package's attribute.
+        monkeypatch.setattr("layerkit.engines.kernels", kernels)
         monkeypatch.delitem(sys.modules, "layerkit.engines.kernels", raising=False)
         model = Sequential([Dense(40, 40, ReLU()), Dense(40, 40)], seed=0)
         trainer = Trainer(model, HalfSquaredError(), SGD(0.01, 0.9), seed=0)
