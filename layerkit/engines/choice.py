@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from layerkit._support import validation as check
 from layerkit.engines.base import Engine, EngineUsed, Refused, Work
 from layerkit.engines.compiled import CompiledEngine
 from layerkit.engines.numpy import NumPyEngine
 from layerkit.engines.parts import compiled_parts
+from layerkit.engines.tables import load_kernels
 
-__all__ = ["EngineName", "choose_engine"]
+__all__ = ["EngineName", "check_engine", "choose_engine"]
 
 EngineName = Literal["auto", "numpy", "numba"]
+
+
+def check_engine(where: str, engine: Any) -> EngineName:
+    """Refuse the name of an engine that there is not, or that is not installed."""
+    check.choice(where, "engine", engine, ("auto", "numpy", "numba"))
+    if engine == "numba":
+        load_kernels(where)
+    name: EngineName = engine
+    return name
 
 
 def choose_engine(

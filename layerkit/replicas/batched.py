@@ -83,7 +83,7 @@ def _signature(trainer: Trainer) -> list[Any]:
         ("regularizers", trainer.regularizers),
         ("clipping", trainer.clipping),
         ("groups", trainer.groups),
-        ("a checkpoint to go on from", trainer.is_resumed),
+        ("a checkpoint to go on from", trainer.setup.resumed),
         ("other ranks to train with", trainer.communicator.size > 1),
     ):
         if what:
@@ -181,7 +181,7 @@ class BatchedFit:
 
     def _begin(self, trainer: Trainer) -> Fit:
         """Begin the fit of a replica, which can go on by itself wherever it is left."""
-        fit = trainer.new_fit(
+        fit = trainer.setup.new_fit(
             copy.copy(self.data),
             copy.copy(self.validation),
             epochs=self.epochs,
@@ -189,7 +189,7 @@ class BatchedFit:
             callbacks=trainer.callbacks,
             engine="numpy",
         )
-        trainer.take_up(fit)
+        trainer.show(fit)
         fit.hooks.begin()
         trainer.optimizer.bind(*trainer.model.vectors)
         return fit

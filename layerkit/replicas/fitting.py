@@ -85,13 +85,13 @@ class Run:
         """Make the fit of one replica."""
         trainer, (data, validation) = self.trainers[k], self.data[k]
         try:
-            fit = trainer.new_fit(
+            fit = trainer.setup.new_fit(
                 copy.copy(data),
                 copy.copy(validation),
                 epochs=self.epochs,
                 shuffle=self.shuffle,
                 callbacks=trainer.callbacks,
-                engine=None if self.engine == "auto" else self.engine,
+                engine=trainer.engine if self.engine == "auto" else self.engine,
             )
         except Exception as error:
             self.errors[k] = error

@@ -13,9 +13,7 @@ from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.data.batches import ArrayBatches
-from layerkit.data.preparation import Preparation
-from layerkit.engines.choice import EngineName, choose_engine
-from layerkit.engines.tables import load_kernels
+from layerkit.engines.choice import EngineName, check_engine, choose_engine
 from layerkit.errors import ShapeError
 from layerkit.replicas.fitting import Line, Run
 from layerkit.replicas.results import Results
@@ -177,7 +175,7 @@ class Replicas:
         epochs = check.integer(where, "epochs", epochs, minimum=0)
         batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         shuffle = check.boolean(where, "shuffle", shuffle)
-        check.choice(where, "engine", engine, ("auto", "numpy", "numba"))
+        check_engine(where, engine)
         if progress is None:
             progress = sys.stderr.isatty() and epochs > 0
         line = Line(len(self.trainers), check.boolean(where, "progress", progress))
@@ -238,9 +236,7 @@ class Replicas:
         keys = [repr((trainer.loss, trainer.metrics)) for trainer in self.trainers]
         for trainer, key in zip(self.trainers, keys, strict=True):
             if key not in checked:
-                preparation = Preparation(
-                    trainer.model, trainer.loss, trainer.metrics, trainer.communicator
-                )
+                preparation = trainer.setup.preparation()
                 data, validation = preparation.of_arrays(where, x, y, batch_size), None
                 if validation_data is not None:
                     validation = preparation.validation(where, validation_data)
@@ -256,12 +252,10 @@ class Replicas:
         """Return why the compiled engine doesn't serve, or None if it does."""
         if engine == "numpy":
             return "the caller asks for it"
-        if engine == "numba":
-            load_kernels(where)
-        elif any(trainer.engine == "numpy" for trainer in self.trainers):
+        if engine == "auto" and any(trainer.engine == "numpy" for trainer in self.trainers):
             return "a trainer asks for it"
         first = self.trainers[0]
-        work = first.new_fit(copy.copy(data), epochs=0)
+        work = first.setup.new_fit(copy.copy(data), epochs=0)
         wanted = engine if engine == "numba" else first.engine
         chosen = choose_engine(work, wanted, 0, has_groups=bool(first.groups))
         chosen.end()

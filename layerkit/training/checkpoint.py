@@ -133,6 +133,12 @@ def settings_of(data: Batches, shuffle: bool, accumulate: int) -> dict[str, Any]
     return settings | {"steps_per_epoch": data.steps_per_epoch}
 
 
+def class_names(callbacks: Sequence[Callback]) -> list[str]:
+    """Return the names of the callbacks' classes, but for progress bars, which anyone may add."""
+    names = [type(callback).__name__ for callback in callbacks]
+    return sorted(name for name in names if name != "ProgressBar")
+
+
 def callback_states(
     where: str, resumed: Resumed | None, callbacks: Sequence[Callback]
 ) -> list[Any] | None:
