@@ -12,7 +12,7 @@ from layerkit.engines.numpy import NumPyEngine
 from layerkit.engines.parts import compiled_parts
 from layerkit.engines.tables import load_kernels
 
-__all__ = ["EngineName", "check_engine", "choose_engine"]
+__all__ = ["EngineName", "check_engine", "choose_engine", "why_not_compiled"]
 
 EngineName = Literal["auto", "numpy", "numba"]
 
@@ -24,6 +24,13 @@ def check_engine(where: str, engine: Any) -> EngineName:
         load_kernels(where)
     name: EngineName = engine
     return name
+
+
+def why_not_compiled(work: Work, wanted: EngineName, *, has_groups: bool) -> str | None:
+    """Return the reason why the compiled engine does not serve a fit, or None if it does."""
+    engine = choose_engine(work, wanted, 0, has_groups=has_groups)
+    engine.end()
+    return None if engine.used.name == "numba" else engine.used.reason
 
 
 def choose_engine(

@@ -13,7 +13,7 @@ from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.data.batches import ArrayBatches
-from layerkit.engines.choice import EngineName, check_engine, choose_engine
+from layerkit.engines.choice import EngineName, check_engine, why_not_compiled
 from layerkit.errors import ShapeError
 from layerkit.replicas.fitting import Line, Run
 from layerkit.replicas.results import Results
@@ -257,15 +257,12 @@ class Replicas:
         first = self.trainers[0]
         work = first.setup.new_fit(copy.copy(data), epochs=0)
         wanted = engine if engine == "numba" else first.engine
-        chosen = choose_engine(work, wanted, 0, has_groups=bool(first.groups))
-        chosen.end()
-        if chosen.used.name == "numba":
-            return None
-        if engine == "numba":
-            got = check.Said(f"a fit that it can't do, since {chosen.used.reason}")
+        reason = why_not_compiled(work, wanted, has_groups=bool(first.groups))
+        if reason is not None and engine == "numba":
+            got = check.Said(f"a fit that it can't do, since {reason}")
             remedy = "Pass engine='auto', which takes NumPy then."
             check.fail(where, "engine", "able to serve", got, remedy)
-        return chosen.used.reason
+        return reason
 
     def __len__(self) -> int:
         """Count the replicas."""

@@ -144,7 +144,7 @@ class Fit:
                 while position.is_mid_epoch or not self.is_over:
                     if not position.is_mid_epoch:
                         position.epoch, position.step = position.epoch + 1, 0
-                        hooks.call_epoch("on_epoch_begin")
+                        hooks.call_epoch("on_epoch_begin", position.epoch)
                         position.begin_epoch(len(self.step.metrics))
                     figures = self._train()
                     if self.validation:
@@ -153,7 +153,7 @@ class Fit:
                         if figures:
                             self.history.extend(figures)
                         position.end_epoch()
-                    hooks.call_epoch("on_epoch_end")
+                    hooks.call_epoch("on_epoch_end", position.epoch)
                     position.stopped = self.step.ranks.agree_to_stop(position.stopped)
                     updates.release()
             finally:
@@ -191,6 +191,7 @@ class Fit:
 
     def _begin(self) -> None:
         position, ranks = self.position, self.step.ranks
+        position.epoch, position.step = position.epochs_begun, position.steps_done
         if position.is_resumed and isinstance(self.data, StreamBatches):
             self.data.skip(position.n_batches)
         ranks.begin(lambda: f"Trainer.fit, epoch {self.position.epoch}, step {self.position.step}")
@@ -203,7 +204,8 @@ class Fit:
             self.engine.end()
             self.engine = self._choose_engine()
         watched = hooks.watched(self.engine.watchable)
-        n_epochs = 1 if self.validation else hooks.epochs_until_due(self.epochs, watched)
+        n_epochs = hooks.epochs_until_due(self.position.epoch, self.epochs, watched)
+        n_epochs = 1 if self.validation else n_epochs
         goals = [Goal(stop.metric, stop.value, stop.rises) for stop in watched]
         return self.engine.train(n_epochs, goals)
 

@@ -63,19 +63,19 @@ class Hooks:
         if failed:
             raise failed
 
-    def call_epoch(self, hook: str) -> None:
-        """Call a hook of those callbacks whose period has come."""
-        past = self.trainer.epoch - (hook == "on_epoch_begin")
+    def call_epoch(self, hook: str, epoch: int) -> None:
+        """Call a hook around an epoch, of those callbacks whose period has come."""
+        past = epoch - (hook == "on_epoch_begin")
         for callback in self.overridden[hook]:
             if past % callback.period == 0:
                 self._call_one(callback, hook)
 
-    def epochs_until_due(self, epochs: int, watched: list[StopAt]) -> int:
-        """Return how many epochs may pass, from the current one on, until a hook is to be called.
+    def epochs_until_due(self, epoch: int, epochs: int, watched: list[StopAt]) -> int:
+        """Return how many epochs may pass, from this one on, until a hook is to be called.
 
         The end of an epoch is not waited for where an engine watches a `StopAt` itself.
         """
-        past = self.trainer.epoch - 1
+        past = epoch - 1
         if self.overridden["on_batch_begin"] or self.overridden["on_batch_end"]:
             return 1
         ends = self.overridden["on_epoch_end"]

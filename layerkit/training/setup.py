@@ -218,16 +218,14 @@ class Setup:
         self, where: str, data: Batches, validation_data: Any, share: float | None, stratify: bool
     ) -> tuple[Batches, Batches | None]:
         """Return the batches to train on and to evaluate, of each this rank's part."""
-        preparation = self.preparation()
+        preparation, rng = self.preparation(), self.trainer.rng
         validation: Batches | None = None
         if share is not None:
             if validation_data is not None:
                 wanted = "None with validation_data"
                 check.fail(where, "validation_split", wanted, share)
             known = self.resumed["progress"]["held_out"] if self.resumed else None
-            data, validation = preparation.split(
-                where, data, share, stratify, self.trainer.rng, known
-            )
+            data, validation = preparation.split(where, data, share, stratify, rng, known)
         elif validation_data is not None:
             validation = preparation.validation(where, validation_data)
         for batches in (data, validation):

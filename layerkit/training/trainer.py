@@ -71,8 +71,6 @@ class Trainer:
         Engine of the last fit, and the reason for it.
     history : History
         Record of the last fit, as far as it got.
-    position : Position
-        Progress of the current fit.
 
     Raises
     ------

@@ -1,13 +1,7 @@
 """The compiled engine gives what the NumPy engine gives."""
 
-import copy
-import itertools
 import math
-import os
-import pickle
 import signal
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -15,31 +9,21 @@ import pytest
 from hypothesis import event, given, note, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from small_fits import Snake, WorstError, X, autoencoder, figures, fit, targets
 
 from layerkit import (
     ELU,
     GELU,
     SGD,
     Accuracy,
-    Activation,
-    Adam,
-    AdamW,
-    ArgumentError,
     Callback,
     Dense,
-    EngineUsed,
     HalfSquaredError,
     Identity,
-    Layer,
     LeakyReLU,
-    Loss,
     MeanAbsoluteError,
     MeanSquaredError,
-    Metric,
-    MissingExtraError,
     NonFiniteError,
-    Optimizer,
-    ParameterGroup,
     ReLU,
     Sequential,
     Sigmoid,
@@ -52,35 +36,8 @@ from layerkit import (
     StopAt,
     Tanh,
     Trainer,
-    Uniform,
     Zeros,
 )
-from layerkit.engines import kernels as _kernels
-from layerkit.engines import parts as parts_module
-from layerkit.engines import tables
-from layerkit.engines.parts import compiled_parts
-
-
-class Snake(Activation):
-    def __init__(self, a=1.0):
-        self.a = a
-
-    def value(self, z):
-        return z + np.sin(self.a * z) ** 2 / self.a
-
-    def derivative(self, z, y):
-        return 1 + np.sin(2 * self.a * z)
-
-    def scalar_functions(self):
-        a = self.a
-        return lambda z: z + math.sin(a * z) ** 2 / a, lambda z, y: 1 + math.sin(2 * a * z)
-
-
-class WorstError(Metric):
-    def total(self, y_pred, y_true):
-        # Not a sum over samples: the engines have to cut the same batches.
-        return abs(y_pred - y_true).max() * len(y_pred)
-
 
 ACTIVATIONS = [
     Identity(),
@@ -100,15 +57,6 @@ OPTIMIZERS = [
     lambda: SGD(0.001, momentum=0.9),
     lambda: SGD(0.001, momentum=0.8, nesterov=True),
 ]
-
-
-def targets(loss, n, n_out, rng):
-    if isinstance(loss, SoftmaxCrossEntropy):
-        classes = rng.integers(n_out, size=n)
-        return classes if loss.targets == "indices" else np.eye(n_out)[classes]
-    if isinstance(loss, SigmoidCrossEntropy):
-        return rng.integers(2, size=(n, n_out))
-    return rng.normal(size=(n, n_out))
 
 
 @st.composite
@@ -150,10 +98,6 @@ def problems(draw):
     return make, (x, y), fit
 
 
-def figures(history):
-    return np.array([history[name] for name in history])
-
-
 # Each update rounds differently in its last digit. Training at a rate near where it diverges
 # enlarges that without bound, in either engine; at the rates above, it doesn't. The absolute part
 # is for what is 0 but for rounding.
@@ -186,18 +130,6 @@ def test_in_single_precision_too(problem):
     assert compiled.model.values.dtype == np.float32
     # Some hundred roundings of 6e-8.
     assert_allclose(compiled.model.values, numpys.model.values, rtol=1e-4, atol=1e-5)
-
-
-def autoencoder(engine_name, optimizer=None, **options):
-    start = {"kernel_initializer": Uniform(0, 1), "bias_initializer": Uniform(0, 1)}
-    layers = [Dense(8, 3, Sigmoid(), **start), Dense(3, 8, Sigmoid(), **start)]
-    model = Sequential(layers, seed=0)
-    optimizer = optimizer or SGD(1.0)
-    options.setdefault("metrics", [SquaredDistance()])
-    return Trainer(model, HalfSquaredError(), optimizer, seed=0, engine=engine_name, **options)
-
-
-X = np.eye(8)
 
 
 def test_the_same_after_many_epochs():
@@ -456,231 +388,6 @@ def test_ctrl_c_does_not_wait_for_a_long_epoch():
     assert len(trainer.history["loss"]) == trainer.history.n_epochs
 
 
-class Square(Layer):
-    def compute_forward(self, x, *, training):
-        return x * x, x
-
-    def compute_backward(self, dy, cache):
-        return 2 * cache * dy
-
-
-class Patched(Dense):
-    def compute_forward(self, x, *, training):
-        return super().compute_forward(x, training=training)
-
-
-class Renamed(Dense):
-    """A subclass that computes nothing else."""
-
-
-class SlowDown(Optimizer):
-    def __init__(self):
-        self.learning_rate = 0.1
-
-    def update(self, values, grads, state):
-        values -= 0.1 * grads
-
-
-class Cubic(Loss):
-    def value(self, y_pred, y_true):
-        return float((abs(y_pred - y_true) ** 3).sum()) / len(y_pred)
-
-    def gradient(self, y_pred, y_true):
-        error = y_pred - y_true
-        return 3 * error * abs(error) / len(y_pred)
-
-
-class Plain(Activation):
-    def value(self, z):
-        return z * z
-
-    def derivative(self, z, y):
-        return 2 * z
-
-
-class Uncompilable(Plain):
-    def scalar_functions(self):
-        return lambda z: [z, "a"][object()], lambda z, y: 2 * z
-
-
-def frozen():
-    model = Sequential([Dense(2, 2)])
-    model[0].bias.trainable = False
-    return model
-
-
-def fit(name, model=None, loss=None, optimizer=None, x=None, batch_size=1):
-    trainer = Trainer(
-        model or Sequential([Dense(2, 2)], seed=0),
-        loss or HalfSquaredError(),
-        optimizer or SGD(0.1),
-        engine=name,
-    )
-    x = np.ones((4, 2)) if x is None else x
-    trainer.fit(x, x, epochs=1, batch_size=batch_size)
-    return trainer.engine_used
-
-
-class Reversed(Sequential):
-    def compute_forward(self, x, *, training):
-        return super().compute_forward(-x, training=training)
-
-
-REFUSED = {
-    "model": (
-        lambda name: fit(name, Reversed([Dense(2, 2)])),
-        "the model is a Reversed, which has a pass of its own",
-    ),
-    "inner model": (
-        lambda name: fit(name, Sequential([Reversed([Dense(2, 2)]), Dense(2, 2)])),
-        "the model is a Reversed, which has a pass of its own",
-    ),
-    "layer": (
-        lambda name: fit(name, Sequential([Dense(2, 2), Square()])),
-        r"layers\[1\], Square\(\), is not a Dense",
-    ),
-    "changed Dense": (
-        lambda name: fit(name, Sequential([Patched(2, 2)])),
-        r"layers\[0\], Patched\(2, 2\), is not a Dense",
-    ),
-    "frozen": (lambda name: fit(name, frozen()), r"layers\[0\], .* has frozen parameters"),
-    "loss": (
-        lambda name: fit(name, loss=Cubic()),
-        r"the loss, Cubic\(\), is not one that is compiled",
-    ),
-    "optimizer": (lambda name: fit(name, optimizer=SlowDown()), r"the optimizer, .* is not SGD"),
-    "large": (
-        lambda name: fit(name, x=np.broadcast_to(np.float64(1), (1 << 24, 2))),
-        "too large to copy",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_numpy_serves_and_why(case, monkeypatch):
-    run, reason = REFUSED[case]
-    if case == "large":
-        monkeypatch.setattr(tables, "_LARGEST_COPY", 1000)
-        run, reason = (lambda name: fit(name, x=np.ones((200, 2), np.float32))), REFUSED[case][1]
-    used = run("auto")
-    assert used.name == "numpy"
-    with pytest.raises(ArgumentError, match=f"engine must be able to serve; got .*{reason}") as e:
-        run("numba")
-    assert "Pass engine='auto'" in str(e.value)
-    assert used.reason in str(e.value)
-
-
-def test_a_refused_fit_loses_nothing():
-    trainer = autoencoder("numba")
-    history = trainer.fit(X, X, epochs=3, batch_size=1)
-    used, state = trainer.engine_used, trainer.rng.bit_generator.state
-    trainer.loss = Cubic()
-    before = trainer.model.values.tobytes()
-    with pytest.raises(ArgumentError, match="able to serve"):
-        trainer.fit(X, X, epochs=3, batch_size=1)
-    assert trainer.history is history
-    assert (trainer.engine_used, trainer.rng.bit_generator.state) == (used, state)
-    assert trainer.model.values.tobytes() == before
-
-
-def test_a_stream_is_numpys():
-    trainer = Trainer(Sequential([Dense(2, 2)]), HalfSquaredError(), SGD(0.1))
-    batch = np.ones((3, 2))
-    trainer.fit(iter([(batch, batch)]), epochs=1, steps_per_epoch=1)
-    assert trainer.engine_used == EngineUsed("numpy", "the batches come from a stream or a Dataset")
-
-
-def test_auto_leaves_large_batches_to_numpy():
-    model = Sequential([Dense(2, 500), Dense(500, 2)])
-    assert fit("auto", model, batch_size=8).name == "numba"
-    small = Sequential([Dense(2, 2)])
-    assert fit("auto", small, x=np.ones((64, 2)), batch_size=64).name == "numba"
-    x = np.ones((600, 2))
-    used = fit("auto", Sequential([Dense(2, 500), Dense(500, 2)]), x=x, batch_size=600)
-    assert used == EngineUsed(
-        "numpy", "NumPy's matrix products are faster with batches as large as these"
-    )
-    assert fit("numba", Sequential([Dense(2, 500), Dense(500, 2)]), x=x, batch_size=600).name == (
-        "numba"
-    )
-
-
-def test_a_subclass_of_dense_that_computes_the_same_is_compiled():
-    assert fit("numba", Sequential([Renamed(2, 2)])).name == "numba"
-
-
-def test_the_reason_for_numba():
-    assert str(fit("auto")) == "numba, since it can train this model"
-    assert str(fit("numba")) == "numba, since the Trainer asks for it"
-    assert str(fit("numpy")) == "numpy, since the Trainer asks for it"
-
-
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        (Plain, r"Plain\(\) has no scalar_functions"),
-        (Uncompilable, r"numba can't compile the scalar_functions of Uncompilable\(\) \("),
-    ],
-)
-def test_one_notice_for_an_activation_that_cannot_be_compiled(kind, reason, monkeypatch):
-    monkeypatch.setattr(tables, "_said", set())
-    model = Sequential([Dense(2, 2, kind())], seed=0)
-    trainer = Trainer(model, HalfSquaredError(), SGD(0.1))
-    x = np.ones((4, 2))
-    with pytest.warns(UserWarning, match=f"NumPy serves, since {reason}.*") as notices:
-        trainer.fit(x, x, epochs=1, batch_size=1)
-    assert len(notices) == 1
-    assert notices[0].filename == __file__
-    assert trainer.engine_used.name == "numpy"
-    trainer.fit(x, x, epochs=1, batch_size=1)  # said once; a warning here would be an error
-    with pytest.raises(ArgumentError, match=reason):
-        fit("numba", Sequential([Dense(2, 2, kind())]))
-
-
-def test_scalar_functions_are_not_inherited_by_another_function():
-    class Other(Snake):
-        def value(self, z):
-            return z**3
-
-        def derivative(self, z, y):
-            return 3 * z**2
-
-    assert Other().scalar_functions() is None
-    assert Snake().scalar_functions() is not None
-
-
-def test_scalar_functions_are_compiled_once(monkeypatch):
-    compiled = []
-    compile_scalar = _kernels.compile_scalar
-    monkeypatch.setattr(tables, "_compiled_scalars", {})
-    monkeypatch.setattr(
-        _kernels,
-        "compile_scalar",
-        lambda *arguments: compiled.append(1) or compile_scalar(*arguments),
-    )
-    for a in (1.0, 1.0, 2.0):
-        fit("numba", Sequential([Dense(2, 2, Snake(a))]))
-    assert len(compiled) == 2
-
-
-def test_data_of_any_layout_is_left_alone_and_gives_the_same():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(12, 3))
-    wide = rng.normal(size=(12, 6))
-    wide[:, ::2] = x
-    frozen_x = x.copy()
-    frozen_x.flags.writeable = False
-    values = set()
-    for given_x in (x, frozen_x, np.asfortranarray(x), wide[:, ::2], x[::-1][::-1], x.tolist()):
-        before = np.array(given_x).tobytes()
-        model = Sequential([Dense(3, 2, Tanh()), Dense(2, 3)], seed=0)
-        trainer = Trainer(model, HalfSquaredError(), SGD(0.1), seed=0, engine="numba")
-        trainer.fit(given_x, given_x, epochs=3, batch_size=1)
-        assert np.array(given_x).tobytes() == before
-        values.add(model.values.tobytes())
-    assert len(values) == 1
-
-
 def test_a_part_of_a_model_trains_in_place():
     model = Sequential([Dense(3, 4, Tanh()), Dense(4, 3, Tanh()), Dense(3, 2)], seed=0)
     before = model.values.copy()
@@ -692,150 +399,6 @@ def test_a_part_of_a_model_trains_in_place():
     assert_array_equal(model.values[:n_head], before[:n_head])
     assert (model.values[n_head:] != before[n_head:]).any()
     assert np.shares_memory(part.values, model.values)
-
-
-WITHOUT_NUMBA = """
-import sys
-sys.modules["numba"] = None  # as if it were not installed
-import numpy as np
-from layerkit import SGD, Dense, HalfSquaredError, MissingExtraError, Sequential, Trainer
-x = np.ones((4, 2))
-trainer = Trainer(Sequential([Dense(2, 2)]), HalfSquaredError(), SGD(0.1))
-trainer.fit(x, x, epochs=1, batch_size=1)
-print(trainer.engine_used)
-try:
-    Trainer(Sequential([Dense(2, 2)]), HalfSquaredError(), SGD(0.1), engine="numba")
-except MissingExtraError as error:
-    print(error)
-"""
-
-
-def test_without_numba():
-    run = subprocess.run(
-        [sys.executable, "-c", WITHOUT_NUMBA], capture_output=True, text=True, check=True
-    )
-    used, error = run.stdout.splitlines()
-    assert used == "numpy, since numba is not installed (pip install 'layerkit[speed]')"
-    assert error == (
-        "Trainer.__init__: numba must be installed; got no such package. "
-        "Write pip install 'layerkit[speed]'."
-    )
-    assert issubclass(MissingExtraError, Exception)
-
-
-def wide_trainer(name, loss=None, layer=None):
-    widths = (6, 60, 40, 3)  # of more parameters than a compiled step begins to pay for
-    layers = [Dense(a, b, ReLU()) for a, b in itertools.pairwise(widths)]
-    model = Sequential([*layers, *([layer] if layer else [])], seed=0)
-    loss = loss or SoftmaxCrossEntropy()
-    optimizer = SGD(0.01, momentum=0.9, nesterov=True)
-    return Trainer(model, loss, optimizer, seed=0, engine=name)
-
-
-LOSSES = [HalfSquaredError(), MeanSquaredError(), SigmoidCrossEntropy(), SoftmaxCrossEntropy()]
-
-
-@pytest.mark.parametrize("loss", [*LOSSES, SoftmaxCrossEntropy("probabilities")], ids=repr)
-def test_the_numpy_engine_borrows_compiled_parts(loss, monkeypatch):
-    monkeypatch.setattr(parts_module, "_LOADING_COST", 0)
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(70, 6)), targets(loss, 70, 3, rng)
-    calls = []
-    for kernel in ("lose", "descend"):
-        compiled = getattr(_kernels, kernel)
-        spy = lambda *a, f=compiled, k=kernel: calls.append(k) or f(*a)  # noqa: E731
-        monkeypatch.setattr(_kernels, kernel, spy)
-    trainers = {}
-    for name in ("auto", "numpy"):
-        trainers[name] = wide_trainer(name, loss, layer=Square())
-        trainers[name].fit(x, y, epochs=4, batch_size=32)
-        assert trainers[name].engine_used.name == "numpy"
-    assert calls == ["lose", "descend"] * 12  # neither of them with engine="numpy"
-    auto, plain = trainers.values()
-    assert_allclose(auto.model.values, plain.model.values, rtol=1e-11, atol=1e-13)
-    assert_allclose(auto.history["loss"], plain.history["loss"], rtol=1e-12)
-    velocity = plain.optimizer.state["velocity"]
-    assert_allclose(auto.optimizer.state["velocity"], velocity, rtol=1e-10, atol=1e-12)
-    # Read-only targets are of the same type to numba.
-    y.flags.writeable = False
-    n_compiled = len(_kernels.run.overloads)
-    auto.fit(x, y, epochs=1, batch_size=32)
-    assert len(_kernels.run.overloads) == n_compiled
-    pickle.loads(pickle.dumps(auto))
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("make", [lambda: Adam(0.01), lambda: AdamW(0.01, weight_decay=0.1)])
-def test_adams_step_is_compiled_too(make, dtype, monkeypatch):
-    monkeypatch.setattr(parts_module, "_LOADING_COST", 0)
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(70, 40)), rng.normal(size=(70, 30))
-    ends = {}
-    for name in ("auto", "numpy"):
-        model = Sequential([Dense(40, 50, Tanh()), Dense(50, 30)], seed=0, dtype=dtype)
-        trainer = Trainer(model, HalfSquaredError(), make(), seed=0, engine=name)
-        trainer.fit(x, y, epochs=6, batch_size=32)
-        assert trainer.optimizer.n_steps == 18
-        ends[name] = [model.values, *trainer.optimizer.state.values()]
-    tolerance = 1e-10 if dtype == "float64" else 2e-3
-    for first, second in zip(*ends.values(), strict=True):
-        assert_allclose(first, second, rtol=tolerance, atol=tolerance * 1e-2)
-    assert (ends["auto"][0] != ends["numpy"][0]).any()  # indeed another way to compute it
-
-
-def test_groups_keep_their_own_steps(monkeypatch):
-    monkeypatch.setattr(parts_module, "_LOADING_COST", 0)
-    model = Sequential([Dense(40, 50, name="first"), Dense(50, 30, name="last")], seed=0)
-    before = model["first"].kernel.value.copy()
-    groups = [ParameterGroup(["first"], frozen=True)]
-    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), groups=groups)
-    trainer.fit(np.ones((4, 40)), np.ones((4, 30)), epochs=1)
-    assert (model["first"].kernel.value == before).all()
-    assert trainer.engine_used.reason == "the fit has groups"
-
-
-class Stack(Layer):
-    """Gives each sample twice, one below the other: outputs of two dimensions."""
-
-    def build(self, input_shape):
-        return (2, *input_shape)
-
-    def compute_forward(self, x, *, training):
-        return np.stack([x, x], axis=1), None
-
-    def compute_backward(self, dy, cache):
-        return dy.sum(axis=1)
-
-
-def test_a_compiled_loss_takes_what_it_can(monkeypatch):
-    monkeypatch.setattr(parts_module, "_LOADING_COST", 0)
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(20, 6)), rng.normal(size=(20, 3))
-    fit(name="auto", model=Sequential([Dense(2, 2), Square()], seed=0), batch_size=2)
-    n_compiled = len(_kernels.lose.overloads)
-    # Columns in memory one after another: another type to numba, and nothing to compile for.
-    for layer, target in ((Square(), np.asfortranarray(y)), (Stack(), np.stack([y, y], axis=1))):
-        values = []
-        for name in ("auto", "numpy"):
-            layers = [Dense(6, 3, Tanh()), copy.deepcopy(layer)]
-            model = Sequential(layers, seed=0)
-            trainer = Trainer(model, HalfSquaredError(), SGD(0.01), seed=0, engine=name)
-            trainer.fit(x, target, epochs=3, batch_size=8, shuffle=False)
-            values.append(model.values)
-        assert_allclose(*values, rtol=1e-12)
-    assert len(_kernels.lose.overloads) == n_compiled
-
-
-def test_loading_numba_must_pay(monkeypatch):
-    trainer = wide_trainer("auto")
-    parts = trainer.model, trainer.loss, trainer.optimizer
-    monkeypatch.delitem(sys.modules, "layerkit.engines.kernels")
-    assert compiled_parts(*parts, n_steps=10) == (None, None)
-    assert "layerkit.engines.kernels" not in sys.modules
-    monkeypatch.setitem(sys.modules, "layerkit.engines.kernels", _kernels)
-    assert None not in compiled_parts(*parts, n_steps=10)
-    parts = trainer.model, Cubic(), SlowDown()
-    assert compiled_parts(*parts, n_steps=10) == (None, None)
 
 
 def test_a_batch_size_beyond_all_numbers():
@@ -902,34 +465,3 @@ def test_accuracy_compares_in_the_models_own_precision():
         trainer = Trainer(model, HalfSquaredError(), SGD(1e-30), metrics=metrics, engine=name)
         history = trainer.fit(x, np.ones((4, 1)), epochs=1, batch_size=1)
         assert history["accuracy"] == [1.0]
-
-
-def in_a_process(code, **environment):
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, **environment},
-    )
-    return run.stdout
-
-
-SMALL_FIT = """
-import numpy as np
-from layerkit import SGD, Dense, HalfSquaredError, Sequential, Trainer
-x = np.ones((4, 2))
-trainer = Trainer(Sequential([Dense(2, 2)]), HalfSquaredError(), SGD(0.1))
-trainer.fit(x, x, epochs=1, batch_size=1)
-print(trainer.engine_used)
-"""
-
-
-def test_with_compiling_switched_off():
-    used = in_a_process(SMALL_FIT, NUMBA_DISABLE_JIT="1")
-    assert used == "numpy, since NUMBA_DISABLE_JIT is set\n"
-
-
-def test_with_nowhere_to_keep_what_is_compiled():
-    code = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n" + SMALL_FIT
-    assert in_a_process(code) == "numba, since it can train this model\n"
