@@ -125,7 +125,7 @@ class Sequential(Layer):
                 got = f"layers[{index}], the model itself"
             elif id(layer) in seen:
                 got = f"layers[{index}], which is layers[{seen[id(layer)]}] again"
-            elif layer._is_owned:
+            elif layer.is_owned:
                 got = f"layers[{index}], {layer!r}, which is part of a model already"
             if got:
                 remedy = "Use copy.deepcopy(layer), which has parameters of its own."
@@ -150,7 +150,7 @@ class Sequential(Layer):
                 check.fail(where, "input_shape", "the shape of one sample", got, remedy)
             return first.input_shape
         shape = check.sample_shape(where, "input_shape", input_shape)
-        if first.input_shape not in (None, shape):
+        if not first.accepts(shape):
             expectation = f"{first.input_shape}, which layers[0], {first!r}, takes"
             check.fail(where, "input_shape", expectation, shape, error=ShapeError)
         return shape
@@ -163,7 +163,14 @@ class Sequential(Layer):
         self.input_shape = shape
         drawn = {}
         for index, layer in enumerate(chain):
-            if layer.input_shape not in (None, shape):
+            if index and layer.takes_integers:
+                giver = f"which layers[{index - 1}], {chain[index - 1]!r}, gives"
+                got = check.Said(f"{layer!r}, which takes integers")
+                remedy = "Put it first, or into a node of a graph that reads an input."
+                check.fail(
+                    where, f"layers[{index}]", f"one that takes floats, {giver}", got, remedy
+                )
+            if not layer.accepts(shape):
                 giver = f"which layers[{index - 1}], {chain[index - 1]!r}, gives"
                 check.fail(
                     where,
@@ -177,6 +184,7 @@ class Sequential(Layer):
                 if not parameter.is_packed:
                     drawn[parameter] = flat.draw(parameter, f"{type(layer).__name__}.build", rng)
         self.output_shape = shape
+        self.takes_integers = chain[0].takes_integers
         return drawn
 
     def _pack(self, drawn: dict[Parameter, Array]) -> None:
@@ -188,7 +196,7 @@ class Sequential(Layer):
         while pending:
             layer = pending.pop()
             layer.dtype = self.dtype
-            layer._workspace = None  # it may hold the arrays of where the parameters were
+            layer._free = {}  # they hold the arrays of where the parameters were
             pending.extend(layer._children)
 
     @property
@@ -261,7 +269,7 @@ class Sequential(Layer):
             raise
         return x, caches
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array:
+    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
         """Send a gradient through the layers, last to first."""
         first = self._children[0]
         for layer in self._children[:0:-1]:
@@ -297,11 +305,14 @@ class Sequential(Layer):
         # Cast batch by batch: the data may be larger than memory.
         samples = check.numeric_array(where, "x", x, None)
         check.batch_shape(where, "x", samples.shape, self.input_shape)
-        y = np.empty((len(samples), *self.output_shape), self.dtype)
-        for start in range(0, len(samples), batch_size):
+        y: Array | None = None
+        for start in range(0, max(len(samples), 1), batch_size):
             span = slice(start, start + batch_size)
-            y[span] = self.forward(samples[span])
-        return y
+            own = self.forward(samples[span])
+            if y is None:  # only now are the lengths of open axes known
+                y = np.empty((len(samples), *own.shape[1:]), self.dtype)
+            y[span] = own
+        return y  # type: ignore[return-value]
 
     def trace(self, x: Any, y_true: Any, loss: Loss) -> dict[str, LayerTrace]:
         """Look inside: what each layer takes and gives in a step of training, forward and back.
@@ -328,7 +339,7 @@ class Sequential(Layer):
         """
         where = "Sequential.trace"
         check.instance(where, "loss", loss, Loss)
-        batch = check.batch(where, "x", x, self.input_shape, self.dtype)
+        batch = check.batch(where, "x", x, self.input_shape, self.input_dtype)
         y_true = check.numeric_array(where, "y_true", y_true, None)
         check.predictions(where, np.empty((len(batch), 1)), y_true)
         loss.check_targets(where, y_true, self.output_shape)
@@ -511,7 +522,7 @@ class Sequential(Layer):
         """Become a copy: bring the copied parameters together again."""
         vars(self).update(state)
         for layer in self._children:
-            layer._is_owned = True
+            layer.is_owned = True
         self._pack({})
 
     @overload
@@ -541,7 +552,8 @@ class Sequential(Layer):
         part.seed = None
         part._known_vectors = None
         part._children = chain
-        part._is_owned = True
+        part.is_owned = True
+        part.takes_integers = chain[0].takes_integers
         part._flat_parameters = [p for layer in chain for p in layer.parameters]
         first, last = chain[0], chain[-1]
         part.input_shape, part.output_shape = first.input_shape, last.output_shape  # type: ignore[assignment]
@@ -595,7 +607,7 @@ class Sequential(Layer):
     def __repr__(self) -> str:
         """Write the call that makes a model like this one."""
         rest = []
-        if self._children[0]._learned_shape:
+        if self._children[0].has_learned_shape:
             rest.append(f"input_shape={self.input_shape}")
         if self.dtype != np.float64:
             rest.append(f"dtype='{self.dtype}'")

@@ -26,7 +26,7 @@ class LayerTrace(NamedTuple):
     z : ndarray or None
         For a `Dense`, what its activation was applied to.
     dx, dy : ndarray of shape (batch_size, ...)
-        The gradients of the loss with respect to x and y.
+        The gradients of the loss with respect to x and y; dx is None where x are integers.
     dz : ndarray or None
         The gradient with respect to z.
     grads : dict of str to ndarray
@@ -46,7 +46,7 @@ class LayerTrace(NamedTuple):
     x: Array
     y: Array
     z: Array | None
-    dx: Array
+    dx: Array | None
     dy: Array
     dz: Array | None
     grads: dict[str, Array]
@@ -54,7 +54,7 @@ class LayerTrace(NamedTuple):
 
 def leaves(model: Layer, is_chain: type[Layer], name: str = "") -> Iterator[tuple[str, Layer]]:
     """List the layers in the order of the pass, those of chains inside chains too."""
-    for inner, layer in zip(model.layer_names, model._children, strict=True):
+    for inner, layer in zip(model.layer_names, model.children, strict=True):
         path = f"{name}.{inner}".removeprefix(".")
         if type(layer) is is_chain:
             yield from leaves(layer, is_chain, path)
@@ -72,7 +72,7 @@ def trace_layers(
     for _, layer in chain:
         y, cache = layer.compute_forward(x, training=True)
         # Copies: on the way back, layers use these arrays again.
-        z = cache[1].copy() if isinstance(layer, Dense) else None
+        z = cache[1].reshape(y.shape).copy() if isinstance(layer, Dense) else None
         passes.append((x.copy(), z, y.copy(), cache))
         x = y
     dy = loss.gradient(x, y_true)
@@ -80,8 +80,9 @@ def trace_layers(
     for (name, layer), (x, z, y, cache) in zip(reversed(chain), reversed(passes), strict=True):
         dy = dy.copy()
         dz = layer.activation.backward(dy, z, y) if isinstance(layer, Dense) else None
-        dx = layer.compute_backward(dy, cache).copy()
+        dx = layer.compute_backward(dy, cache)
+        dx = None if dx is None else dx.copy()  # of a first layer that takes integers
         grads = {inner: p.grad.copy() for inner, p in layer.named_parameters().items()}
         traced[name] = LayerTrace(name, x, y, z, dx, dy, dz, grads)
-        dy = dx
+        dy = dx  # type: ignore[assignment]
     return {name: traced[name] for name, _ in chain}
