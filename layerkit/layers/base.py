@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -23,13 +23,23 @@ from layerkit.errors import ShapeError, StateError
 from layerkit.initializers import Initializer
 from layerkit.parameters import Parameter
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "Workspace"]
 
 _NO_STATE = frozenset(
     "name input_shape output_shape dtype _own_parameters _children is_owned has_learned_shape "
-    "_cache _free _known_vectors _flat_parameters min_batch_size takes_integers".split()
+    "_cache _workspace _spare _known_vectors _flat_parameters min_batch_size takes_integers".split()
 )
 _INTEGERS = np.dtype(np.int64)
+
+
+class Workspace:
+    """Arrays that a layer reuses from step to step, as attributes; see `Layer.workspace`."""
+
+    in_use: bool = False
+    batch_size: int = -1
+
+
+W = TypeVar("W", bound=Workspace)
 
 
 class Layer(ConstructorRepr, ABC):
@@ -98,7 +108,8 @@ class Layer(ConstructorRepr, ABC):
     is_owned: bool = False
     has_learned_shape: bool = False
     _cache: tuple[Any, Shape, Shape] | None = None
-    _free: Mapping[int, list[Any]] = MappingProxyType({})
+    _workspace: Any = None
+    _spare: Any = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read whether `compute_backward` takes ``need_dx``; one that is overridden may not."""
@@ -239,23 +250,27 @@ class Layer(ConstructorRepr, ABC):
         """Take what `get_state` gave."""
         restore(self, state)
 
-    def workspaces(self, batch_size: int) -> list[Any]:
-        """Return the list of the workspaces that are free, to reuse arrays from step to step.
+    def workspace(self, batch_size: int, allocate: Callable[[int], W]) -> W:
+        """Return arrays to reuse from step to step: ``allocate(batch_size)``, or that of before.
 
-        `compute_forward`, when ``training`` is True, pops one from the list, or makes one if there
-        is none; `compute_backward`, at its end, appends it to the same list. So no two calls ever
-        share one, and after `forget_workspace`, which begins new lists, none comes back. dx
-        is not to lie in one: the layer around may keep it for longer.
+        For `compute_forward`, when ``training`` is True; `compute_backward`, at its end, sets the
+        workspace's ``in_use`` back to False. Until then it is nobody else's: another call gets one
+        of its own. dx is not to lie in it, as the layer around may keep it for longer.
         """
-        try:
-            return self._free[batch_size]
-        except KeyError:
-            self._free = {**self._free, batch_size: []}
-            return self._free[batch_size]
+        kept: W | None = self._workspace
+        if kept is None or kept.in_use or kept.batch_size != batch_size:
+            # Two are kept: for the last batch, which may be smaller, or for a second call.
+            kept, self._spare = self._spare, kept
+            if kept is None or kept.in_use or kept.batch_size != batch_size:
+                kept = allocate(batch_size)
+                kept.batch_size = batch_size
+            self._workspace = kept
+        kept.in_use = True
+        return kept
 
     def forget_workspace(self) -> None:
-        """Drop the free workspaces, here and in the layers inside."""
-        self._free = MappingProxyType({})
+        """Drop the workspaces, here and in the layers inside."""
+        self._workspace = self._spare = None
         for child in self._children:
             child.forget_workspace()
 
@@ -342,5 +357,5 @@ class Layer(ConstructorRepr, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs: not the cache, nor the place in a model."""
-        transient = ("_cache", "is_owned", "_free")
+        transient = ("_cache", "is_owned", "_workspace", "_spare")
         return {name: value for name, value in vars(self).items() if name not in transient}

@@ -9,7 +9,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.activations import Activation, Identity
 from layerkit.errors import StateError
 from layerkit.initializers import GlorotUniform, Initializer, Zeros
-from layerkit.layers.base import Layer
+from layerkit.layers.base import Layer, Workspace
 
 __all__ = ["Dense"]
 
@@ -112,18 +112,17 @@ class Dense(Layer):
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y = f(x · kernel + bias)."""
-        axes: Shape = ()
-        if self._has_axes:
-            axes, x = x.shape[:-1], x.reshape(-1, self.n_in)
-        free = room = None
+        if self._has_axes and x.ndim > 2:
+            rows, cache = Dense.compute_forward(self, x.reshape(-1, self.n_in), training=training)
+            return rows.reshape(*x.shape[:-1], self.n_out), cache
         if not training:
+            room = None
             z = x.dot(self.kernel.value)
             if self.use_bias:
                 np.add(z, self.bias.value, z)
             y = self.activation.forward(z)
         else:
-            free = self.workspaces(len(x))
-            room = free.pop() if free else _Room(self, len(x))
+            room = self.workspace(len(x), self._allocate)
             z = x.dot(room.kernel, room.z)
             if self.use_bias:
                 np.add(room.z_row, room.bias, room.z_row)
@@ -131,20 +130,20 @@ class Dense(Layer):
                 y = self.activation.forward(z)
             else:
                 y = self.activation.forward(z, out=room.y)  # type: ignore[call-arg]
-            room.is_out = True
-        return y.reshape(*axes, self.n_out) if axes else y, (x, z, y, room, free)
+        return y, (x, z, y, room)
 
     def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array | None:
         """Compute dx = dz · kernelᵀ, and the gradients of the kernel and the bias."""
-        x, z, y, room, free = cache
+        if self._has_axes and dy.ndim > 2:
+            rows = dy.reshape(-1, self.n_out)
+            dx = Dense.compute_backward(self, rows, cache, need_dx=need_dx)
+            return None if dx is None else dx.reshape(*dy.shape[:-1], self.n_in)
+        x, z, y, room = cache
         if room is None:
-            room = _Room(self, len(x))
-        elif not room.is_out:
+            room = self._allocate(len(x))
+        elif not room.in_use:
             got = check.Said("one that has been used")
             check.fail("Dense.compute_backward", "cache", _ONCE, got, error=StateError)
-        axes: Shape = ()
-        if self._has_axes:
-            axes, dy = dy.shape[:-1], dy.reshape(-1, self.n_out)
         if self.activation.backward_takes_out:
             dz = self.activation.backward(dy, z, y, out=z if room.dz is None else room.dz)
         else:
@@ -153,22 +152,23 @@ class Dense(Layer):
         if self.use_bias and dz is not room.dz:
             # A product with ones: several times faster than a sum over an axis.
             room.ones.dot(dz, room.bias_grad)
+        room.in_use = False
         # Not in the workspace: a layer around this one may keep dx while it calls this one again.
-        dx = dz.dot(room.kernel.T) if need_dx else None
-        room.is_out = False
-        if free is not None:
-            free.append(room)
-        return dx if dx is None or not axes else dx.reshape(*axes, self.n_in)
+        return dz.dot(room.kernel.T) if need_dx else None
+
+    def _allocate(self, batch_size: int) -> "_Room":
+        return _Room(self, batch_size)
 
 
-class _Room:
+class _Room(Workspace):
     """A workspace: buffers, and the parameters' arrays."""
 
     __slots__ = (
+        "batch_size",
         "bias",
         "bias_grad",
         "dz",
-        "is_out",
+        "in_use",
         "kernel",
         "kernel_grad",
         "ones",
@@ -182,7 +182,7 @@ class _Room:
         self.z = np.empty((batch_size, dense.n_out), dense.dtype)
         self.y = np.empty_like(self.z) if dense.activation.forward_takes_out else None
         self.ones = np.ones(batch_size, dense.dtype)
-        self.z_row, self.dz, self.is_out = self.z, None, False
+        self.z_row, self.dz, self.in_use = self.z, None, False
         if dense.use_bias:
             self.bias, self.bias_grad = dense.bias.value, dense.bias.grad
         if batch_size == 1:

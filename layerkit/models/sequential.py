@@ -192,12 +192,9 @@ class Sequential(Layer):
         self._flat_parameters = super().parameters
         self._known_vectors = None
         flat.pack(self._flat_parameters, self.dtype, drawn)
-        pending: list[Layer] = [self]
-        while pending:
-            layer = pending.pop()
+        self.forget_workspace()  # they hold the arrays of where the parameters were
+        for _, layer in self.walk():
             layer.dtype = self.dtype
-            layer._free = {}  # they hold the arrays of where the parameters were
-            pending.extend(layer._children)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

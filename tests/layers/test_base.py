@@ -23,6 +23,7 @@ from layerkit import (
     Zeros,
 )
 from layerkit.layers import dense
+from layerkit.layers.base import Workspace
 
 
 class Scale(Layer):
@@ -153,14 +154,17 @@ def test_steps_of_training_in_between_leave_a_forward_pass_alone(nested):
 def test_dx_in_a_workspace_is_not_what_a_later_pass_writes_to():
     class Buffered(PassOn):
         def compute_forward(self, x, *, training):
-            free = self.workspaces(len(x))
-            return x, (free.pop() if free else np.empty(x.shape), free)
+            return x, self.workspace(len(x), self.allocate)
 
         def compute_backward(self, dy, cache):
-            dx, free = cache
-            dx[:] = dy
-            free.append(dx)
-            return dx
+            cache.dx[:] = dy
+            cache.in_use = False
+            return cache.dx
+
+        def allocate(self, n):
+            workspace = Workspace()
+            workspace.dx = np.empty((n, 3))
+            return workspace
 
     layer = Buffered()
     Sequential([layer], input_shape=(3,))
@@ -219,17 +223,30 @@ def test_add_parameter_draws_from_the_models_seed():
     assert (draw(1) != draw(2)).all()
 
 
-def test_workspaces_are_kept_by_batch_size_until_they_are_forgotten(scale):
-    for batch_size in (4, 3):
-        scale.workspaces(batch_size).append(f"of {batch_size}")
-    scale.forward(np.ones((3, 3)), training=True)
-    assert scale.workspaces(4).pop() == "of 4"
-    assert scale.workspaces(3) == ["of 3"]
-    before = scale.workspaces(3)
+def test_a_workspace_is_kept_for_a_batch_size_while_it_is_not_in_use(scale):
+    made = []
+
+    def take(batch_size):
+        workspace = scale.workspace(batch_size, lambda n: made.append(n) or Workspace())
+        assert workspace.in_use
+        return workspace
+
+    first = take(4)
+    second = take(4)
+    assert second is not first
+    first.in_use = second.in_use = False
+    assert {take(4), take(4)} == {first, second}
+    assert made == [4, 4]
+    take(4)  # a pass that never comes back does not keep others waiting
+    take(4).in_use = False
+    made.clear()
+    for batch_size in (4, 4, 3, 4, 4, 3):
+        take(batch_size).in_use = False
+    assert made == [3]
     scale.forget_workspace()
-    before.append("in use while they were forgotten")
-    assert scale.workspaces(3) == scale.workspaces(4) == []
-    assert Scale().workspaces(3) == []
+    take(4)
+    assert made == [3, 4]
+    assert Scale._workspace is None
 
 
 def test_need_dx_is_read_from_the_signature():
@@ -370,7 +387,7 @@ def test_batches_of_two_sizes_allocate_once_each(monkeypatch):
     for size in (4, 4, 2, 4, 4, 2):
         _, cache = model.compute_forward(np.ones((size, 3)), training=True)
         model.compute_backward(np.ones((size, 1)), cache)
-    assert made == [4, 4, 2, 2]
+    assert made == [4, 4, 2, 2]  # one for each of the two layers
 
 
 class Embedding(Layer):
