@@ -36,7 +36,7 @@ class Preparation:
         self.rank, self.n_ranks = communicator.rank, communicator.size
         # Without the types: a model of several inputs or outputs has dicts of what others have.
         self.input_shape: Any = model.input_shape
-        self.x_dtype: Any = getattr(model, "input_dtype", model.dtype)
+        self.x_dtype: Any = model.input_dtype
         self.has_named_inputs = isinstance(self.input_shape, Mapping)
         if self.has_named_inputs and not isinstance(self.x_dtype, Mapping):
             self.x_dtype = dict.fromkeys(self.input_shape, self.x_dtype)
