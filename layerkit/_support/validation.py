@@ -238,7 +238,7 @@ def fits(shape: Shape, wanted: Shape) -> bool:
 
 def exact_shape(where: str, argument: str, array: Array, shape: Shape, remedy: str = "") -> None:
     """Refuse an array that does not have exactly this shape; None stands for any length."""
-    if not fits(array.shape, shape):
+    if array.shape != shape and not fits(array.shape, shape):
         fail(where, argument, f"of shape {shape}", Said(str(array.shape)), remedy, error=ShapeError)
 
 
@@ -257,20 +257,22 @@ def batch(where: str, argument: str, value: Any, shape: Shape, dtype: np.dtype[A
     Fractions are not cast to integers, whole or not: in float32, many a number above 2**24 has
     become another by then.
     """
-    if dtype.kind == "i":
+    if dtype.kind != "i":
+        array = numeric_array(where, argument, value, dtype)
+    else:
         array = numeric_array(where, argument, value, None)
         if array.dtype.kind == "f":
             remedy = f"Convert them: {argument}.astype(int)."
             fail(where, argument, "an array of integers, as a layer takes them", array, remedy)
         array = array.astype(dtype, copy=False)
-    else:
-        array = numeric_array(where, argument, value, dtype)
     batch_shape(where, argument, array.shape, shape)
     return array
 
 
 def batch_shape(where: str, argument: str, got: Shape, shape: Shape) -> None:
     """Refuse a shape that is not ``(any number of samples, *shape)``."""
+    if got[1:] == shape and got:  # asked here too, which spares a call
+        return
     if got and fits(got[1:], shape):
         return
     wanted = ", ".join(["batch_size", *map(str, shape)]) + ("," if not shape else "")

@@ -36,10 +36,8 @@ class Preparation:
         self.rank, self.n_ranks = communicator.rank, communicator.size
         # Without the types: a model of several inputs or outputs has dicts of what others have.
         self.input_shape: Any = model.input_shape
-        self.x_dtype: Any = model.input_dtype
         self.has_named_inputs = isinstance(self.input_shape, Mapping)
-        if self.has_named_inputs and not isinstance(self.x_dtype, Mapping):
-            self.x_dtype = dict.fromkeys(self.input_shape, self.x_dtype)
+        self.x_dtype = _by_name(self.input_shape, model.input_dtype)
         outputs: Any = model.output_shape
         self.has_named_outputs = isinstance(outputs, Mapping)
         shapes = outputs.values() if self.has_named_outputs else (outputs,)
@@ -388,3 +386,10 @@ def _kind(x: Any) -> str:
     if callable(x) or (hasattr(x, "__iter__") and not isinstance(x, Mapping)):
         return "stream"
     return "arrays"
+
+
+def _by_name(shape: Any, dtype: Any) -> Any:
+    """Return the dtype of the inputs: one, or for named inputs one for each."""
+    if isinstance(shape, Mapping) and not isinstance(dtype, Mapping):
+        return dict.fromkeys(shape, dtype)
+    return dtype

@@ -310,7 +310,9 @@ class Layer(ConstructorRepr, ABC):
         check.computed(computed, "y", y, (len(batch), *self.output_shape), self.dtype)
         if training:
             self._cache = (cache, batch.shape, y.shape)
-        return y.copy() if training or np.may_share_memory(y, batch) else y
+        # An array that owns its memory shares it with nobody; asking NumPy takes longer.
+        is_shared = y.base is not None and np.may_share_memory(y, batch)
+        return y.copy() if training or is_shared else y
 
     def backward(self, dy: Any) -> Any:
         """Carry a gradient back through the last ``forward(x, training=True)``.

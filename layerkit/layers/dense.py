@@ -122,7 +122,11 @@ class Dense(Layer):
                 np.add(z, self.bias.value, z)
             y = self.activation.forward(z)
         else:
-            room = self.workspace(len(x), self._allocate)
+            room = self._workspace
+            if room is None or room.in_use or room.batch_size != len(x):
+                room = self.workspace(len(x), self._allocate)
+            else:  # as `workspace` does, without a call
+                room.in_use = True
             z = x.dot(room.kernel, room.z)
             if self.use_bias:
                 np.add(room.z_row, room.bias, room.z_row)

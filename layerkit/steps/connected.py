@@ -23,7 +23,7 @@ from layerkit.data.batches import Batch, Batches, StreamBatches
 from layerkit.errors import LayerkitError, StateError
 from layerkit.models.sequential import Sequential
 from layerkit.optimizers import Optimizer
-from layerkit.steps.ranks import Facts, Ranks
+from layerkit.steps.ranks import Facts, Lose, Ranks
 from layerkit.storage.files import Path
 from layerkit.storage.models import contents_of, fill, tree_from_bytes, tree_to_bytes, write_tree
 
@@ -42,14 +42,18 @@ class ConnectedRanks(Ranks):
         Connects the ranks, of which there are at least two.
     model : Sequential
         This rank's model.
+    optimizer : Optimizer
+        This rank's optimizer, which counts the steps.
     """
 
-    def __init__(self, communicator: Communicator, model: Sequential) -> None:
-        self.communicator, self.model = communicator, model
+    def __init__(self, communicator: Communicator, model: Sequential, optimizer: Optimizer) -> None:
+        self.communicator, self.model, self.optimizer = communicator, model, optimizer
         self.rank, self.size = communicator.rank, communicator.size
         # Of the current batch, all ranks' parts together.
         self.n_samples, self.weight = 0, 0.0
         self.is_synchronised = False
+        self._compared = 0  # after so many steps
+        self._describe: Callable[[], str] = lambda: "Trainer.train_step"
         self._room = self._alone = np.zeros(flat.ROOM)
 
     # Beginning together
@@ -111,6 +115,7 @@ class ConnectedRanks(Ranks):
         """Begin a fit."""
         for layer in self._synchronized_layers():
             layer.communicator = self.communicator
+        self._describe = describe
         if hasattr(self.communicator, "place"):
             self.communicator.place = lambda: f" in {describe()}"
 
@@ -233,10 +238,16 @@ class ConnectedRanks(Ranks):
     def _synchronized_layers(self) -> list[Any]:
         return [layer for _, layer in self.model.walk() if getattr(layer, "synchronized", False)]
 
-    def scale(self, loss: float, dy: Array, weight: float) -> tuple[float, Array]:
-        """Scale a part's loss and gradient to what they add to those of the whole batch."""
-        factor = weight / self.weight if self.weight else 0.0
-        return loss * factor, dy * dy.dtype.type(factor)
+    def scaled(self, lose: Lose) -> Lose:
+        """Scale the loss and the gradient of a part to what they add to those of the batch."""
+
+        def lose_part(y_pred: Array, y: Array, weight: Array | None) -> tuple[float, Array]:
+            loss, dy = lose(y_pred, y, weight)
+            share = len(y_pred) if weight is None else float(weight.sum())
+            factor = share / self.weight if self.weight else 0.0
+            return loss * factor, dy * dy.dtype.type(factor)
+
+        return lose_part
 
     def sit_out(self, x: Array) -> float:
         """Add nothing to a batch of which this rank has no part."""
@@ -250,6 +261,10 @@ class ConnectedRanks(Ranks):
         self, loss: float, n_samples: int, weight: float, with_grads: bool = True
     ) -> tuple[float, int, float]:
         """Add up the ranks' gradients, in one operation, and their losses with them."""
+        n_steps = self.optimizer.n_steps
+        if n_steps % STEPS_BETWEEN_CHECKS == 0 and n_steps != self._compared:
+            self._compare(f"{self._describe()}, after step {n_steps}")
+            self._compared = n_steps
         loss = self._exchange(loss, self._room if with_grads else self._alone)
         return loss, self.n_samples, self.weight
 
@@ -265,11 +280,6 @@ class ConnectedRanks(Ranks):
         vector[-flat.ROOM :] = after
         self.is_interrupted = n_stops > 0
         return loss
-
-    def after_step(self, n_steps: int, describe: Callable[[], str]) -> None:
-        """Compare the ranks' parameters from time to time."""
-        if n_steps % STEPS_BETWEEN_CHECKS == 0:
-            self._compare(f"{describe()} of step {n_steps}")
 
     def end_epoch(self, where: str) -> None:
         """Compare the ranks' parameters, and average what their layers learned besides."""
@@ -394,6 +404,6 @@ def _child(generator: np.random.Generator, rank: int) -> np.random.Generator:
     return np.random.Generator(type(bits)(seed))
 
 
-def ranks_of(communicator: Communicator, model: Sequential) -> Ranks:
+def ranks_of(communicator: Communicator, model: Sequential, optimizer: Optimizer) -> Ranks:
     """Return the part of this process among those that a communicator connects."""
-    return ConnectedRanks(communicator, model) if communicator.size > 1 else Ranks()
+    return ConnectedRanks(communicator, model, optimizer) if communicator.size > 1 else Ranks()

@@ -18,10 +18,12 @@ from layerkit.optimizers import Optimizer
 from layerkit.storage.files import Path
 from layerkit.storage.models import write_tree
 
-__all__ = ["Facts", "Ranks"]
+__all__ = ["Facts", "Lose", "Ranks"]
 
 # What has to be the same on all ranks, by name; called only where there are several.
 Facts = Callable[[], dict[str, object]]
+# Computes a batch's loss and its gradient, from predictions, targets and weights.
+Lose = Callable[[Array, Array, Array | None], tuple[float, Array]]
 
 
 class Ranks:
@@ -81,9 +83,9 @@ class Ranks:
     def prepare(self) -> None:
         """Find the gradients, wherever they lie now."""
 
-    def scale(self, loss: float, dy: Array, weight: float) -> tuple[float, Array]:
-        """Scale a part's loss and gradient to what they add to those of the whole batch."""
-        return loss, dy
+    def scaled(self, lose: Lose) -> Lose:
+        """Scale the loss and the gradient of a part to what they add to those of the batch."""
+        return lose
 
     def sit_out(self, x: Array) -> float:
         """Add nothing to a batch of which this rank has no part, and return the loss of that."""
@@ -97,9 +99,6 @@ class Ranks:
 
     def reduce_grads(self) -> None:
         """Add up the ranks' gradients alone."""
-
-    def after_step(self, n_steps: int, describe: Callable[[], str]) -> None:
-        """Compare the ranks' parameters from time to time."""
 
     def end_epoch(self, where: str) -> None:
         """Compare the ranks' parameters, and average what their layers learned besides."""

@@ -64,6 +64,7 @@ class TrainingStep:
         self.model, self.loss, self.optimizer, self.metrics = model, loss, optimizer, metrics
         self.rules, self.updates, self.ranks = rules, updates, ranks
         self.n_batches = 1
+        self.lose = ranks.scaled(self._lose)
         self.value_and_gradient: ValueAndGradient = loss.value_and_gradient
 
     def __call__(
@@ -73,39 +74,41 @@ class TrainingStep:
 
         ``describe`` returns the beginning of an error's message about the batch.
         """
-        ranks, model, rules = self.ranks, self.model, self.rules
         size, added = len(x), None
         share = size if weight is None else float(weight.sum())
         if size:
-            y_pred, cache = model.compute_forward(x, training=True)
-            if weight is None:
-                loss, dy = self.value_and_gradient(y_pred, y)
-            else:
-                loss, dy = weighted(self.loss, y_pred, y, weight)
-            loss, dy = ranks.scale(loss, dy, share)
+            y_pred, cache = self.model.compute_forward(x, training=True)
+            loss, dy = self.lose(y_pred, y, weight)
             if position.totals:  # before the backward pass, which may use the predictions' memory
                 added = self._totals(y_pred, y, weight)
-            model.compute_backward(dy, cache, need_dx=False)
+            self.model.compute_backward(dy, cache, need_dx=False)
         else:
-            loss = ranks.sit_out(x)
+            loss = self.ranks.sit_out(x)
         is_whole = self.n_batches == 1
-        loss, size, share = ranks.reduce(loss, size, share, is_whole)
-        if rules.are_any:
-            loss += rules.penalty()
+        loss, size, share = self.ranks.reduce(loss, size, share, is_whole)
+        if self.rules.are_any:
+            loss += self.rules.penalty()
         if is_whole:
             self._update(loss, x, describe)
         else:
             self.updates.hold()
-            if accumulate(position, model, share) == self.n_batches:
+            if accumulate(position, self.model, share) == self.n_batches:
                 self.finish(loss, x, position, describe)
-        ranks.after_step(self.optimizer.n_steps, describe)
         position.add(loss, size, share, added)
         return loss
+
+    def _lose(self, y_pred: Array, y: Array, weight: Array | None) -> tuple[float, Array]:
+        """Compute the loss of a batch, and its gradient."""
+        if weight is None:
+            return self.value_and_gradient(y_pred, y)
+        return weighted(self.loss, y_pred, y, weight)
 
     def _totals(self, y_pred: Array, y: Array, weight: Array | None) -> list[Any]:
         """Return the total of each metric, and the number of samples that they are over."""
         if weight is None:
-            return [*[metric.total(y_pred, y) for metric in self.metrics], len(y_pred)]
+            found = [metric.total(y_pred, y) for metric in self.metrics]
+            found.append(len(y_pred))
+            return found
         found, n_counted = totals(self.metrics, y_pred, y, weight)
         return [*found, n_counted]
 

@@ -67,7 +67,7 @@ class Setup:
         model, optimizer, communicator = trainer.model, trainer.optimizer, trainer.communicator
         loss, metrics = trainer.loss, trainer.metrics
         self.trainer = trainer
-        self.ranks = ranks_of(communicator, model)
+        self.ranks = ranks_of(communicator, model, optimizer)
         self.has_groups = bool(groups)
         grouped = GroupedStep("Trainer.__init__", model, optimizer, groups) if groups else None
         rules = GradientRules(model, regularizers, clipping)
@@ -87,10 +87,11 @@ class Setup:
 
     def preparation(self, metrics: Sequence[Metric] | None = None) -> Preparation:
         """Return the checks of data, for the trainer's metrics or others."""
-        preparation, trainer = self._preparation, self.trainer
-        preparation.loss = trainer.loss
-        preparation.metrics = trainer.metrics if metrics is None else metrics
-        return preparation
+        trainer, known = self.trainer, self._preparation
+        metrics = trainer.metrics if metrics is None else metrics
+        if known.loss is trainer.loss and known.metrics is metrics:
+            return known
+        return Preparation(trainer.model, trainer.loss, metrics, trainer.communicator)
 
     def facts(self) -> dict[str, object]:
         """Return what has to be the same on all ranks, whatever is done."""
