@@ -143,7 +143,7 @@ class Parameter:
         return f"Parameter({self.name!r}, {self.shape}{frozen})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy needs: arrays of its own, since a copied view would be detached."""
+        """Return what a copy needs: arrays of its own, since a copied view would be detached."""
         state = {
             "name": self.name,
             "shape": self.shape,
@@ -155,7 +155,7 @@ class Parameter:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take such arrays; a model that is copied packs its parameters together again."""
+        """Restore such arrays; a model that is copied packs its parameters together again."""
         self.__init__(  # type: ignore[misc]
             state["name"], state["shape"], state["initializer"], trainable=state["trainable"]
         )
@@ -248,7 +248,7 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
 
 
 def is_whole(parameters: Sequence[Parameter]) -> bool:
-    """Tell whether these are all the parameters that their vectors hold."""
+    """Return whether these are all the parameters that their vectors hold."""
     return not parameters or parameters[0]._values.size == sum(p.size for p in parameters)
 
 
@@ -301,10 +301,10 @@ def home(parameters: Sequence[Parameter]) -> Array:
 
 
 def is_in_place(parameters: Sequence[Parameter], vectors: tuple[Array, Array]) -> bool:
-    """Tell whether what `flat_vectors` once found is still where the parameters live."""
+    """Return whether what `flat_vectors` once found is still where the parameters live."""
     return not parameters or parameters[0]._values.base is vectors[0].base
 
 
 def starts(parameters: Sequence[Parameter]) -> dict[Parameter, int]:
-    """Tell where each of neighbouring parameters begins in what `flat_vectors` finds."""
+    """Return where each of neighbouring parameters begins in what `flat_vectors` finds."""
     return {parameter: parameter._start - parameters[0]._start for parameter in parameters}

@@ -95,6 +95,40 @@ def test_no_arrow_runs_up(name):
             assert FLOOR_OF[room_of(used)] < FLOOR_OF[own], f"{name} imports {used}"
 
 
+# Names of the standard library and of NumPy that begin with an underscore, and why they are used.
+PRIVATE_OF_OTHERS = {
+    ("communication.mpi", "_exit"): "ends a rank at once, while its threads wait for others",
+    ("config", "_multiarray_umath"): "the only place where NumPy names the processor's features",
+    ("engines.tables", "_getframe"): "finds the user's line for a warning, as the standard library",
+}
+
+
+def private_uses(tree):
+    """Each private name of an object other than self or cls that no class of the file has."""
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    own |= {a.attr for a in attributes if isinstance(a.value, ast.Name) and a.value.id == "self"}
+    for node in attributes:
+        is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        is_own |= ast.unparse(node.value) == "super()"
+        if re.match(r"_[^_]", node.attr) and not is_own and node.attr not in own:
+            yield node.attr
+
+
+def test_private_uses_are_found():
+    code = "class A:\n  def _f(self, b):\n    self._x = b._x + b._f() + b._y + super()._z"
+    assert list(private_uses(ast.parse(code))) == ["_y"]
+
+
+def test_nobody_uses_the_private_names_of_others():
+    found = {
+        (name, private)
+        for name, path in SOURCES.items()
+        for private in private_uses(ast.parse(path.read_text()))
+    }
+    assert found == set(PRIVATE_OF_OTHERS)
+
+
 def test_no_circle_inside_a_room():
     inside = {
         name: {used for used in arrows if room_of(used) == room_of(name)}
@@ -166,8 +200,7 @@ def test_names_that_are_imported_later_are_there():
 
 
 # The rooms whose words are still to be mended; nothing else is left out of the next two tests.
-IN_OLD_WORDS = set("engines layers models parameters replicas".split())
-IN_OLD_WORDS |= set("steps testing training".split())
+IN_OLD_WORDS = set("layers models testing".split())
 MENDED_PARTS = ("training.callbacks", "training.history", "replicas.results")
 
 

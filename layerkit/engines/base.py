@@ -77,7 +77,7 @@ class Work(Protocol):
     rng : numpy.random.Generator or None
         Generator of the order of the samples; None for their own order.
     position : Position
-        How far the fit has come; an engine moves it on.
+        Progress of the fit, which an engine moves on.
     names : list of str
         Names of the figures of training: the loss, then the metrics.
     before_batch, after_batch : callable or None
@@ -116,7 +116,7 @@ class Engine(ABC):
     used : EngineUsed
         Name of the engine, and why it serves.
     arithmetic : {"numpy", "parts", "numba"}
-        How it computes, to the last bit: a fit that is resumed computes as it did before.
+        Kind of arithmetic, to the last bit: a fit that is resumed computes as it did before.
     """
 
     used: EngineUsed

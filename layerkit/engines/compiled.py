@@ -107,11 +107,11 @@ class CompiledEngine(Engine):
         self._steps_per_call = max(16, _FIRST_CALL // (len(model.values) + 300))
 
     def _current_signature(self) -> list[Any]:
-        """Give what a callback may change between epochs."""
+        """Return what a callback may change between epochs."""
         return [(d.activation, slope_of(d.activation)) for d in self._layers]
 
     def is_current(self) -> bool:
-        """Tell whether the model is still as it was."""
+        """Return whether the model is still as it was."""
         frozen = any(not p.trainable for p in self.model.parameters)
         return not frozen and self._current_signature() == self._signature
 
@@ -229,7 +229,7 @@ class CompiledEngine(Engine):
         self._advance(0)  # which ends the epoch, if no step of it is left
 
     def _careful_step(self) -> None:
-        """Let the usual step look at a batch: its errors name the layer and the samples."""
+        """Make the usual step on a batch: its errors name the layer and the samples."""
         work = self.work
         self._say_where()
         self._note()
@@ -362,7 +362,7 @@ class CompiledEngine(Engine):
         return True
 
     def _measure(self, first: int, n_steps: int) -> None:
-        """Let the metrics that are not compiled look at the predictions, batch by batch."""
+        """Add up the metrics that are not compiled, batch by batch."""
         size, n = self.data.batch_size, self.data.n_samples
         for step in range(first, first + n_steps):
             _, y = self._rows(step)
@@ -376,7 +376,7 @@ class CompiledEngine(Engine):
             self._figures[0, 1 + k] = self.metrics[k].result(self._totals[k], self.data.n_samples)
 
     def _rows(self, step: int) -> tuple[Array, Array]:
-        """Give a batch of the current epoch."""
+        """Return a batch of the current epoch."""
         start = step * self.data.batch_size
         span: Any = slice(start, start + self.data.batch_size)
         if len(self._order):

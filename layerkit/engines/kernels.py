@@ -104,7 +104,7 @@ def compile_scalar(
 
 @njit(**_OPTIONS)
 def _value(code, slope, z, one):
-    """Give f(z); ``one`` is 1 of the model's dtype, which keeps float32 from turning float64."""
+    """Return f(z); ``one`` is 1 of the model's dtype, which keeps float32 from turning float64."""
     zero = one - one
     if code == RELU:
         return max(z, zero)
@@ -125,7 +125,7 @@ def _value(code, slope, z, one):
 
 @njit(**_OPTIONS)
 def _derivative(code, slope, z, y, one):
-    """Give f'(z)."""
+    """Return f'(z)."""
     zero = one - one
     if code == RELU:
         return one if z >= zero else zero
@@ -294,7 +294,7 @@ def _backward(values, zs, nodes, deltas, layers, k, slope, rate, direct, need_dx
 
 @njit(forceinline=True, **_OPTIONS)
 def _lose(code, nodes, deltas, to, n, targets, labels, row):
-    """Give a sample's loss, and write its gradient with respect to the outputs."""
+    """Return a sample's loss, and write its gradient with respect to the outputs."""
     real = nodes.dtype.type
     one, zero = real(1), real(0)
     loss = zero
@@ -342,7 +342,7 @@ def _lose(code, nodes, deltas, to, n, targets, labels, row):
 
 @njit(forceinline=True, **_OPTIONS)
 def _measure(code, threshold, nodes, to, n, targets, labels, row):
-    """Give what a sample adds to a metric's total."""
+    """Return what a sample adds to a metric's total."""
     threshold = nodes.dtype.type(threshold)
     total = 0.0
     if code == SQUARED_DISTANCE:
@@ -560,7 +560,7 @@ def descend_adam(values, grads, mean, square, rate, beta_1, beta_2, epsilon, roo
 
 @_kept(**_OPTIONS)
 def lose(code, y_pred, targets, labels, gradient):
-    """Give the mean loss of a batch, and write its gradient: sample by sample, in one pass."""
+    """Return the mean loss of a batch, and write its gradient, sample by sample in one pass."""
     n_samples, n = np.uint64(y_pred.shape[0]), np.uint64(y_pred.shape[1])
     nodes, deltas = y_pred.reshape(-1), gradient.reshape(-1)
     share = y_pred.dtype.type(1) / y_pred.dtype.type(n_samples)

@@ -30,7 +30,7 @@ _LOADING_COST, _STEP_GAIN = 3e8, 10_000
 def compiled_parts(
     model: Sequential, loss: Loss, optimizer: Optimizer, n_steps: float
 ) -> tuple[Step | None, ValueAndGradient | None]:
-    """Give the optimizer's step and the loss in compiled form, for the NumPy engine.
+    """Return the optimizer's step and the loss in compiled form, for the NumPy engine.
 
     None for what has none, or if loading numba takes longer than so many steps can win back.
     """

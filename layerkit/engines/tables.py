@@ -77,7 +77,7 @@ def usable_kernels() -> ModuleType:
 
 
 def _computes_as(layer: Layer, kind: type[Layer]) -> bool:
-    """Tell whether a layer is of a kind, and has that kind's own passes."""
+    """Return whether a layer is of a kind, and has that kind's own passes."""
     return isinstance(layer, kind) and all(
         getattr(getattr(layer, method), "__func__", None) is getattr(kind, method)
         for method in ("compute_forward", "compute_backward")
@@ -122,7 +122,7 @@ def _levels_to_the_caller() -> int:
 
 
 def slope_of(activation: Activation) -> float:
-    """Give the number that an activation has, if any."""
+    """Return the number that an activation has, if any."""
     if isinstance(activation, LeakyReLU):
         return activation.negative_slope
     return activation.alpha if isinstance(activation, ELU) else 0.0
@@ -141,7 +141,7 @@ def loss_code_of(loss: Loss) -> int:
 
 
 def contiguous(data: ArrayBatches, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    """Give the data in the form that the kernel reads; as it is, if it can be."""
+    """Return the data in the form that the kernel reads; as it is, if it can be."""
     wanted = data.dtypes or (data.x.dtype, data.y.dtype)
     if data.rows is not None:
         if (data.x.nbytes + data.y.nbytes) * data.n_samples > _LARGEST_COPY * len(data.x):
@@ -191,6 +191,6 @@ def compiled_scalar(kernels: ModuleType, activation: Activation, dtype: np.dtype
 
 
 def _identity(function: Any) -> tuple[Any, ...]:
-    """Tell functions apart by their code and what it refers to."""
+    """Return what tells functions apart: their code and what it refers to."""
     cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
     return function.__code__, cells, function.__defaults__

@@ -167,7 +167,7 @@ class Optimizer(ConstructorRepr, ABC):
         self.update(values, grads, self._state)  # type: ignore[arg-type]
 
     def unbind(self) -> None:
-        """Let the next step bind the optimizer: its model's parameters lie elsewhere now."""
+        """Forget the parameters, which lie elsewhere now; the next step binds to them again."""
         self._values = None
 
     def bind(self, values: Array, grads: Array) -> None:

@@ -51,7 +51,7 @@ _LARGEST_RECORD = 1 << 20
 
 
 def _settings(thing: Any) -> tuple[Any, ...]:
-    """Give what tells apart two activations, losses or metrics; it must be numbers and words."""
+    """Return what tells apart two activations, losses or metrics; it must be numbers and words."""
     for name, value in vars(thing).items():
         if not isinstance(value, bool | int | float | str | None):
             raise Refused(f"{thing!r} has {name!r}, which may differ between the replicas")
@@ -78,7 +78,7 @@ def _layer_settings(dense: Dense) -> tuple[Any, ...]:
 
 
 def _signature(trainer: Trainer) -> list[Any]:
-    """Give all that replicas must share to be trained at once; refuse what none can have."""
+    """Return all that replicas must share to be trained at once; refuse what none can have."""
     for words, what in (
         ("regularizers", trainer.regularizers),
         ("clipping", trainer.clipping),
@@ -117,9 +117,9 @@ class BatchedFit:
     data : ArrayBatches
         The data, the same for all.
     validation : ArrayBatches, optional
-        What is evaluated after each epoch.
+        Samples to evaluate after each epoch.
     epochs : int
-        How many, at most.
+        Number of epochs, at most.
     shuffle : bool
         Whether each replica draws an order of its own in each epoch.
     tell : callable
@@ -189,7 +189,7 @@ class BatchedFit:
             callbacks=trainer.callbacks,
             engine="numpy",
         )
-        trainer.show(fit)
+        trainer.setup.show(fit)
         fit.hooks.begin()
         trainer.optimizer.bind(*trainer.model.vectors)
         return fit
@@ -291,7 +291,7 @@ class _Group:
         return True
 
     def _figures(self) -> Array:
-        """Give the figures of the epoch, of shape (n_names, n_replicas)."""
+        """Return the figures of the epoch, of shape (n_names, n_replicas)."""
         fit, n_samples = self.fit, self.fit.data.n_samples
         rows = [self.loss_totals / n_samples, *(m.result(n_samples) for m in self.metrics)]
         if fit.validation is not None:
@@ -331,7 +331,7 @@ class _Group:
             self._keep(np.flatnonzero(~leaving))
 
     def _write_record(self, lost: Array) -> None:
-        """Bring the record into the histories; without the last epoch for those that are lost."""
+        """Write the record into the histories; without the last epoch for those that are lost."""
         if self.record:
             block = np.stack(self.record)
             for k, own in enumerate(self.fits):

@@ -103,7 +103,7 @@ class Run:
         trainer = self.trainers[k]
         try:
             with sole_training("Replicas.fit", trainer.model):
-                trainer.run(fit)
+                trainer.setup.run(fit)
         except Exception as error:
             self.errors[k] = error
 

@@ -49,7 +49,7 @@ class Replicas:
     seeds : list of int
         The seeds.
     results : Results or None
-        What came of the last fit, as far as it got.
+        Results of the last fit, as far as it got.
 
     Raises
     ------
@@ -101,7 +101,7 @@ class Replicas:
         self._stack()
 
     def _stack(self) -> None:
-        """Bring the parameters of all models together."""
+        """Move the parameters of all models together."""
         models = [trainer.model for trainer in self.trainers]
         vectors = flat.stack([model.parameters for model in models], models[0].dtype)
         self._values, self._grads = vectors
@@ -143,7 +143,7 @@ class Replicas:
         y : array_like of shape (n_samples, ...)
             The targets.
         epochs : int
-            How often to go through the data, at most.
+            Number of times to go through the data, at most.
         batch_size : int
             Samples an update.
         shuffle : bool
@@ -153,7 +153,7 @@ class Replicas:
         progress : bool, optional
             Whether to show how many have ended; by default, on a terminal.
         engine : {"auto", "numpy", "numba"}
-            What trains. "numba": compiled epochs of several replicas at a time, each on a
+            Engine to use. "numba": compiled epochs of several replicas at a time, each on a
             processor of its own. "numpy": NumPy's operations for all replicas at once, or, where
             the replicas can't be had together, one fit after the other. "auto": numba, where it
             is installed, can serve, is faster, and no trainer asks for NumPy.
@@ -161,7 +161,7 @@ class Replicas:
         Returns
         -------
         Results
-            What came of it, also in `results`.
+            Results of the fit, also in `results`.
 
         Raises
         ------
@@ -184,14 +184,16 @@ class Replicas:
         run = Run(self.trainers, data, line.tell, engine=engine, epochs=epochs, shuffle=shuffle)
         is_validated = validation_data is not None
         for trainer in self.trainers:
-            trainer.history = History(figure_names(trainer.metrics, is_validated=is_validated))
+            trainer.setup.history = History(
+                figure_names(trainer.metrics, is_validated=is_validated)
+            )
             for stop in _stops(trainer):
                 stop.reached = False
         try:
             run.train(refusal)
         finally:
             for trainer in self.trainers:
-                trainer.engine_used = run.engine_used
+                trainer.setup.engine_used = run.engine_used
             line.close()
             self.results = Results(
                 self.seeds,
@@ -211,7 +213,7 @@ class Replicas:
         x : array_like of shape (n_samples, *input_shape)
             The inputs, the same for all.
         batch_size : int, optional
-            How many samples to take at a time, to save memory.
+            Number of samples to take at a time, to save memory.
 
         Returns
         -------
@@ -269,7 +271,7 @@ class Replicas:
         return len(self.trainers)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy needs: the trainers, and not where their parameters lie together."""
+        """Return what a copy needs: the trainers, and not where their parameters lie together."""
         return {n: v for n, v in vars(self).items() if n not in ("_values", "_grads")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -278,7 +280,7 @@ class Replicas:
         self._stack()
 
     def __repr__(self) -> str:
-        """Tell how many there are, and of what."""
+        """Return the number of replicas, and their model."""
         return f"<{len(self)} replicas of {self.trainers[0].model!r}>"
 
 

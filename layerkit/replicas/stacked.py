@@ -60,7 +60,7 @@ class Layout:
         return table.T if self.replicas_last else table
 
     def rows(self, array: Array, numbers: Array) -> Array:
-        """Take rows of an array, for ``numbers`` of shape (n_replicas, batch_size)."""
+        """Return rows of an array, for ``numbers`` of shape (n_replicas, batch_size)."""
         if self.replicas_last:
             return array.T.take(numbers.T, axis=-1).T
         return array[numbers]
@@ -76,9 +76,9 @@ class StackedChain:
     parameters : list of Parameter
         All of its parameters.
     layout : Layout
-        How arrays lie in memory.
+        Order of arrays in memory.
     values : ndarray of shape (n_replicas, n_parameters)
-        Where the replicas begin; copied.
+        First values of the replicas; copied.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class StackedChain:
         return columns.reshape(-1, *shape)
 
     def _room(self, name: str, index: int, batch_size: int, width: int) -> Array:
-        """Give an array of shape (n_replicas, batch_size, width), the same one in each step."""
+        """Return an array of shape (n_replicas, batch_size, width), the same one in each step."""
         key = name, index, batch_size
         if key not in self._buffers:
             shape = (self.n_replicas, batch_size, width)
@@ -271,7 +271,7 @@ class StackedMetric:
             self.totals[k] += self.metric.total(np.ascontiguousarray(predicted), truth)
 
     def result(self, n_samples: int) -> Array:
-        """Give the figure of each replica."""
+        """Return the figure of each replica."""
         if self._sums is None:
             return np.array([self.metric.result(total, n_samples) for total in self.totals])
         if type(self.metric) is SquaredDistance:
@@ -280,7 +280,7 @@ class StackedMetric:
         return np.sqrt(means) if type(self.metric) is RootMeanSquaredError else means
 
     def total_of(self, replica: int) -> Any:
-        """Give the total of one replica, as far as it is."""
+        """Return the total of one replica, as far as it is."""
         return self.totals[replica] if self._sums is None else float(self._sums[replica])
 
 
@@ -298,9 +298,9 @@ class StackedStep:
     rates, decays : ndarray of shape (n_replicas, 1)
         Learning rates and weight decays.
     state : dict of str to ndarray of shape (n_replicas, n_parameters)
-        What the optimizers remember; copied.
+        States of the optimizers; copied.
     chain : StackedChain
-        Whose values are changed.
+        Chain of the values to change.
     """
 
     def __init__(

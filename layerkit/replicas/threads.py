@@ -28,7 +28,7 @@ def in_threads(
     stop : callable
         Asks the call of a number to come to an end soon: at Ctrl-C, and after an error.
     n_threads : int
-        How many calls at a time.
+        Number of calls at a time.
     """
     # Plain locks, and lists whose methods are single steps: Ctrl-C may come between any two lines
     # here, and inside of concurrent.futures it can leave a lock behind that nobody opens again.

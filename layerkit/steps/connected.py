@@ -107,7 +107,7 @@ class ConnectedRanks(Ranks):
         error.is_on_all_ranks = True  # type: ignore[attr-defined]
 
     def _say_where(self, place: str) -> None:
-        """Tell the communicator where in the program the ranks are, for the messages it gives."""
+        """Name the place in the program for the messages of the communicator."""
         if hasattr(self.communicator, "place"):
             self.communicator.place = lambda: f" in {place}"
 
@@ -156,7 +156,7 @@ class ConnectedRanks(Ranks):
         return resumed
 
     def _spread_generators(self, rng: np.random.Generator) -> None:
-        """Give each random layer a stream of this rank's own, and rank 0 the layer's."""
+        """Assign each random layer a stream of this rank's own; on rank 0 it keeps its own."""
         known: dict[int, np.random.Generator] = {}
         for _, layer in self.model.walk():
             for name, value in vars(layer).items():
@@ -287,7 +287,7 @@ class ConnectedRanks(Ranks):
         self._merge_states()
 
     def interrupt(self, *, is_busy: bool) -> None:
-        """Take note of Ctrl-C, which comes through on all ranks after the same step."""
+        """Note Ctrl-C, which comes through on all ranks after the same step."""
         self.wants_to_stop = True
 
     def find_non_finite(self, found: str) -> str:
@@ -361,7 +361,7 @@ class ConnectedRanks(Ranks):
         return [_sum(column) for column in zip(*parts, strict=True)]
 
     def agree_to_stop(self, stopped: bool) -> bool:
-        """Tell whether any rank wants to end the training; Ctrl-C then comes on all."""
+        """Return whether any rank wants to end the training; Ctrl-C then comes on all."""
         n_stopped, n_stops = total(self.communicator, stopped, self.wants_to_stop)
         self.is_interrupted = n_stops > 0
         return n_stopped > 0

@@ -58,7 +58,7 @@ class Position:
     held_out : ndarray of int or None
         Samples that are kept for validation.
     arithmetic : str or None
-        How an engine computed, so that it can do so again, to the last bit.
+        Kind of arithmetic of the engine, so that it computes so again, to the last bit.
     """
 
     def __init__(self, saved: Mapping[str, Any] | None = None) -> None:

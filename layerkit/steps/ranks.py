@@ -114,7 +114,7 @@ class Ranks:
         return stopped
 
     def interrupt(self, *, is_busy: bool) -> None:
-        """Take note of Ctrl-C; raise it at once if no step is being made."""
+        """Note Ctrl-C; raise it at once if no step is being made."""
         if not is_busy:
             raise KeyboardInterrupt
         self.is_interrupted = True

@@ -57,11 +57,11 @@ class Updates:
         self._busy = self._installed = False
 
     def use_step(self, step: Step | None) -> None:
-        """Take another way to make the optimizer's step, or None for the usual one."""
+        """Use another way to make the optimizer's step, or with None the usual one."""
         self._step = step or self._usual_step
 
     def prepare(self) -> None:
-        """Take up the optimizer and what is frozen; before the first update of an epoch."""
+        """Bind the optimizer, and find what is frozen; before the first update of an epoch."""
         self._vectors = self.model.vectors
         self.optimizer.bind(*self._vectors)
         rate = getattr(self.optimizer, "learning_rate", 1.0)
@@ -100,12 +100,12 @@ class Updates:
             raise
 
     def hold(self) -> None:
-        """Let SIGINT wait for `release`."""
+        """Make SIGINT wait for `release`."""
         self._busy = True
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
-        """Let SIGINT wait until what is done inside is done."""
+        """Make SIGINT wait until the ``with`` block ends."""
         self._busy = True
         try:
             yield
@@ -113,7 +113,7 @@ class Updates:
             self.release()
 
     def release(self) -> None:
-        """Let SIGINT through again, one that has come meanwhile at once."""
+        """Allow SIGINT again; raise one that has come meanwhile."""
         self._busy = False
         ranks = self.ranks
         if ranks.is_interrupted:
@@ -171,7 +171,7 @@ class Updates:
         return ""
 
     def __enter__(self) -> None:
-        """Take the place of Python's handler of SIGINT."""
+        """Install a handler of SIGINT in the place of Python's."""
         signal = _signal()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Only the main thread may, and only it is interrupted.
@@ -180,7 +180,7 @@ class Updates:
                 self._installed = True
 
     def __exit__(self, *error: object) -> None:
-        """Give Python's handler its place back."""
+        """Install Python's handler again."""
         if self._installed:
             signal = _signal()
             signal.signal(signal.SIGINT, signal.default_int_handler)

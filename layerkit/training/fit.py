@@ -85,7 +85,7 @@ class Fit:
     Attributes
     ----------
     position : Position
-        How far the fit has come.
+        Progress of the fit.
     history : History
         Figures of the epochs that are finished.
     engine : Engine

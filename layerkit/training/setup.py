@@ -12,12 +12,14 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit.data.batches import Batch, Batches
 from layerkit.data.preparation import Preparation
+from layerkit.engines.base import EngineUsed
 from layerkit.engines.choice import EngineName
 from layerkit.losses.regularizers import Regularizer
 from layerkit.metrics import Metric
 from layerkit.optimizers.clipping import Clipping
 from layerkit.optimizers.parameter_groups import GroupedStep, ParameterGroup
 from layerkit.steps.connected import ranks_of
+from layerkit.steps.position import Position
 from layerkit.steps.rules import GradientRules
 from layerkit.steps.step import TrainingStep
 from layerkit.steps.updates import Updates
@@ -25,6 +27,8 @@ from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.reporting import ProgressBar
 from layerkit.training.checkpoint import Resumed
 from layerkit.training.fit import Fit
+from layerkit.training.history import History
+from layerkit.training.hooks import Hooks
 
 __all__ = ["Setup", "check_metrics"]
 
@@ -55,6 +59,8 @@ class Setup:
         This process among those that train together.
     resumed : mapping or None
         Fit that the next one goes on with.
+    history, epochs, position, hooks, engine_used
+        Those of the last fit.
     """
 
     def __init__(
@@ -75,6 +81,9 @@ class Setup:
         self._step = TrainingStep(model, loss, optimizer, metrics, rules, updates, self.ranks)
         self._preparation = Preparation(model, loss, metrics, communicator)
         self.resumed: Resumed | None = None
+        self.history, self.epochs, self.position = History([]), 0, Position()
+        self.hooks: Hooks | None = None
+        self.engine_used: EngineUsed | None = None
         self._n_steps = 0
 
     @property
@@ -187,10 +196,21 @@ class Setup:
             resumed=self.resumed,
         )
 
-    def count(self, fit: Fit) -> None:
-        """Count the steps of a fit that begins, and forget what it goes on with."""
-        self.resumed = None
-        self._n_steps += fit.epochs * (fit.data.steps_per_epoch or 0)
+    def run(self, fit: Fit) -> None:
+        """Train a fit, and keep its record."""
+        self.show(fit)
+        if fit.epochs:
+            try:
+                fit.run()
+            finally:
+                self.engine_used = fit.engine_used
+
+    def show(self, fit: Fit) -> None:
+        """Make the position and the record of a fit those that the trainer shows."""
+        self.history, self.epochs, self.position = fit.history, fit.epochs, fit.position
+        if fit.epochs:
+            self.hooks, self.engine_used, self.resumed = fit.hooks, fit.engine_used, None
+            self._n_steps += fit.epochs * (fit.data.steps_per_epoch or 0)
 
     def active(
         self, where: str, callbacks: Sequence[Callback], progress: bool | None, epochs: int

@@ -23,9 +23,8 @@ from layerkit.storage.files import Path
 from layerkit.training.callbacks import Callback
 from layerkit.training.checkpoint import Saved, checkpoint_tree, class_names, read_checkpoint
 from layerkit.training.evaluation import evaluate
-from layerkit.training.fit import Fit, sole_training
+from layerkit.training.fit import sole_training
 from layerkit.training.history import History
-from layerkit.training.hooks import Hooks
 from layerkit.training.setup import Setup, check_metrics
 
 __all__ = ["Trainer"]
@@ -64,13 +63,6 @@ class Trainer:
         make the same calls with the same arguments, and `batch_size` counts the samples of all:
         k ranks make the steps of one, each with its part of each batch (a stream, or a
         `train_step`, has a part on each), from rank 0's model, optimizer and order of samples.
-
-    Attributes
-    ----------
-    engine_used : EngineUsed or None
-        Engine of the last fit, and the reason for it.
-    history : History
-        Record of the last fit, as far as it got.
 
     Raises
     ------
@@ -121,25 +113,37 @@ class Trainer:
         connected = SerialCommunicator() if communicator is None else communicator
         self.communicator = check.instance(where, "communicator", connected, Communicator)
         self.setup = Setup(self, self.regularizers, clipping, self.groups)
-        self.engine_used: EngineUsed | None = None
-        self.history, self.epochs = History([]), 0
-        self.position, self._scratch = Position(), Position()
-        self._hooks = Hooks(self, [])
+        self._scratch = Position()
+
+    @property
+    def history(self) -> History:
+        """Record of the last fit, as far as it got."""
+        return self.setup.history
+
+    @property
+    def engine_used(self) -> EngineUsed | None:
+        """Engine of the last fit, and the reason for it."""
+        return self.setup.engine_used
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that the current fit is to have."""
+        return self.setup.epochs
 
     @property
     def epoch(self) -> int:
         """Current epoch, counted from 1."""
-        return self.position.epoch
+        return self.setup.position.epoch
 
     @property
     def step(self) -> int:
         """Current batch of the epoch, counted from 1."""
-        return self.position.step
+        return self.setup.position.step
 
     @property
     def batch_loss(self) -> float:
         """Loss of the last batch, before its update; NaN before the first."""
-        return self.position.batch_loss
+        return self.setup.position.batch_loss
 
     def fit(
         self,
@@ -251,31 +255,15 @@ class Trainer:
                     callbacks=active,
                     engine=self.engine,
                 )
-            self.run(fit)
+            setup.run(fit)
         return self.history
-
-    def run(self, fit: Fit) -> None:
-        """Train a fit that `setup` made, and keep its record; for code that makes many."""
-        self.show(fit)
-        if fit.epochs:
-            try:
-                fit.run()
-            finally:
-                self.engine_used = fit.engine_used
-
-    def show(self, fit: Fit) -> None:
-        """Show the position and the record of a fit as this trainer's own."""
-        self.history, self.epochs, self.position = fit.history, fit.epochs, fit.position
-        if fit.epochs:
-            self._hooks, self.engine_used = fit.hooks, fit.engine_used
-            self.setup.count(fit)
 
     def train_step(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Make one update on one batch, for a training loop of one's own or an endless stream.
 
         Parameters
         ----------
-        x, y, sample_weight
+        x, y, sample_weight : array_like
             One batch, as `fit` takes them.
 
         Returns
@@ -315,10 +303,12 @@ class Trainer:
 
         Parameters
         ----------
-        x, y, sample_weight
+        x, y : array_like, Dataset, or a stream of batches
             Data, as `fit` takes them.
         batch_size : int
             Number of samples to take at a time.
+        sample_weight : array_like, optional
+            Weights in the loss, likewise.
         steps : int, optional
             Number of batches of a stream to take. Only an iterator needs it.
         metrics : sequence of Metric, optional
@@ -369,7 +359,7 @@ class Trainer:
             If the file can't be written, or a state can't be put into one.
         """
         saved = Saved(self.model, self.optimizer, self.rng)
-        tree = checkpoint_tree(saved, self.position, self._hooks, self.history)
+        tree = checkpoint_tree(saved, self.setup.position, self.setup.hooks, self.history)
         self.setup.ranks.write_checkpoint("Trainer.save_checkpoint", path, tree)
 
     def resume(self, path: Path) -> None:
@@ -397,4 +387,4 @@ class Trainer:
 
     def stop(self) -> None:
         """End training after the current epoch; for callbacks."""
-        self.position.stopped = True
+        self.setup.position.stopped = True

@@ -326,7 +326,7 @@ def test_what_is_resumed_is_computed_as_before(arithmetic, tmp_path, monkeypatch
         return end_of(trainer)
 
     def save(trainer):
-        assert trainer.position.arithmetic == arithmetic
+        assert trainer.setup.position.arithmetic == arithmetic
         trainer.save_checkpoint(tmp_path / "c")
 
     costs = (1e30, 0) if arithmetic == "numpy" else (0, 1e30)

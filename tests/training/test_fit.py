@@ -83,7 +83,7 @@ def test_a_trainer_keeps_no_data_of_a_fit_that_is_over():
 def test_a_fit_that_can_not_be_leaves_all_as_it_was():
     trainer = trainer_of()
     trainer.fit(X, Y, epochs=1)
-    before = trainer.history, trainer.position, trainer.engine_used
+    before = trainer.history, trainer.setup.position, trainer.engine_used
     with pytest.raises(ArgumentError, match="engine must be able to serve"):
         trainer.setup.new_fit(batches(), epochs=1, n_batches=2, engine="numba")
-    assert (trainer.history, trainer.position, trainer.engine_used) == before
+    assert (trainer.history, trainer.setup.position, trainer.engine_used) == before
