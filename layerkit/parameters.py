@@ -197,6 +197,11 @@ class Loading:
         del _loading.room
 
 
+def is_loading() -> bool:
+    """Return whether values come from a file (`Loading`), so that none are drawn."""
+    return hasattr(_loading, "room")
+
+
 def draw(parameter: Parameter, where: str, rng: np.random.Generator) -> Array:
     """Draw a parameter's first value, and refuse one that can't be trained from."""
     room = getattr(_loading, "room", None)
@@ -221,7 +226,7 @@ def pack(
 ) -> None:
     """Move the parameters into two new vectors, one behind the other.
 
-    ``drawn`` has the first value of those that have none yet.
+    ``drawn`` has the first value of those that have none yet, or get another one.
     """
     sizes = [parameter.size for parameter in parameters]
     values = aligned_zeros(sum(sizes), dtype)
@@ -229,7 +234,7 @@ def pack(
     start = 0
     for parameter, size in zip(parameters, sizes, strict=True):
         was_packed = parameter.is_packed
-        value = parameter.value if was_packed else drawn[parameter]
+        value = drawn[parameter] if parameter in drawn else parameter.value
         values[start : start + size] = value.reshape(-1)
         if was_packed:
             grads[start : start + size] = parameter.grad.reshape(-1)

@@ -396,9 +396,18 @@ CASES = {
     "seed -1": (lambda: Sequential([Dense(3, 2)], seed=-1), A, "seed .* got -1"),
     "seed True": (lambda: Sequential([Dense(3, 2)], seed=True), A, "seed .* got True"),
     "no input_shape": (
-        lambda: Sequential([Flip()]),
-        A,
-        r"input_shape must be the shape of one sample; got None. .* Flip\(\), .* write",
+        lambda: Sequential([Flip()]).values,
+        StateError,
+        r"Sequential.vectors: input_shape must be known by then; got None. Write input_shape=",
+    ),
+    "cache twice": (
+        lambda: [
+            layer.compute_backward(np.ones((1, 2)), cache)
+            for layer in [model()[1]]
+            for cache in [layer.compute_forward(np.ones((1, 4)), training=True)[1]] * 2
+        ],
+        StateError,
+        "cache must be the cache of a forward pass, once; got one that has been used",
     ),
     "input_shape no tuple": (lambda: model(Flip(), input_shape=3), A, "input_shape .* got 3"),
     "input_shape of another width": (

@@ -297,10 +297,8 @@ class Layer(ConstructorRepr, ABC):
             If the layer is not part of a model yet.
         """
         where = f"{type(self).__name__}.forward"
-        if self.input_shape is None or self.output_shape is None:
-            remedy = "Put it into one: model = Sequential([layer])."
-            got = check.Said("a layer on its own")
-            check.fail(where, "layer", "part of a model", got, remedy, error=StateError)
+        self._check_built("forward")
+        assert self.input_shape is not None and self.output_shape is not None  # noqa: S101, PT018
         batch = check.batch(where, "x", x, self.input_shape, self.input_dtype)
         # The cache must not change when the caller's array does, nor that when the layer errs.
         batch = batch.copy() if training else batch.view()
@@ -352,6 +350,14 @@ class Layer(ConstructorRepr, ABC):
             return None
         check.computed(computed, "dx", dx, x_shape, self.dtype)
         return dx.copy()  # it may be dy, or in a workspace
+
+    def _check_built(self, method: str) -> None:
+        """Refuse a layer that does not know the shape of its samples yet."""
+        if self.output_shape is None:
+            where = f"{type(self).__name__}.{method}"
+            remedy = "Put it into one: model = Sequential([layer])."
+            got = check.Said("a layer on its own")
+            check.fail(where, "layer", "part of a model", got, remedy, error=StateError)
 
     def __copy__(self) -> Self:
         """Copy deeply: two layers never share parameters by accident."""

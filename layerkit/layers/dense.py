@@ -68,8 +68,6 @@ class Dense(Layer):
     ((3, 2), (2,))
     """
 
-    _has_axes = False
-
     def __init__(
         self,
         n_in: int,
@@ -107,12 +105,11 @@ class Dense(Layer):
         self.kernel = self.add_parameter("kernel", (self.n_in, self.n_out), self.kernel_initializer)
         if self.use_bias:
             self.bias = self.add_parameter("bias", (self.n_out,), self.bias_initializer)
-        self._has_axes = len(input_shape) > 1
         return (*input_shape[:-1], self.n_out)
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y = f(x · kernel + bias)."""
-        if self._has_axes and x.ndim > 2:
+        if x.ndim > 2:
             rows, cache = Dense.compute_forward(self, x.reshape(-1, self.n_in), training=training)
             return rows.reshape(*x.shape[:-1], self.n_out), cache
         if not training:
@@ -138,7 +135,7 @@ class Dense(Layer):
 
     def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array | None:
         """Compute dx = dz · kernelᵀ, and the gradients of the kernel and the bias."""
-        if self._has_axes and dy.ndim > 2:
+        if dy.ndim > 2:
             rows = dy.reshape(-1, self.n_out)
             dx = Dense.compute_backward(self, rows, cache, need_dx=need_dx)
             return None if dx is None else dx.reshape(*dy.shape[:-1], self.n_in)

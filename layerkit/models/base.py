@@ -12,7 +12,7 @@ import numpy as np
 from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
-from layerkit.errors import LoadError, ShapeError
+from layerkit.errors import LoadError, ShapeError, StateError
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
 from layerkit.models.summary import html_table, shorten, text_table
@@ -59,6 +59,8 @@ class Model(Layer):
     output_shape: Shape
     seed: Any
     _known_vectors: tuple[Array, Array] | None = None
+    _flat_parameters: Sequence[Parameter] = ()
+    _drawn: tuple[Any, list[Parameter], list[Layer]] | None = None
 
     def _assemble(
         self,
@@ -67,19 +69,69 @@ class Model(Layer):
         rng: np.random.Generator,
     ) -> None:
         """Connect layers and pack their parameters; if that fails, leave the layers unchanged."""
-        before = [dict(vars(layer)) for layer in layers]
+        before = [(inner, dict(vars(inner))) for layer in layers for _, inner in layer.walk()]
+        start = rng.bit_generator.state
         try:
             drawn = connect(rng)
         except BaseException:
-            for layer, attributes in zip(layers, before, strict=True):
+            for layer, attributes in before:
                 vars(layer).clear()
                 vars(layer).update(attributes)
             raise
         self._pack(drawn)
+        given = []
         for _, layer in self.walk():
             self.min_batch_size = max(self.min_batch_size, layer.min_batch_size)
             if layer.is_random and layer.rng is None:
                 layer.rng = rng.spawn(1)[0]
+                given.append(layer)
+        if self.seed is None:
+            self._drawn = start, list(drawn), given
+
+    def _draw(self, layer: Layer, rng: np.random.Generator) -> dict[Parameter, Array]:
+        """Draw first values for a layer, and again for models inside that have no seed."""
+        again: set[Parameter] = set()
+        for _, inner in layer.walk():
+            if isinstance(inner, Model):
+                again.update(inner.leave_to_another())
+        where = f"{type(layer).__name__}.build"
+        return {
+            parameter: flat.draw(parameter, where, rng)
+            for parameter in layer.parameters
+            if parameter in again or not parameter.is_packed
+        }
+
+    def leave_to_another(self) -> list[Parameter]:
+        """Leave the first values to the seed of the model around this one.
+
+        Returns
+        -------
+        list of Parameter
+            The parameters to draw again: those that this model drew, if it did so without a seed
+            and all still have these very values; else none.
+        """
+        if self._drawn is None or flat.is_loading():
+            return []
+        start, parameters, given = self._drawn
+        rng = np.random.default_rng()
+        rng.bit_generator.state = start
+        where = f"{type(self).__name__}.__init__"
+        for parameter in parameters:
+            drawn = flat.draw(parameter, where, rng).astype(self.dtype, copy=False)
+            if not np.array_equal(drawn, parameter.value):
+                return []
+        for layer in given:
+            layer.rng = None
+        self._drawn = None
+        return parameters
+
+    def _check_built(self, method: str) -> None:
+        """Refuse a model that does not know the shape of its samples yet."""
+        is_built = self.output_shape is not None
+        if not is_built:
+            where = f"{type(self).__name__}.{method}"
+            remedy = "Write input_shape=(8,) for 8 features, or put the model into another one."
+            check.fail(where, "input_shape", "known by then", None, remedy, error=StateError)
 
     def _pack(self, drawn: dict[Parameter, Array]) -> None:
         """Bring all parameters together in two vectors of the model's own."""
@@ -98,6 +150,7 @@ class Model(Layer):
     @property
     def parameters(self) -> list[Parameter]:
         """All parameters, layer by layer, each layer's in the order they were declared."""
+        self._check_built("parameters")
         return list(self._flat_parameters)
 
     @property
@@ -105,6 +158,7 @@ class Model(Layer):
         """`values` and `grads`: the same two objects as long as the parameters stay in place."""
         parameters, known = self._flat_parameters, self._known_vectors
         if known is None or not flat.is_in_place(parameters, known):
+            self._check_built("vectors")
             # A model around this one has taken the parameters into its own vectors.
             known = self._known_vectors = flat.flat_vectors(parameters, self.dtype)
         return known
@@ -147,6 +201,7 @@ class Model(Layer):
         ShapeError
             If x has another shape.
         """
+        self._check_built("predict")
         where = f"{type(self).__name__}.predict"
         if batch_size is None:
             return self.forward(x)
@@ -186,6 +241,7 @@ class Model(Layer):
         ArgumentError
             If the inputs or the targets can't be used.
         """
+        self._check_built("trace")
         where = f"{type(self).__name__}.trace"
         check.instance(where, "loss", loss, Loss)
         batch = check.batch(where, "x", x, self.input_shape, self.input_dtype)
@@ -232,6 +288,7 @@ class Model(Layer):
 
     def astype(self, dtype: npt.DTypeLike) -> Self:
         """Copy the model, with parameters of another dtype: float32 or float64."""
+        self._check_built("astype")
         taken = check.floating_dtype(f"{type(self).__name__}.astype", "dtype", dtype)
         model = copy.deepcopy(self)
         model.dtype = taken
@@ -256,6 +313,7 @@ class Model(Layer):
         SaveError
             If the file can't be written, or a layer's configuration can't be put into one.
         """
+        self._check_built("save")
         where = f"{type(self).__name__}.save"
         tree = {"model": self, "contents": contents_of(self), "extra": dict(extra or {})}
         write_tree(where, path, "model", tree)
@@ -335,6 +393,7 @@ class Model(Layer):
         MissingExtraError
             If safetensors is not installed.
         """
+        self._check_built("save_weights")
         save_weights(f"{type(self).__name__}.save_weights", path, self)
 
     def load_weights(self, path: Path) -> None:
@@ -352,12 +411,14 @@ class Model(Layer):
         MissingExtraError
             If safetensors is not installed.
         """
+        self._check_built("load_weights")
         load_weights(f"{type(self).__name__}.load_weights", path, self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a copy needs: the layers with their parameters, and no vectors."""
         state = super().__getstate__()
-        del state["_known_vectors"], state["_flat_parameters"]
+        for name in ("_known_vectors", "_flat_parameters", "_drawn"):
+            state.pop(name, None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -365,7 +426,9 @@ class Model(Layer):
         vars(self).update(state)
         for layer in self._children:
             layer.is_owned = True
-        self._pack({})
+        is_built = self.output_shape is not None
+        if is_built:
+            self._pack({})
 
     def __len__(self) -> int:
         """Count the layers."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
@@ -36,11 +35,15 @@ class Sequential(Model):
         The layers, first to last; each fresh, or a copy of one that is in use. One that has
         been built already (a model, a copied layer) keeps its parameters.
     input_shape : tuple of int, optional
-        The shape of one sample; needed only where the first layer doesn't say.
+        The shape of one sample, None for an axis whose length differs between batches; needed
+        only where the first layer doesn't say. A model that is to be part of another one needs
+        none: it is built there, and can't be used before.
     dtype : {numpy.float64, numpy.float32}
         Of parameters, inputs and outputs.
     seed : int or numpy.random.Generator, optional
-        Where the first values of the parameters come from. The same seed gives the same bytes.
+        Source of the first values of the parameters. The same seed gives the same bytes. A model
+        without one, in another model, is drawn again from that one's seed, unless its parameters
+        have been changed since they were drawn.
     name : str, optional
         What a model around this one calls it.
 
@@ -81,7 +84,28 @@ class Sequential(Model):
         rng = check.generator(where, "seed", seed)
         self._check_layers(where, chain)
         shape = self._first_shape(where, chain[0], input_shape)
-        self._assemble(chain, partial(self._connect, where, chain, shape), rng)
+        if shape is not None:
+            self._assemble(chain, partial(self._connect, where, chain, shape), rng)
+            return
+        for layer in chain:
+            layer.is_owned = True
+        self._children = tuple(chain)
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Build the layers for samples of this shape, if none was known before."""
+        where, chain = "Sequential.build", list(self._children)
+        rng = check.generator(where, "seed", self.seed)
+        for layer in chain:
+            layer.is_owned = False
+        try:
+            self._assemble(chain, partial(self._connect, where, chain, input_shape), rng)
+        except BaseException:
+            self._children = tuple(chain)
+            self.input_shape = self.output_shape = None  # type: ignore[assignment]
+            for layer in chain:
+                layer.is_owned = True
+            raise
+        return self.output_shape
 
     def _check_layers(self, where: str, chain: list[Layer]) -> None:
         """Refuse layers that can't be together in one model."""
@@ -111,13 +135,9 @@ class Sequential(Model):
             if layer.name is not None:
                 named[layer.name] = index
 
-    def _first_shape(self, where: str, first: Layer, input_shape: Shape | None) -> Shape:
+    def _first_shape(self, where: str, first: Layer, input_shape: Shape | None) -> Shape | None:
         """Find the shape of a sample: what the first layer says, or what the caller does."""
         if input_shape is None:
-            if first.input_shape is None:
-                remedy = f"layers[0], {first!r}, takes any: write input_shape=(8,) for 8 features."
-                got = check.Said("None")
-                check.fail(where, "input_shape", "the shape of one sample", got, remedy)
             return first.input_shape
         shape = check.sample_shape(where, "input_shape", input_shape)
         if not first.accepts(shape):
@@ -131,7 +151,7 @@ class Sequential(Model):
         """Build the layers, each on the output of the one before, and draw their parameters."""
         self._children = ()
         self.input_shape = shape
-        drawn = {}
+        drawn: dict[Parameter, Array] = {}
         for index, layer in enumerate(chain):
             if index and layer.takes_integers:
                 giver = f"which layers[{index - 1}], {chain[index - 1]!r}, gives"
@@ -150,9 +170,7 @@ class Sequential(Model):
                     error=ShapeError,
                 )
             shape = self.add_layer(layer, shape)
-            for parameter in layer.parameters:
-                if not parameter.is_packed:
-                    drawn[parameter] = flat.draw(parameter, f"{type(layer).__name__}.build", rng)
+            drawn |= self._draw(layer, rng)
         self.output_shape = shape
         self.takes_integers = chain[0].takes_integers
         return drawn
@@ -222,6 +240,7 @@ class Sequential(Model):
                     return layer
             check.fail(where, "name", f"one of {', '.join(self.layer_names)}", key)
         if isinstance(key, slice):
+            self._check_built("__getitem__")
             chain = self._children[key]
             if not chain or key.step not in (None, 1):
                 got = check.Said(f"[{key.start}:{key.stop}:{key.step}]")
