@@ -152,6 +152,15 @@ class Layer(ConstructorRepr, ABC):
         gradients itself: each call overwrites what the one before has written.
         """
 
+    def compute_sample_gradients(self, dy: Array, cache: Any) -> tuple[Any, dict[str, Array]]:
+        """Compute dx, and the gradient of each sample alone for each of the layer's parameters.
+
+        A layer may offer it, so that `Model.per_sample_gradients` takes one pass: with the cache
+        of a forward pass of training, it returns arrays of shape (batch_size, *shape) by the
+        parameters' names. A subclass that changes a pass offers its own or none.
+        """
+        raise NotImplementedError
+
     def add_parameter(
         self, name: str, shape: Shape, initializer: Initializer, *, trainable: bool = True
     ) -> Parameter:

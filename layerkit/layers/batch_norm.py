@@ -1,6 +1,5 @@
 """`BatchNorm`: each feature brought to mean 0 and variance 1 over the batch."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -90,7 +89,7 @@ class BatchNorm(Layer):
         self.beta = self.add_parameter("beta", features, Zeros())
         self.running_mean, self.running_variance = np.zeros(features), np.ones(features)
         # A sample of several places, such as an image, has a variance of its own.
-        self.min_batch_size = 2 if math.prod(input_shape[:-1]) == 1 else 1
+        self.min_batch_size = 2 if all(length == 1 for length in input_shape[:-1]) else 1
         return input_shape
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:

@@ -157,6 +157,19 @@ class Dense(Layer):
         # Not in the workspace: a layer around this one may keep dx while it calls this one again.
         return dz.dot(room.kernel.T) if need_dx else None
 
+    def compute_sample_gradients(self, dy: Array, cache: Any) -> tuple[Array, dict[str, Array]]:
+        """Compute dx, and for each sample the outer products of x and dz, and dz itself."""
+        x, z, y, room = cache
+        dz = self.activation.backward(dy.reshape(z.shape), z, y)
+        room.in_use = False
+        n_rows = len(x) // max(len(dy), 1)
+        dz_rows = dz.reshape(len(dy), n_rows, self.n_out)
+        x_rows = x.reshape(len(dy), n_rows, self.n_in)
+        gradients = {"kernel": np.einsum("nri,nro->nio", x_rows, dz_rows)}
+        if self.use_bias:
+            gradients["bias"] = dz_rows.sum(axis=1)
+        return dz.dot(room.kernel.T).reshape(*dy.shape[:-1], self.n_in), gradients
+
     def _allocate(self, batch_size: int) -> "_Room":
         return _Room(self, batch_size)
 

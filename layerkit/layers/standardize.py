@@ -6,6 +6,7 @@ import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
+from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 
 __all__ = ["Standardize"]
@@ -44,6 +45,11 @@ class Standardize(Layer):
 
     def build(self, input_shape: Shape) -> Shape:
         """Begin with figures that change nothing."""
+        if None in input_shape:
+            got = check.Said(str(input_shape))
+            remedy = "Each place of a sample has figures of its own."
+            where = "Standardize.build"
+            check.fail(where, "input_shape", "without an open axis", got, remedy, error=ShapeError)
         self.mean, self.deviation = np.zeros(input_shape), np.ones(input_shape)
         return input_shape
 

@@ -243,15 +243,57 @@ class Model(Layer):
         """
         self._check_built("trace")
         where = f"{type(self).__name__}.trace"
+        batch, y_true = self._check_batch(where, x, y_true, loss)
+        trace: Any = importlib.import_module("layerkit.models.trace")  # few programs need it
+        traced: dict[str, LayerTrace] = trace.trace_layers(self, Model, batch, y_true, loss)
+        return traced
+
+    def per_sample_gradients(self, x: Any, y_true: Any, loss: Loss) -> Array:
+        """Return the gradient of each sample's own loss.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_samples, *input_shape)
+            Inputs.
+        y_true : array_like
+            Targets, in the form that the loss takes.
+        loss : Loss
+            Loss function. The mean of the rows is its gradient over all samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_parameters)
+            Gradients, a sample a row, each in the order of `grads`. The model stays as it is.
+
+        Raises
+        ------
+        ArgumentError
+            If the inputs or the targets can't be used, or a layer mixes the samples of a batch.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from layerkit import Dense, HalfSquaredError, Sequential
+        >>> model = Sequential([Dense(2, 1)], seed=0)
+        >>> x, y = np.ones((5, 2)), np.zeros((5, 1))
+        >>> model.per_sample_gradients(x, y, HalfSquaredError()).shape
+        (5, 3)
+        """
+        self._check_built("per_sample_gradients")
+        where = f"{type(self).__name__}.per_sample_gradients"
+        batch, y_true = self._check_batch(where, x, y_true, loss)
+        module: Any = importlib.import_module("layerkit.models.per_sample")  # few programs need it
+        gradients: Array = module.per_sample_gradients(where, self, batch, y_true, loss)
+        return gradients
+
+    def _check_batch(self, where: str, x: Any, y_true: Any, loss: Loss) -> tuple[Array, Array]:
+        """Check a batch and its targets, and cast both to what the model and the loss take."""
         check.instance(where, "loss", loss, Loss)
         batch = check.batch(where, "x", x, self.input_shape, self.input_dtype)
         y_true = check.numeric_array(where, "y_true", y_true, None)
         check.predictions(where, np.empty((len(batch), 1)), y_true)
         loss.check_targets(where, y_true, self.output_shape)
-        y_true = y_true.astype(loss.target_dtype(self.dtype), copy=False)
-        trace: Any = importlib.import_module("layerkit.models.trace")  # few programs need it
-        traced: dict[str, LayerTrace] = trace.trace_layers(self, Model, batch, y_true, loss)
-        return traced
+        return batch, y_true.astype(loss.target_dtype(self.dtype), copy=False)
 
     def get_weights(self) -> list[Array]:
         """Copy all parameters, in order: [kernel, bias, kernel, bias, …]."""

@@ -81,3 +81,14 @@ def test_images_may_come_one_by_one():
     assert model(np.ones((1, 3, 2, 4))).min_batch_size == 1
     with pytest.raises(ArgumentError, match="at least 2 samples"):
         model(np.ones((1, 1))).forward([[3.0]], training=True)
+
+
+def test_samples_of_open_length_are_normalised_together():
+    model = Sequential([BatchNorm()], input_shape=(None, 2))
+    assert model.min_batch_size == 1
+    for length in (3, 5):
+        x = np.random.default_rng(length).normal(2, 3, size=(1, length, 2))
+        y = model.forward(x, training=True)
+        expected = (x - x.mean(axis=1)) / np.sqrt(x.var(axis=1) + 1e-5)
+        assert_allclose(y, expected, rtol=1e-10)
+        assert model.backward(np.ones(x.shape)).shape == x.shape

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from layerkit import SGD, Dense, HalfSquaredError, Sequential, Standardize, Trainer
+from layerkit import SGD, Dense, HalfSquaredError, Sequential, ShapeError, Standardize, Trainer
 
 X = np.random.default_rng(0).normal([5, -100, 7], [2, 30, 0], size=(40, 3))
 
@@ -43,3 +43,12 @@ def test_equal_numbers_far_from_0():
 def test_bad_data(x, message):
     with pytest.raises(ValueError, match=f"Standardize.adapt: x must be .*{message}"):
         adapted()[0].adapt(x)
+
+
+def test_an_open_axis_is_refused():
+    message = (
+        r"Standardize.build: input_shape must be without an open axis; got \(None, 2\)\. "
+        r"Each place of a sample has figures of its own\."
+    )
+    with pytest.raises(ShapeError, match=message):
+        Sequential([Standardize()], input_shape=(None, 2))

@@ -1,0 +1,84 @@
+"""Gradients of each sample's own loss: one pass for rows of layers that offer it, else many."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from layerkit import parameters as flat
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
+from layerkit.layers.base import Layer
+from layerkit.losses import Loss
+from layerkit.models.base import Model
+from layerkit.models.sequential import Sequential
+
+
+def per_sample_gradients(where: str, model: Model, x: Array, y_true: Array, loss: Loss) -> Array:
+    """Compute the gradients of all samples on a copy of the model; see `Model`."""
+    for name, layer in model.walk():
+        if layer.mixes_samples:
+            got = check.Said(f"{name!r}, {layer!r}, which mixes those of a batch")
+            check.fail(where, "model", "one that treats each sample by itself", got)
+    model = copy.deepcopy(model)
+    chain = _row(model)
+    if all(map(_computes_by_sample, chain)):
+        return _in_one_pass(model, chain, x, y_true, loss)
+    gradients = np.empty((len(x), model.values.size), model.dtype)
+    for index in range(len(x)):
+        one = slice(index, index + 1)
+        y_pred, cache = model.compute_forward(x[one], training=True)
+        model.compute_backward(loss.gradient(y_pred, y_true[one]), cache)
+        gradients[index] = model.grads
+    return gradients
+
+
+def _in_one_pass(model: Model, chain: list[Layer], x: Array, y_true: Array, loss: Loss) -> Array:
+    n_samples, caches = len(x), []
+    for layer in chain:
+        x, cache = layer.compute_forward(x, training=True)
+        caches.append(cache)
+    # Of each sample by itself, as a loss is a mean over samples.
+    ones = [slice(index, index + 1) for index in range(n_samples)]
+    dy: Any = np.concatenate(
+        [np.empty((0, *x.shape[1:]), x.dtype), *(loss.gradient(x[i], y_true[i]) for i in ones)]
+    )
+    gradients = np.zeros((n_samples, model.values.size), model.dtype)
+    starts = flat.starts(model.parameters)
+    for layer, cache in zip(reversed(chain), reversed(caches), strict=True):
+        if not layer.own_parameters:
+            dy = layer.compute_backward(dy, cache)
+            continue
+        dy, by_name = layer.compute_sample_gradients(dy, cache)
+        for name, gradient in by_name.items():
+            parameter = layer.own_parameters[name]
+            start = starts[parameter]
+            gradients[:, start : start + parameter.size] = gradient.reshape(n_samples, -1)
+    return gradients
+
+
+def _row(layer: Layer) -> list[Layer]:
+    """List the layers of a Sequential, and those of others inside, in their order."""
+    kind = type(layer)
+    if not isinstance(layer, Sequential) or (
+        (kind.compute_forward, kind.compute_backward)
+        != (Sequential.compute_forward, Sequential.compute_backward)
+    ):
+        return [layer]
+    return [inner for child in layer.children for inner in _row(child)]
+
+
+def _computes_by_sample(layer: Layer) -> bool:
+    """Check whether a layer's gradients by sample are those of its own two passes."""
+    if layer.is_random:
+        return False  # numbers drawn for a batch need not be those of its samples
+    if not layer.parameters:
+        return not layer.children
+    for kind in type(layer).__mro__:
+        if "compute_sample_gradients" in vars(kind):
+            return kind is not Layer and not layer.children
+        if "compute_forward" in vars(kind) or "compute_backward" in vars(kind):
+            return False
+    return False
