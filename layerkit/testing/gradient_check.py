@@ -14,7 +14,8 @@ from layerkit.losses import Loss
 from layerkit.models.sequential import Sequential
 from layerkit.testing.comparison import compare, cotangent
 from layerkit.testing.complex_step import ComplexModelProblem, compare_complex
-from layerkit.testing.diagnosis import UNKNOWN, Evidence, diagnose
+from layerkit.testing.diagnosis import UNKNOWN, diagnose
+from layerkit.testing.evidence import Evidence
 from layerkit.testing.problems import ModelProblem, Problem
 from layerkit.testing.report import ArrayReport, CheckError, GradientReport, InconclusiveError
 

@@ -18,7 +18,14 @@ from layerkit.models.sequential import Sequential
 from layerkit.parameters import Parameter
 from layerkit.testing.gradients import rms
 
-__all__ = ["ActivationProblem", "LossProblem", "ModelProblem", "Problem", "named_parameters"]
+__all__ = [
+    "ActivationProblem",
+    "LossProblem",
+    "ModelProblem",
+    "Problem",
+    "generators",
+    "named_parameters",
+]
 
 
 class Problem(ABC):
@@ -72,21 +79,30 @@ def random_batch(rng: np.random.Generator, shape: tuple[int, ...], scale: float)
 
 def named_parameters(layer: Layer) -> Iterator[tuple[str, Parameter]]:
     """Go through the parameters with the expressions that lead to them: layers[1].kernel."""
-    yield from ((name, parameter) for name, parameter in layer._own_parameters.items())
-    for index, child in enumerate(layer._children):
+    children = list(children_of(layer))
+    n_own = len(layer.parameters) - sum(len(child.parameters) for child in children)
+    yield from ((parameter.name, parameter) for parameter in layer.parameters[:n_own])
+    for index, child in enumerate(children):
         places = [name for name, value in vars(layer).items() if value is child]
         place = f"layers[{index}]" if isinstance(layer, Sequential) or not places else places[0]
         for name, parameter in named_parameters(child):
             yield f"{place}.{name}", parameter
 
 
+def children_of(layer: Layer) -> Iterator[Layer]:
+    """Find the layers right inside a layer, in their order."""
+    inside = [each for _, each in layer.walk()][1:]
+    while inside:
+        yield inside[0]
+        inside = inside[len(list(inside[0].walk())) :]
+
+
 def generators(model: Layer) -> Iterator[np.random.Generator]:
     """Find the random generators that a layer, or a layer inside it, keeps."""
     found: dict[int, np.random.Generator] = {}
     for _, layer in model.walk():
-        for name, value in vars(layer).items():
-            if name != "_children":
-                found |= {id(generator): generator for generator in _generators_in(value)}
+        for value in vars(layer).values():
+            found |= {id(generator): generator for generator in _generators_in(value)}
     yield from found.values()
 
 
@@ -115,12 +131,13 @@ class ModelProblem(Problem):
         loss: Loss | None = None,
         y_true: Array | None = None,
         name: Callable[[str], str] = str,
+        draw: Callable[[np.random.Generator, int], Array] | None = None,
     ) -> None:
         self.model, self.loss = model, loss
         self._pristine = copy.deepcopy(model)
         self._home = {p: p.value.copy() for p in model.parameters}
         self._x, self._y_true = x, y_true
-        self._name = name
+        self._name, self._draw = name, draw
         self._set(x.copy(), y_true)
         self.rewind()
 
@@ -186,7 +203,11 @@ class ModelProblem(Problem):
         if n_samples != len(rows):
             rows = rng.integers(len(self._x), size=n_samples) if len(rows) else rows
         y_true = None if self._y_true is None else self._y_true[rows]
-        self._set(random_batch(rng, (len(rows), *self._x.shape[1:]), scale * rms(self._x)), y_true)
+        if self._draw is None:
+            x = random_batch(rng, (len(rows), *self._x.shape[1:]), scale * rms(self._x))
+        else:
+            x = self._draw(rng, len(rows))
+        self._set(x, y_true)
         for parameter, home in self._home.items():
             if parameter.trainable:
                 # Off the initial values: a scale that starts at 1 or a bias at 0 hides errors.
