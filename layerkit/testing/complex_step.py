@@ -1,6 +1,6 @@
 """Differentiation by complex steps: without cancellation, for code that is analytic."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +53,7 @@ def compare_complex(
     dy: Array,
     computed: dict[str, Array],
     only: dict[str, Sequence[int | Array]] | None = None,
+    seen: Container[str] = (),
 ) -> list[Comparison]:
     """Compare all gradients with derivatives by complex steps; see `comparison.compare`."""
     comparisons = []

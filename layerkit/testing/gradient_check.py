@@ -169,7 +169,8 @@ def gradient_report(
     left_out = []
     with np.errstate(all="ignore"):
         for point in points:
-            compared = _at_point(problem, point, rng, compare)
+            seen = [name for name, failing in evidence.items() if failing]
+            compared = _at_point(problem, point, rng, compare, seen)
             if compared is None:
                 left_out.append(point)
             for item in compared or ():
@@ -200,7 +201,7 @@ def gradient_report(
 
 
 def _at_point(
-    problem: Problem, point: Point, rng: np.random.Generator, compare: Any
+    problem: Problem, point: Point, rng: np.random.Generator, compare: Any, seen: Sequence[str]
 ) -> list[Evidence] | None:
     """Compare at one point; what has a kink beside it, at others like it."""
     scale, spread, n_samples = point
@@ -220,7 +221,8 @@ def _at_point(
             item.comparison.give_up()
         dy = cotangent(rng, len(y))
         state = problem.snapshot()
-        comparisons = compare(problem, rng, dy=dy, computed=problem.gradients(dy), only=only)
+        computed = problem.gradients(dy)
+        comparisons = compare(problem, rng, dy=dy, computed=computed, only=only, seen=seen)
         found += [Evidence(problem, state, problem.before, c, dy) for c in comparisons]
         if not scale and not look:
             # Zeros are common in data, and kinks at zero: two of them in a row may look smooth,

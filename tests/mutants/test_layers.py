@@ -22,9 +22,10 @@ from layerkit import (
     Tanh,
     Zeros,
 )
-from layerkit.testing import CheckError, check_layer, layer_checks
+from layerkit.testing import CheckError, check_layer, comparison, layer_checks
 
 MUTANTS = []
+GRADIENTS = {"gradients", "gradients_at_extremes"}
 # Those whose gradient alone is wrong, as a function of x and the parameters.
 PURE = set()
 
@@ -758,6 +759,16 @@ def failure(kind, shape):
 @pytest.mark.parametrize(("kind", "shape", "named"), kinds())
 def test_mutant_is_killed(kind, shape, named):
     assert re.search(named, str(failure(kind, shape)))
+
+
+@pytest.mark.parametrize(("kind", "shape", "named"), kinds())
+def test_mutant_is_killed_by_samples_too(kind, shape, named, monkeypatch):
+    """As if each array were too large to be looked at whole."""
+    monkeypatch.setattr(comparison, "LARGE", 0)
+    for check in layer_checks(kind, shape):
+        if check.name in GRADIENTS & set(failure(kind, shape).failures):
+            with pytest.raises(CheckError):
+                check()
 
 
 def test_no_check_is_idle():
