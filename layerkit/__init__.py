@@ -78,6 +78,7 @@ from layerkit.metrics import (
     SquaredDistance,
     TopKAccuracy,
 )
+from layerkit.models.base import Model
 from layerkit.models.sequential import Sequential
 from layerkit.optimizers import (
     LBFGS,
@@ -188,6 +189,7 @@ __all__ = [
     "MeanSquaredError",
     "Metric",
     "MissingExtraError",
+    "Model",
     "ModelCheckpoint",
     "NAdam",
     "NonFiniteError",

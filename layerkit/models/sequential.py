@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-import importlib
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, overload
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
-from layerkit.errors import LoadError, ShapeError
+from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
-from layerkit.losses import Loss
-from layerkit.models.summary import html_table, shorten, text_table
+from layerkit.models.base import Model
 from layerkit.parameters import Parameter
-from layerkit.storage.files import Path
-from layerkit.storage.models import (
-    classes_with,
-    contents_of,
-    fill,
-    load_weights,
-    read_tree,
-    save_weights,
-    write_tree,
-)
+from layerkit.storage.models import CLASSES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from layerkit.models.trace import LayerTrace
-
 __all__ = ["Sequential"]
 
 
-class Sequential(Layer):
+class Sequential(Model):
     """A model: layers in a row.
 
     It is a layer itself, so models nest. All parameters lie in two contiguous vectors,
@@ -77,10 +64,6 @@ class Sequential(Layer):
     (1, 3)
     """
 
-    input_shape: Shape
-    output_shape: Shape
-    _known_vectors: tuple[Array, Array] | None = None
-
     def __init__(
         self,
         layers: Sequence[Layer],
@@ -98,20 +81,7 @@ class Sequential(Layer):
         rng = check.generator(where, "seed", seed)
         self._check_layers(where, chain)
         shape = self._first_shape(where, chain[0], input_shape)
-        before = [dict(vars(layer)) for layer in chain]
-        try:
-            drawn = self._connect(where, chain, shape, rng)
-        except BaseException:
-            # The layers are the caller's: give them back as they were.
-            for layer, attributes in zip(chain, before, strict=True):
-                vars(layer).clear()
-                vars(layer).update(attributes)
-            raise
-        self._pack(drawn)
-        for _, layer in self.walk():
-            self.min_batch_size = max(self.min_batch_size, layer.min_batch_size)
-            if layer.is_random and layer.rng is None:
-                layer.rng = rng.spawn(1)[0]
+        self._assemble(chain, partial(self._connect, where, chain, shape), rng)
 
     def _check_layers(self, where: str, chain: list[Layer]) -> None:
         """Refuse layers that can't be together in one model."""
@@ -125,7 +95,7 @@ class Sequential(Layer):
                 got = f"layers[{index}], the model itself"
             elif id(layer) in seen:
                 got = f"layers[{index}], which is layers[{seen[id(layer)]}] again"
-            elif layer._is_owned:
+            elif layer.is_owned:
                 got = f"layers[{index}], {layer!r}, which is part of a model already"
             if got:
                 remedy = "Use copy.deepcopy(layer), which has parameters of its own."
@@ -150,7 +120,7 @@ class Sequential(Layer):
                 check.fail(where, "input_shape", "the shape of one sample", got, remedy)
             return first.input_shape
         shape = check.sample_shape(where, "input_shape", input_shape)
-        if first.input_shape not in (None, shape):
+        if not first.accepts(shape):
             expectation = f"{first.input_shape}, which layers[0], {first!r}, takes"
             check.fail(where, "input_shape", expectation, shape, error=ShapeError)
         return shape
@@ -163,7 +133,14 @@ class Sequential(Layer):
         self.input_shape = shape
         drawn = {}
         for index, layer in enumerate(chain):
-            if layer.input_shape not in (None, shape):
+            if index and layer.takes_integers:
+                giver = f"which layers[{index - 1}], {chain[index - 1]!r}, gives"
+                got = check.Said(f"{layer!r}, which takes integers")
+                remedy = "Put it first, or into a node of a graph that reads an input."
+                check.fail(
+                    where, f"layers[{index}]", f"one that takes floats, {giver}", got, remedy
+                )
+            if not layer.accepts(shape):
                 giver = f"which layers[{index - 1}], {chain[index - 1]!r}, gives"
                 check.fail(
                     where,
@@ -177,56 +154,8 @@ class Sequential(Layer):
                 if not parameter.is_packed:
                     drawn[parameter] = flat.draw(parameter, f"{type(layer).__name__}.build", rng)
         self.output_shape = shape
+        self.takes_integers = chain[0].takes_integers
         return drawn
-
-    def _pack(self, drawn: dict[Parameter, Array]) -> None:
-        """Bring all parameters together in two vectors of the model's own."""
-        self._flat_parameters = super().parameters
-        self._known_vectors = None
-        flat.pack(self._flat_parameters, self.dtype, drawn)
-        pending: list[Layer] = [self]
-        while pending:
-            layer = pending.pop()
-            layer.dtype = self.dtype
-            layer._workspace = None  # it may hold the arrays of where the parameters were
-            pending.extend(layer._children)
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers, first to last."""
-        return self._children
-
-    @property
-    def parameters(self) -> list[Parameter]:
-        """All parameters, layer by layer, each layer's in the order they were declared."""
-        return list(self._flat_parameters)
-
-    @property
-    def vectors(self) -> tuple[Array, Array]:
-        """`values` and `grads`: the same two objects as long as the parameters stay in place."""
-        parameters, known = self._flat_parameters, self._known_vectors
-        if known is None or not flat.is_in_place(parameters, known):
-            # A model around this one has taken the parameters into its own vectors.
-            known = self._known_vectors = flat.flat_vectors(parameters, self.dtype)
-        return known
-
-    @property
-    def values(self) -> Array:
-        """All parameters in one vector; assigning copies into it, as ``parameter.value`` does."""
-        return self.vectors[0]
-
-    @values.setter
-    def values(self, values: Any) -> None:
-        flat.copy_into(self.values, values, "Sequential.values", "values")
-
-    @property
-    def grads(self) -> Array:
-        """All gradients in one vector; assigning copies into it, as ``parameter.grad`` does."""
-        return self.vectors[1]
-
-    @grads.setter
-    def grads(self, grads: Any) -> None:
-        flat.copy_into(self.grads, grads, "Sequential.grads", "grads")
 
     def check_layers(self, x: Array) -> None:
         """Send a batch through, and refuse a layer whose output breaks its own promise.
@@ -261,7 +190,7 @@ class Sequential(Layer):
             raise
         return x, caches
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array:
+    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
         """Send a gradient through the layers, last to first."""
         first = self._children[0]
         for layer in self._children[:0:-1]:
@@ -269,227 +198,6 @@ class Sequential(Layer):
         if need_dx or not first.takes_need_dx:
             return first.compute_backward(dy, cache.pop())
         return first.compute_backward(dy, cache.pop(), need_dx=False)  # type: ignore[call-arg]
-
-    def predict(self, x: Any, batch_size: int | None = None) -> Array:
-        """Compute the outputs; nothing in the model changes, so threads may share it.
-
-        Parameters
-        ----------
-        x : array_like of shape (n_samples, *input_shape)
-            The inputs; cast to the model's dtype.
-        batch_size : int, optional
-            How many samples to take at a time, to save memory; by default all at once.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, *output_shape)
-            The outputs.
-
-        Raises
-        ------
-        ShapeError
-            If x has another shape.
-        """
-        where = "Sequential.predict"
-        if batch_size is None:
-            return self.forward(x)
-        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
-        # Cast batch by batch: the data may be larger than memory.
-        samples = check.numeric_array(where, "x", x, None)
-        check.batch_shape(where, "x", samples.shape, self.input_shape)
-        y = np.empty((len(samples), *self.output_shape), self.dtype)
-        for start in range(0, len(samples), batch_size):
-            span = slice(start, start + batch_size)
-            y[span] = self.forward(samples[span])
-        return y
-
-    def trace(self, x: Any, y_true: Any, loss: Loss) -> dict[str, LayerTrace]:
-        """Look inside: what each layer takes and gives in a step of training, forward and back.
-
-        Parameters
-        ----------
-        x : array_like of shape (batch_size, *input_shape)
-            The inputs.
-        y_true : array_like
-            The targets, in the form that the loss takes.
-        loss : Loss
-            Where the gradients come from.
-
-        Returns
-        -------
-        dict of str to LayerTrace
-            By the layers' names, first to last; those of models inside too. The model itself
-            stays as it is.
-
-        Raises
-        ------
-        ArgumentError
-            If the inputs or the targets can't be used.
-        """
-        where = "Sequential.trace"
-        check.instance(where, "loss", loss, Loss)
-        batch = check.batch(where, "x", x, self.input_shape, self.dtype)
-        y_true = check.numeric_array(where, "y_true", y_true, None)
-        check.predictions(where, np.empty((len(batch), 1)), y_true)
-        loss.check_targets(where, y_true, self.output_shape)
-        y_true = y_true.astype(loss.target_dtype(self.dtype), copy=False)
-        trace: Any = importlib.import_module("layerkit.models.trace")  # few programs need it
-        traced: dict[str, LayerTrace] = trace.trace_layers(self, Sequential, batch, y_true, loss)
-        return traced
-
-    def get_weights(self) -> list[Array]:
-        """Copy all parameters, in order: [kernel, bias, kernel, bias, …]."""
-        return [parameter.value.copy() for parameter in self.parameters]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all parameters.
-
-        Parameters
-        ----------
-        weights : list of array_like
-            One array a parameter, in the order and the shapes of `get_weights`.
-
-        Raises
-        ------
-        ShapeError
-            If there are more or fewer, or one has another shape; then none is set.
-        """
-        where = "Sequential.set_weights"
-        parameters = self.parameters
-        shapes = [parameter.shape for parameter in parameters]
-        if not isinstance(weights, list | tuple) or len(weights) != len(parameters):
-            got = check.Said(f"{len(weights)} of them") if isinstance(weights, list) else weights
-            expectation = f"a list of {len(parameters)} arrays, of the shapes {shapes}"
-            check.fail(where, "weights", expectation, got, error=ShapeError)
-        arrays = []
-        for index, (weight, parameter) in enumerate(zip(weights, parameters, strict=True)):
-            array = check.numeric_array(where, f"weights[{index}]", weight, None)
-            check.exact_shape(where, f"weights[{index}]", array, parameter.shape)
-            # A copy: the caller's array may be a view of these very parameters.
-            arrays.append(array.copy())
-        for parameter, array in zip(parameters, arrays, strict=True):
-            parameter.value = array
-
-    def astype(self, dtype: npt.DTypeLike) -> Self:
-        """Copy the model, with parameters of another dtype: float32 or float64."""
-        taken = check.floating_dtype("Sequential.astype", "dtype", dtype)
-        model = copy.deepcopy(self)
-        model.dtype = taken
-        model._pack({})
-        return model
-
-    def save(self, path: Path, *, extra: Mapping[str, Any] | None = None) -> None:
-        """Write the model into a file: its layers, parameters, and what else training changed.
-
-        The file is written whole or not at all: until then, and if anything goes wrong, what was
-        there before stays.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; ``"model.layerkit"``, for example.
-        extra : mapping of str to object, optional
-            What else to keep: numbers, texts, arrays, lists and dicts. `load_extra` gives it back.
-
-        Raises
-        ------
-        SaveError
-            If the file can't be written, or a layer's configuration can't be put into one.
-        """
-        where = "Sequential.save"
-        tree = {"model": self, "contents": contents_of(self), "extra": dict(extra or {})}
-        write_tree(where, path, "model", tree)
-
-    @classmethod
-    def load(cls, path: Path, *, custom_objects: Mapping[str, type] | None = None) -> Sequential:
-        """Read a model from a file that `save` wrote.
-
-        No code is loaded from the file: classes that are not layerkit's are named by the caller.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-        custom_objects : dict of str to type, optional
-            The caller's own layers, activations and initializers, by their names.
-
-        Returns
-        -------
-        Sequential
-            The model, with the same parameters, bit for bit.
-
-        Raises
-        ------
-        LoadError
-            If the file is missing, damaged, or not a model, or names an unknown class.
-        """
-        return cls._load("Sequential.load", path, custom_objects)[0]
-
-    @classmethod
-    def load_extra(
-        cls, path: Path, *, custom_objects: Mapping[str, type] | None = None
-    ) -> tuple[Sequential, dict[str, Any]]:
-        """Read a model, and what else was saved with it.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-        custom_objects : dict of str to type, optional
-            As in `load`.
-
-        Returns
-        -------
-        tuple of Sequential and dict
-            The model, and the ``extra`` of `save`.
-        """
-        return cls._load("Sequential.load_extra", path, custom_objects)
-
-    @classmethod
-    def _load(
-        cls, where: str, path: Path, custom_objects: Mapping[str, type] | None
-    ) -> tuple[Sequential, dict[str, Any]]:
-        classes = {"Sequential": Sequential} | classes_with(where, custom_objects)
-        tree = read_tree(where, path, "model", classes)
-        model, extra = tree.get("model"), tree.get("extra")
-        if not isinstance(model, Sequential) or not isinstance(extra, dict):
-            check.fail(where, "path", "a file with a model", model, error=LoadError)
-        fill(where, model, tree.get("contents"))
-        return model, extra
-
-    def save_weights(self, path: Path) -> None:
-        """Write the parameters alone, as safetensors, for other programs.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; ``"weights.safetensors"``, for example.
-
-        Raises
-        ------
-        SaveError
-            If the file can't be written; an old one stays as it was.
-        MissingExtraError
-            If safetensors is not installed.
-        """
-        save_weights("Sequential.save_weights", path, self)
-
-    def load_weights(self, path: Path) -> None:
-        """Read the parameters from safetensors; the names and shapes must be this model's.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-
-        Raises
-        ------
-        LoadError
-            If an array is missing, unknown or of another shape; then nothing has changed.
-        MissingExtraError
-            If safetensors is not installed.
-        """
-        load_weights("Sequential.load_weights", path, self)
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments; see `Layer.get_config`."""
@@ -500,19 +208,6 @@ class Sequential(Layer):
             "seed": self.seed,
             "name": self.name,
         }
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy needs: the layers with their parameters, and no vectors."""
-        state = super().__getstate__()
-        del state["_known_vectors"], state["_flat_parameters"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Become a copy: bring the copied parameters together again."""
-        vars(self).update(state)
-        for layer in self._children:
-            layer._is_owned = True
-        self._pack({})
 
     @overload
     def __getitem__(self, key: int | str) -> Layer: ...
@@ -537,65 +232,24 @@ class Sequential(Layer):
     def _part(self, chain: tuple[Layer, ...]) -> Sequential:
         """Make a model of some of the layers, whose parameters stay where they are."""
         part = object.__new__(Sequential)
-        part.dtype, part.name = self.dtype, None
-        part.seed = None
-        part._known_vectors = None
-        part._children = chain
-        part._is_owned = True
-        part._flat_parameters = [p for layer in chain for p in layer.parameters]
-        first, last = chain[0], chain[-1]
-        part.input_shape, part.output_shape = first.input_shape, last.output_shape  # type: ignore[assignment]
+        part._share(chain)
         return part
 
-    def __len__(self) -> int:
-        """Count the layers."""
-        return len(self._children)
-
-    def __iter__(self) -> Iterator[Layer]:
-        """Go through the layers, first to last."""
-        return iter(self._children)
-
-    def summary(self) -> str:
-        """Describe the layers in a table, as text: shapes, parameters, and what is trainable.
-
-        Examples
-        --------
-        >>> from layerkit import Dense, Sequential, Sigmoid
-        >>> model = Sequential([Dense(8, 3, Sigmoid()), Dense(3, 8, name="out")])
-        >>> print(model.summary())
-        layer    kind                     output shape  parameters  trainable
-        -------  -----------------------  ------------  ----------  ---------
-        dense_0  Dense(8, 3, Sigmoid())   (n, 3)                27         27
-        out      Dense(3, 8, name='out')  (n, 8)                32         32
-        -------  -----------------------  ------------  ----------  ---------
-        total    float64                  (n, 8)                59         59
-        """
-        return text_table(self._table())
-
-    def _table(self) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = [("layer", "kind", "output shape", "parameters", "trainable")]
-        for name, layer in [*zip(self.layer_names, self._children, strict=True), ("total", self)]:
-            parameters = layer.parameters
-            n_trainable = sum(p.size for p in parameters if p.trainable)
-            rows.append(
-                (
-                    name,
-                    str(self.dtype) if layer is self else shorten(repr(layer)),
-                    f"({', '.join(['n', *map(str, layer.output_shape or ())])})",
-                    f"{sum(p.size for p in parameters):,}",
-                    f"{n_trainable:,}",
-                )
-            )
-        return rows
-
-    def _repr_html_(self) -> str:
-        """Show the summary as a table in a notebook."""
-        return html_table(self._table())
+    def _share(self, chain: tuple[Layer, ...]) -> None:
+        """Become a model of layers that are part of another one, and stay so."""
+        first, last = chain[0], chain[-1]
+        self.dtype, self.name, self.seed = first.dtype, None, None
+        self._known_vectors = None
+        self._children = chain
+        self.is_owned = True
+        self.takes_integers = first.takes_integers
+        self._flat_parameters = [p for layer in chain for p in layer.parameters]
+        self.input_shape, self.output_shape = first.input_shape, last.output_shape  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         """Write the call that makes a model like this one."""
         rest = []
-        if self._children[0]._learned_shape:
+        if self._children[0].has_learned_shape:
             rest.append(f"input_shape={self.input_shape}")
         if self.dtype != np.float64:
             rest.append(f"dtype='{self.dtype}'")
@@ -609,3 +263,6 @@ class Sequential(Layer):
             return one_line
         listed = "".join(textwrap.indent(layer, "    ") + ",\n" for layer in layers)
         return "Sequential([\n" + listed + ", ".join(["]", *rest]) + ")"
+
+
+CLASSES["Sequential"] = Sequential

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from layerkit._support.validation import Array
 from layerkit.layers.base import Layer
@@ -15,7 +15,7 @@ __all__ = ["LayerTrace"]
 
 
 class LayerTrace(NamedTuple):
-    """What one layer took and gave, in one pass forward and back; `Sequential.trace` gives it.
+    """What one layer took and gave, in one pass forward and back; from `Model.trace`.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class LayerTrace(NamedTuple):
     z : ndarray or None
         For a `Dense`, what its activation was applied to.
     dx, dy : ndarray of shape (batch_size, ...)
-        The gradients of the loss with respect to x and y.
+        The gradients of the loss with respect to x and y; dx is None where x are integers.
     dz : ndarray or None
         The gradient with respect to z.
     grads : dict of str to ndarray
@@ -46,42 +46,60 @@ class LayerTrace(NamedTuple):
     x: Array
     y: Array
     z: Array | None
-    dx: Array
+    dx: Array | None
     dy: Array
     dz: Array | None
     grads: dict[str, Array]
 
 
-def leaves(model: Layer, is_chain: type[Layer], name: str = "") -> Iterator[tuple[str, Layer]]:
-    """List the layers in the order of the pass, those of chains inside chains too."""
-    for inner, layer in zip(model.layer_names, model._children, strict=True):
+def leaves(model: Layer, kind: type[Layer], name: str = "") -> Iterator[tuple[str, Layer]]:
+    """List the layers that are not models, those of models inside models too."""
+    for inner, layer in zip(model.layer_names, model.children, strict=True):
         path = f"{name}.{inner}".removeprefix(".")
-        if type(layer) is is_chain:
-            yield from leaves(layer, is_chain, path)
+        if isinstance(layer, kind):
+            yield from leaves(layer, kind, path)
         else:
             yield path, layer
 
 
 def trace_layers(
-    model: Layer, is_chain: type[Layer], x: Array, y_true: Array, loss: Loss
+    model: Layer, kind: type[Layer], x: Any, y_true: Array, loss: Loss
 ) -> dict[str, LayerTrace]:
-    """Go forward and back through a copy of the model, and keep everything."""
+    """Go forward and back through a copy of the model, and keep what each layer computes."""
     model = copy.deepcopy(model)
-    chain = list(leaves(model, is_chain))
-    passes = []
-    for _, layer in chain:
-        y, cache = layer.compute_forward(x, training=True)
-        # Copies: on the way back, layers use these arrays again.
-        z = cache[1].copy() if isinstance(layer, Dense) else None
-        passes.append((x.copy(), z, y.copy(), cache))
-        x = y
-    dy = loss.gradient(x, y_true)
-    traced = {}
-    for (name, layer), (x, z, y, cache) in zip(reversed(chain), reversed(passes), strict=True):
-        dy = dy.copy()
-        dz = layer.activation.backward(dy, z, y) if isinstance(layer, Dense) else None
-        dx = layer.compute_backward(dy, cache).copy()
+    traced: dict[str, LayerTrace] = {}
+    names = []
+    for name, layer in leaves(model, kind):
+        names.append(name)
+        _record(name, layer, traced)
+    y, cache = model.compute_forward(x, training=True)
+    model.compute_backward(loss.gradient(y, y_true), cache)
+    return {name: traced[name] for name in names if name in traced}
+
+
+def _record(name: str, layer: Layer, traced: dict[str, LayerTrace]) -> None:
+    """Replace a layer's two passes by ones that also keep copies of what they compute.
+
+    Copies: on the way back, layers use these arrays again.
+    """
+    inner_forward, inner_backward = layer.compute_forward, layer.compute_backward
+    passes: list[tuple[Any, Array | None, Array]] = []
+
+    def compute_forward(x: Any, *, training: bool) -> tuple[Array, Any]:
+        y, cache = inner_forward(x, training=training)
+        z = cache[1].reshape(y.shape).copy() if isinstance(layer, Dense) else None
+        passes.append((copy.deepcopy(x), z, y.copy()))
+        return y, cache
+
+    def compute_backward(dy: Array, cache: Any) -> Any:
+        x, z, y = passes.pop()
+        kept = dy.copy()
+        dz = None
+        if isinstance(layer, Dense) and z is not None:
+            dz = layer.activation.backward(kept, z, y)
+        dx = inner_backward(dy, cache)
         grads = {inner: p.grad.copy() for inner, p in layer.named_parameters().items()}
-        traced[name] = LayerTrace(name, x, y, z, dx, dy, dz, grads)
-        dy = dx
-    return {name: traced[name] for name, _ in chain}
+        traced[name] = LayerTrace(name, x, y, z, copy.deepcopy(dx), kept, dz, grads)
+        return dx
+
+    vars(layer).update(compute_forward=compute_forward, compute_backward=compute_backward)

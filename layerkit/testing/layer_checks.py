@@ -39,6 +39,7 @@ from layerkit.testing.layer_state_checks import (
     check_pickle,
     check_save,
     check_training_steps,
+    check_two_calls_in_a_step,
     check_weights_round_trip,
 )
 from layerkit.testing.layer_subject import Inputs, Reference, Subject
@@ -55,6 +56,7 @@ _CHECKS = [
     check_overwrites_gradients,
     check_new_batch_size,
     check_training_steps,
+    check_two_calls_in_a_step,
     check_backward_order,
     check_evaluation_is_pure,
     check_evaluation_equals_training,

@@ -30,6 +30,7 @@ __all__ = [
     "check_pickle",
     "check_save",
     "check_training_steps",
+    "check_two_calls_in_a_step",
     "check_weights_round_trip",
 ]
 
@@ -46,6 +47,25 @@ def check_training_steps(subject: Subject) -> None:
         model.compute_backward(dy, cache, need_dx=False)
         message = "gradients of a training step (need_dx=False) are not those of backward"
         equal(model.grads, expected[2], message, rtol=ROUNDING)
+
+
+def check_two_calls_in_a_step(subject: Subject) -> None:
+    """A layer that is called twice before it goes back, as in a Siamese model, mixes up nothing."""
+    model = subject.model()
+    batches = [(subject.x(salt=salt), subject.dy(salt=salt)) for salt in range(2)]
+    expected = [subject.passes(subject.model(), x, dy) for x, dy in batches]
+    passes = []
+    for x, _ in batches:
+        subject.rewind(model)
+        passes.append(model.compute_forward(x, training=True))
+    results = {}
+    for call in (1, 0):
+        dx = model.compute_backward(batches[call][1], passes[call][1])
+        results[call] = (passes[call][0], dx, model.grads.copy())
+    for call, alone in enumerate(expected):
+        for what, got, true in zip(("y", "dx", "gradients"), results[call], alone, strict=True):
+            message = f"{what} of a layer called twice in a step: the calls share an array"
+            equal(got, true, message, rtol=ROUNDING)
 
 
 def check_backward_order(subject: Subject) -> None:

@@ -79,22 +79,12 @@ def random_batch(rng: np.random.Generator, shape: tuple[int, ...], scale: float)
 
 def named_parameters(layer: Layer) -> Iterator[tuple[str, Parameter]]:
     """Go through the parameters with the expressions that lead to them: layers[1].kernel."""
-    children = list(children_of(layer))
-    n_own = len(layer.parameters) - sum(len(child.parameters) for child in children)
-    yield from ((parameter.name, parameter) for parameter in layer.parameters[:n_own])
-    for index, child in enumerate(children):
+    yield from layer.own_parameters.items()
+    for index, child in enumerate(layer.children):
         places = [name for name, value in vars(layer).items() if value is child]
         place = f"layers[{index}]" if isinstance(layer, Sequential) or not places else places[0]
         for name, parameter in named_parameters(child):
             yield f"{place}.{name}", parameter
-
-
-def children_of(layer: Layer) -> Iterator[Layer]:
-    """Find the layers right inside a layer, in their order."""
-    inside = [each for _, each in layer.walk()][1:]
-    while inside:
-        yield inside[0]
-        inside = inside[len(list(inside[0].walk())) :]
 
 
 def generators(model: Layer) -> Iterator[np.random.Generator]:

@@ -22,6 +22,7 @@ from layerkit import (
     Tanh,
     Zeros,
 )
+from layerkit.layers.base import Workspace
 from layerkit.testing import CheckError, check_layer, comparison, layer_checks
 
 MUTANTS = []
@@ -597,7 +598,7 @@ class ReusedOutputBuffer(Plain):
         return self._buffer, cache
 
 
-@mutant("dx changes with the next batch")
+@mutant("dx of a layer called twice in a step: the calls share an array")
 class ReusedDxBuffer(Plain):
     def dx(self, dz):
         dx = super().dx(dz)
@@ -644,7 +645,9 @@ class NothingWithoutDx(Plain):
 class WorkspaceFilledOnce(Plain):
     def compute_forward(self, x, *, training):
         if training:
-            x = self.workspace(len(x), lambda n: x.copy())
+            kept = self.workspace(len(x), lambda n: Workspace())
+            kept.in_use = False
+            kept.x = x = getattr(kept, "x", x.copy())
         return super().compute_forward(x, training=training)
 
 
