@@ -36,7 +36,8 @@ class Evidence:
     @property
     def batch_size(self) -> int:
         """The number of samples at this point."""
-        return len(next(iter(self.state["arrays"].values())))
+        arrays = self.state["arrays"]
+        return len(self.state["x"] if "x" in self.state else next(iter(arrays.values())))
 
     @property
     def before(self) -> Array | None:

@@ -93,12 +93,13 @@ def check_gradients(
     check.instance(where, "model", model, Layer)
     seed = check.integer(where, "seed", seed, minimum=0)
     loss, x, y_true = _arguments(data)
-    x = check.numeric_array(where, "x", x, np.dtype(np.float64))
+    integers = model.takes_integers
+    x = check.numeric_array(where, "x", x, None if integers else np.dtype(np.float64))
     if x.ndim == 0 or len(x) == 0:
         check.fail(where, "x", "at least one sample", x)
     check.finite(where, "x", x)
     subject = _float64_model(model, x)
-    check.batch_shape(where, "x", x.shape, subject.input_shape)
+    x = check.batch(where, "x", x, subject.input_shape, subject.input_dtype)
     if loss is not None:
         y_true = check.numeric_array(where, "y_true", y_true, None)
         loss.check_targets(where, y_true, subject.output_shape)

@@ -174,7 +174,8 @@ def check_layer(
     inputs : callable or array_like, optional
         Inputs of your own, for a layer that does not take any numbers: ``inputs(rng, n_samples)``
         returns a batch of shape (n_samples, *input_shape), or an array has samples to draw from.
-        They are never scaled: large ones are yours to draw.
+        They are never scaled: large ones are yours to draw. A layer that takes integers needs
+        them.
     reference : callable, optional
         ``reference(x, *parameters)`` returns the layer's output in evaluation, in plain NumPy;
         the parameters are the values in the order of `Layer.parameters`. It finds what no

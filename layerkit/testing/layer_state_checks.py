@@ -60,7 +60,8 @@ def check_two_calls_in_a_step(subject: Subject) -> None:
         passes.append(model.compute_forward(x, training=True))
     results = {}
     for call in (1, 0):
-        dx = model.compute_backward(batches[call][1], passes[call][1])
+        x, dy = batches[call]
+        dx = subject.dx(model.compute_backward(dy, passes[call][1]), x)
         results[call] = (passes[call][0], dx, model.grads.copy())
     for call, alone in enumerate(expected):
         for what, got, true in zip(("y", "dx", "gradients"), results[call], alone, strict=True):
@@ -108,7 +109,7 @@ def check_evaluation_is_pure(subject: Subject) -> None:
     model.predict(subject.x(4, salt=1))
     model.predict(subject.x(salt=1))
     message = "a forward pass of evaluation between forward and backward changes the gradients"
-    equal(model.backward(dy), expected[1], message)
+    equal(subject.dx(model.backward(dy), x), expected[1], message)
     equal(model.grads, expected[2], message)
 
 
@@ -124,7 +125,7 @@ def check_instances_independent(subject: Subject) -> None:
     second.values = second.values + 1.0
     second.forward(subject.x(salt=2), training=True)
     message = "another layer of the same class changes this one's gradients: they share a cache"
-    equal(first.backward(dy), expected[1], message)
+    equal(subject.dx(first.backward(dy), x), expected[1], message)
     equal(first.grads, expected[2], message)
     equal(first.values, alone.values, "another layer's parameters are this one's too")
 
@@ -172,7 +173,9 @@ def check_config_round_trip(subject: Subject) -> None:
     if repr(twin) != repr(original):
         fail(f"made again from its arguments it is {twin!r}, not {original!r}")
     model = subject.model()
-    again = Subject(lambda: rebuilt(subject.make()), subject.input_shape, subject.seed).model()
+    again = Subject(
+        lambda: rebuilt(subject.make()), subject.input_shape, subject.seed, inputs=subject.inputs
+    ).model()
     again.set_weights(model.get_weights())
     x = subject.x()
     equal(again.predict(x), model.predict(x), "made again from its arguments it computes another y")
@@ -213,7 +216,7 @@ def check_save(subject: Subject) -> None:
     results = []
     for each in (model, loaded):
         each.forward(x, training=True)
-        results.append((each.backward(dy), each.grads, each.predict(x)))
+        results.append((subject.dx(each.backward(dy), x), each.grads, each.predict(x)))
     for what, got, true in zip(("dx", "gradients", "outputs"), *results, strict=True):
         message = f"a further step of training, once saved and loaded, gives other {what}"
         equal(got, true, message)

@@ -10,6 +10,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.layers.base import Layer
 from layerkit.models.sequential import Sequential
 from layerkit.testing.problems import ModelProblem, generators
+from layerkit.testing.suite import fail
 
 __all__ = ["ROUNDING", "Inputs", "Reference", "Subject"]
 
@@ -43,12 +44,19 @@ class Subject:
             where = "check_layer.make"
             validation.fail(where, "what make gives", "a fresh layer each time", got, remedy)
         self.name = repr(layer)
+        self.takes_integers = layer.takes_integers
+        if self.takes_integers and inputs is None:
+            got = validation.Said(f"none, for {layer!r}, which takes integers")
+            remedy = "Write inputs=lambda rng, n_samples: rng.integers(100, size=(n_samples, 7))."
+            where = "check_layer.inputs"
+            validation.fail(where, "inputs", "what draws batches", got, remedy)
         model = self.model()
         self.output_shape, self.input_shape = model.output_shape, model.input_shape
         self.fewest = model.min_batch_size
         # What a layer inside does, the one around it does too.
         self.mixes_samples = any(inner.mixes_samples for _, inner in model.walk())
         self.is_random = any(inner.is_random for _, inner in model.walk())
+        self.x()  # so that inputs of a wrong shape are refused before anything is checked
 
     def _layer(self) -> Layer:
         where = "check_layer.make"
@@ -59,7 +67,7 @@ class Subject:
         if callable(inputs):
             return inputs
         where = "check_layer.inputs"
-        samples = validation.numeric_array(where, "inputs", inputs, np.dtype(np.float64))
+        samples = validation.numeric_array(where, "inputs", inputs, None)
         if not samples.ndim or not len(samples):
             validation.fail(where, "inputs", "at least one sample", samples)
         if self.input_shape is None:
@@ -70,7 +78,8 @@ class Subject:
         """Draw a batch of the user's own inputs."""
         where, what = "check_layer.inputs", "what inputs gives"
         assert self.inputs is not None and self.input_shape is not None  # noqa: PT018, S101
-        x = validation.numeric_array(where, what, self.inputs(rng, n_samples), np.dtype(np.float64))
+        dtype = np.dtype(np.int64 if self.takes_integers else np.float64)
+        x = validation.batch(where, what, self.inputs(rng, n_samples), self.input_shape, dtype)
         validation.exact_shape(where, what, x, (n_samples, *self.input_shape))
         validation.finite(where, what, x)
         return x.copy()
@@ -122,8 +131,20 @@ class Subject:
         """Go forward and back; give y, dx and all gradients."""
         self.rewind(model)
         y = model.forward(x, training=True)
-        dx = model.backward(dy)
+        dx = self.dx(model.backward(dy), x)
         return y.copy(), dx.copy(), model.grads.copy()
+
+    def dx(self, result: Any, x: Array) -> Array:
+        """Return what a backward pass returned; zeros for the None of a layer of integers."""
+        if not self.takes_integers:
+            return result  # type: ignore[no-any-return]
+        if result is not None:
+            fail("dx of a layer that takes integers must be None")
+        return np.zeros(x.shape)
+
+    def spoil(self, array: Array) -> None:
+        """Overwrite an array, to see who still reads it."""
+        array[...] = 0 if array.dtype.kind == "i" else np.nan
 
     def problem(self, x: Array | None = None) -> ModelProblem:
         """Put the gradients of a model of the layer into the form that is compared."""

@@ -138,7 +138,10 @@ class ModelProblem(Problem):
             for name, parameter in named_parameters(self.model)
             if parameter.trainable
         }
-        self.arrays = {"x": x} | {name: p.value for name, p in self._parameters.items()}
+        self.x = x
+        self.arrays = {name: p.value for name, p in self._parameters.items()}
+        if not self.model.takes_integers:
+            self.arrays = {"x": x, **self.arrays}
         self._generators = [(g, g.bit_generator.state) for g in generators(self.model)]
 
     def rewind(self) -> None:
@@ -148,19 +151,19 @@ class ModelProblem(Problem):
 
     def snapshot(self) -> dict[str, Any]:
         """Keep the present point; see `Problem.snapshot`."""
-        return {**super().snapshot(), "y_true": self.y_true}
+        return {**super().snapshot(), "x": self.x.copy(), "y_true": self.y_true}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a point that was kept; see `Problem.restore`."""
         self.rewind()
-        self._set(state["arrays"]["x"].copy(), state["y_true"])
+        self._set(state["x"].copy(), state["y_true"])
         for name, parameter in self._parameters.items():
             parameter.value = state["arrays"][name]
 
     def outputs(self) -> Array:
         """Compute the model's outputs."""
         self.rewind()
-        y, _ = self.model.compute_forward(self.arrays["x"], training=True)
+        y, _ = self.model.compute_forward(self.arrays.get("x", self.x), training=True)
         return y
 
     def evaluate(self) -> Array:
@@ -178,10 +181,11 @@ class ModelProblem(Problem):
         for name, parameter in self._parameters.items():
             self.before[name] = parameter.grad = rng.uniform(1, 2, size=parameter.shape)
         self.rewind()
-        y = self.model.forward(self.arrays["x"], training=True)
+        y = self.model.forward(self.x, training=True)
         upstream = dy.reshape(y.shape).copy() if self.loss is None else self._loss_gradient(y, dy)
         dx = self.model.backward(upstream)
-        return {"x": dx} | {name: p.grad.copy() for name, p in self._parameters.items()}
+        grads = {name: p.grad.copy() for name, p in self._parameters.items()}
+        return grads if self.model.takes_integers else {"x": dx, **grads}
 
     def _loss_gradient(self, y: Array, dy: Array) -> Array:
         return dy[0] * self.loss.gradient(y, self.y_true)  # type: ignore[no-any-return, union-attr, arg-type]
@@ -193,7 +197,10 @@ class ModelProblem(Problem):
         if n_samples != len(rows):
             rows = rng.integers(len(self._x), size=n_samples) if len(rows) else rows
         y_true = None if self._y_true is None else self._y_true[rows]
-        if self._draw is None:
+        if self._draw is None and self.model.takes_integers:
+            # Which integers there are is not known, but for those that were given.
+            x = rng.choice(self._x.reshape(-1), size=(len(rows), *self._x.shape[1:]))
+        elif self._draw is None:
             x = random_batch(rng, (len(rows), *self._x.shape[1:]), scale * rms(self._x))
         else:
             x = self._draw(rng, len(rows))
@@ -209,7 +216,7 @@ class ModelProblem(Problem):
         problem = copy.copy(self)
         problem.model = copy.deepcopy(self._pristine)
         problem.model.values = self.model.values
-        problem._set(self.arrays["x"].copy(), self.y_true)
+        problem._set(self.x.copy(), self.y_true)
         return problem
 
 

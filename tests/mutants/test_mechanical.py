@@ -209,7 +209,7 @@ EQUIVALENT = {
         "False -> True (True)": (1, "another workspace is made, which costs time alone"),
         "check.fail('Dense.compute_backward', 'cache', _ONCE, got, error=StateError) -> "
         "check.fail('cache', 'Dense.compute_backward', _ONCE, got, error=StateError) "
-        "(swapped arguments)": (1, "words, which tests/layers/test_dense.py reads"),
+        "(swapped arguments)": (1, "words, which tests/layers/test_base.py reads"),
     },
     "Sequential.compute_backward": {
         "False -> True (True)": (1, "dx of the first layer is computed, and not read"),

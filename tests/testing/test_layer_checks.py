@@ -18,6 +18,7 @@ from layerkit import (
     Normal,
     ReLU,
     Sequential,
+    ShapeError,
     Sigmoid,
     Softmax,
     Standardize,
@@ -428,14 +429,14 @@ def test_own_inputs_find_errors_in_their_range():
     [
         (np.zeros((0, 4)), "inputs must be at least one sample"),
         (np.float64(3), "inputs must be at least one sample"),
-        (lambda rng, n: np.ones((n, 3)), r"what inputs gives must be of shape \(5, 4\)"),
+        (lambda rng, n: np.ones((n, 3)), r"must be of shape \(batch_size, 4\); got \(5, 3\)\."),
         (lambda rng, n: np.ones((2, 4)), r"what inputs gives must be of shape \(5, 4\)"),
         (lambda rng, n: np.full((n, 4), np.nan), "what inputs gives must be .*finite"),
         ([["a"] * 4], "inputs must be"),
     ],
 )
 def test_bad_inputs(inputs, message):
-    with pytest.raises((LayerkitError, CheckError), match=message):
+    with pytest.raises((ArgumentError, ShapeError), match=f"^check_layer.inputs: .*{message}"):
         check_layer(Logarithm, (4,), inputs=inputs)
 
 
