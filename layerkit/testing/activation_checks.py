@@ -1,8 +1,8 @@
 """`check_activation`: whether an activation keeps every promise that an activation makes."""
 
 import copy
-import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,10 @@ from layerkit.testing.problems import ActivationProblem
 from layerkit.testing.rebuilding import rebuilt
 from layerkit.testing.suite import (
     Check,
-    can_be_pickled,
     equal,
     fail,
+    maker,
+    pickled,
     read_only,
     run_checks,
     state_of,
@@ -37,7 +38,6 @@ class Subject:
     def __init__(self, make: Callable[[], Activation], seed: int) -> None:
         self.make, self.seed = make, seed
         self.name = repr(self.activation())
-        self.is_local = not can_be_pickled(self.activation())
 
     def activation(self) -> Activation:
         """Make one."""
@@ -273,9 +273,11 @@ def check_finite(subject: Subject) -> None:
 def check_copies(subject: Subject) -> None:
     """A copy, by copy.deepcopy or pickle or from its arguments, is the same."""
     activation, z = subject.activation(), subject.z()
-    copies = {"copy.deepcopy": copy.deepcopy(activation), "its arguments": rebuilt(activation)}
-    if not subject.is_local:
-        copies["pickle"] = pickle.loads(pickle.dumps(activation))
+    copies = {
+        "copy.deepcopy": copy.deepcopy(activation),
+        "pickle": pickled(activation),
+        "its arguments": rebuilt(activation),
+    }
     for how, copied in copies.items():
         if repr(copied) != repr(activation):
             fail(f"made from {how} it is {copied!r}, not {activation!r}")
@@ -300,13 +302,14 @@ _CHECKS = [
 ]
 
 
-def activation_checks(make: Callable[[], Activation], *, seed: int = 0) -> list[Check]:
+def activation_checks(make: Activation | Callable[[], Activation], *, seed: int = 0) -> list[Check]:
     """List the checks of an activation: its own, and those of a `Dense` layer that has it.
 
     Parameters
     ----------
-    make : callable
-        Makes an activation: ``lambda: Square()``, or the class.
+    make : Activation or callable
+        An activation, of which copies are checked; or what makes one: ``lambda: Square()``, or
+        the class.
     seed : int
         Where inputs come from.
 
@@ -323,22 +326,23 @@ def activation_checks(make: Callable[[], Activation], *, seed: int = 0) -> list[
     ['gradients', 'gradients_at_extremes', 'kinks']
     """
     seed = validation.integer("activation_checks", "seed", seed, minimum=0)
-    subject = Subject(make, seed)
+    subject = Subject(maker("check_activation.make", make, Activation), seed)
     own = [
         Check(check.__name__.removeprefix("check_"), subject.name, partial(check, subject))
         for check in _CHECKS
     ]
     of_layer = layer_checks(lambda: Dense(3, 4, subject.activation()), seed=seed)
-    return own + [Check(f"dense_{c.name}", c.subject, c._run) for c in of_layer]
+    return own + [replace(check, name=f"dense_{check.name}") for check in of_layer]
 
 
-def check_activation(make: Callable[[], Activation], *, seed: int = 0) -> None:
+def check_activation(make: Activation | Callable[[], Activation], *, seed: int = 0) -> None:
     """Check an activation: its derivative, kinks among them, and all that it promises.
 
     Parameters
     ----------
-    make : callable
-        Makes an activation: ``lambda: Square()``, or the class.
+    make : Activation or callable
+        An activation, of which copies are checked; or what makes one: ``lambda: Square()``, or
+        the class.
     seed : int
         Where inputs come from.
 
@@ -353,6 +357,6 @@ def check_activation(make: Callable[[], Activation], *, seed: int = 0) -> None:
     --------
     >>> from layerkit import LeakyReLU
     >>> from layerkit.testing import check_activation
-    >>> check_activation(lambda: LeakyReLU(0.1))
+    >>> check_activation(LeakyReLU(0.1))
     """
     run_checks(activation_checks(make, seed=seed))

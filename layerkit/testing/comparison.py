@@ -4,7 +4,7 @@ A coordinate is right if some step resolves it and agrees; wrong if two steps in
 each other and not with it; and inconclusive otherwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,10 @@ __all__ = ["Comparison", "along", "choose_moves", "compare", "cotangent"]
 RTOL, ATOL = 1e-6, 1e-9
 # All coordinates of an array up to this size, as many of a larger one, and some directions.
 MOST, N_DIRECTIONS = 256, 4
+# Where all arrays together are larger than this, each is looked at in a few places only. The
+# directions go through every coordinate, so that one wrong gradient among thousands shows in
+# them; then that array is looked at more closely, which tells the cause.
+LARGE, FEW, CLOSER = 600, 5, 64
 
 
 @dataclass
@@ -122,11 +126,11 @@ def cotangent(rng: np.random.Generator, size: int) -> Array:
     return rng.choice([-1.0, 1.0], size=size) * rng.uniform(0.5, 1.5, size=size)
 
 
-def choose_moves(array: Array, rng: np.random.Generator) -> list[int | Array]:
+def choose_moves(array: Array, rng: np.random.Generator, most: int = MOST) -> list[int | Array]:
     """Choose what to look at: every coordinate, or some of many and directions through all."""
-    if array.size <= MOST:
+    if array.size <= most:
         return list(range(array.size))
-    sample: list[int | Array] = sorted(int(i) for i in rng.choice(array.size, MOST, replace=False))
+    sample: list[int | Array] = sorted(int(i) for i in rng.choice(array.size, most, replace=False))
     for _ in range(N_DIRECTIONS):
         sample.append(rng.choice([-1.0, 1.0], size=array.shape) / np.sqrt(array.size))
     return sample
@@ -147,14 +151,31 @@ def compare(
     dy: Array,
     computed: dict[str, Array],
     only: dict[str, Sequence[int | Array]] | None = None,
+    seen: Container[str] = (),
 ) -> list[Comparison]:
-    """Compare all gradients at the present point, or those of the moves ``only``."""
+    """Compare all gradients at the present point, or those of the moves ``only``.
+
+    Of a large problem a few places are looked at; an array that is wrong there is looked at
+    closely, unless ``seen`` has it: that has been done at another point.
+    """
+    is_large = sum(array.size for array in problem.arrays.values()) > LARGE
     comparisons = []
     for name, array in problem.arrays.items():
-        moves = choose_moves(array, rng) if only is None else list(only.get(name, ()))
-        if moves:
-            comparisons.append(_compare(problem, name, computed[name], dy, moves, rng))
+        most = FEW if is_large else MOST
+        moves = choose_moves(array, rng, most) if only is None else list(only.get(name, ()))
+        if not moves:
+            continue
+        found = _compare(problem, name, computed[name], dy, moves, rng)
+        if is_large and only is None and found.wrong.any() and name not in seen:
+            moves = choose_moves(array, rng, CLOSER)
+            found = _closer(found, _compare(problem, name, computed[name], dy, moves, rng))
+        comparisons.append(found)
     return comparisons
+
+
+def _closer(first: Comparison, second: Comparison) -> Comparison:
+    """Choose the closer look, unless what is wrong was seen by the first one alone."""
+    return second if second.wrong.any() else first
 
 
 def _compare(
@@ -172,46 +193,75 @@ def _compare(
     # than the outputs' size suggests: as much as that of what went in.
     size = np.maximum(abs(centre), max(map(_largest, problem.arrays.values())))
     level = 4 * EPSILON * size + 6 * measured
-    analytic = along(gradient, moves)
     unit = rms(array)
     largest = _largest(gradient)
-    natural = max(largest, float(abs(dy) @ size) / unit)
-    count = len(moves)
-    numeric, best = np.full(count, np.nan), np.full(count, np.inf)
-    right, wrong = np.zeros(count, bool), ~np.isfinite(analytic)
-    previous: tuple[Array, Array, Array] | None = None
-    found: list[tuple[Array, Slopes]] = []
-    pending = np.arange(count)
+    verdicts = _Verdicts(along(gradient, moves), largest, float(abs(dy) @ size) / unit)
     for step in STEPS:
-        at = slopes(
-            problem.evaluate, array, [moves[i] for i in pending], dy, centre, level, step * unit
-        )
-        found.append((pending, at))
-        off = abs(at.value - analytic[pending])
-        allowed = RTOL * abs(at.value) + ATOL * min(largest, natural)
-        resolved = at.error <= np.maximum(1e-5 * abs(at.value), 1e-9 * natural)
-        right[pending] = resolved & (off <= allowed + at.error)
-        apart = np.isfinite(at.error) & (off > allowed + 3 * at.error)
-        better = at.error < best[pending]
-        numeric[pending[better]], best[pending[better]] = at.value[better], at.error[better]
-        if previous is not None:
-            value, error, was_apart = (column[pending] for column in previous)
-            agree = abs(at.value - value) <= at.error + error + RTOL * abs(at.value)
-            wrong[pending] |= apart & (was_apart > 0) & agree
-        whole = np.zeros((3, count))
-        whole[:, pending] = at.value, at.error, apart
-        previous = (whole[0], whole[1], whole[2])
-        pending = pending[~right[pending]]
-        if not len(pending):
+        pending = [moves[i] for i in verdicts.pending]
+        verdicts.judge(slopes(problem.evaluate, array, pending, dy, centre, level, step * unit))
+        if not len(verdicts.pending):
             break
-    wrong &= ~right | ~np.isfinite(analytic)
+    right, wrong = verdicts.right, verdicts.settled_wrong
     with np.errstate(all="ignore"):
         noise = float(
             np.max(measured / np.maximum(abs(centre), 1e-3 * _largest(centre)), initial=0)
         )
     return Comparison(
-        name, moves, analytic, numeric, wrong, ~(right | wrong), noise, gradient, found
+        name,
+        moves,
+        verdicts.analytic,
+        verdicts.numeric,
+        wrong,
+        ~(right | wrong),
+        noise,
+        gradient,
+        verdicts.found,
     )
+
+
+class _Verdicts:
+    """What the steps taken so far say of each move.
+
+    ``largest`` is the size of the computed gradient, and ``outputs`` that of the outputs over
+    that of the array: what is far below both is nothing.
+    """
+
+    def __init__(self, analytic: Array, largest: float, outputs: float) -> None:
+        count = len(analytic)
+        self.analytic = analytic
+        self.natural = max(largest, outputs)
+        self.allowed = ATOL * min(largest, self.natural)
+        self.numeric, self.best = np.full(count, np.nan), np.full(count, np.inf)
+        self.right, self.wrong = np.zeros(count, bool), ~np.isfinite(analytic)
+        self.pending = np.arange(count)
+        self.found: list[tuple[Array, Slopes]] = []
+        self._previous: tuple[Array, Array, Array] | None = None
+
+    def judge(self, at: Slopes) -> None:
+        """Judge the pending moves by their slopes at a further step."""
+        pending = self.pending
+        self.found.append((pending, at))
+        off = abs(at.value - self.analytic[pending])
+        allowed = RTOL * abs(at.value) + self.allowed
+        resolved = at.error <= np.maximum(1e-5 * abs(at.value), 1e-9 * self.natural)
+        self.right[pending] = resolved & (off <= allowed + at.error)
+        apart = np.isfinite(at.error) & (off > allowed + 3 * at.error)
+        better = at.error < self.best[pending]
+        self.numeric[pending[better]] = at.value[better]
+        self.best[pending[better]] = at.error[better]
+        if self._previous is not None:
+            value, error, was_apart = (column[pending] for column in self._previous)
+            agree = abs(at.value - value) <= at.error + error + RTOL * abs(at.value)
+            self.wrong[pending] |= apart & (was_apart > 0) & agree
+        whole = np.zeros((3, len(self.analytic)))
+        whole[:, pending] = at.value, at.error, apart
+        self._previous = (whole[0], whole[1], whole[2])
+        self.pending = pending[~self.right[pending]]
+
+    @property
+    def settled_wrong(self) -> Array:
+        """Which moves are wrong: right at no step, or not even a number."""
+        return self.wrong & (~self.right | ~np.isfinite(self.analytic))
 
 
 def _largest(array: Array) -> float:

@@ -1,6 +1,6 @@
 """Differentiation by complex steps: without cancellation, for code that is analytic."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,7 +8,6 @@ import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
-from layerkit.layers.base import Layer
 from layerkit.testing.comparison import Comparison, along, choose_moves
 from layerkit.testing.gradients import EPSILON, Slopes, rms, slopes
 from layerkit.testing.problems import ModelProblem
@@ -29,9 +28,7 @@ class ComplexModelProblem(ModelProblem):
     def complex_arrays(self) -> Iterator[dict[str, Array]]:
         """Let all arrays be complex for a while."""
         real = self.arrays
-        layers: list[Layer] = [self.model]
-        for layer in layers:
-            layers.extend(layer.children)
+        layers = [layer for _, layer in self.model.walk()]
         try:
             self.arrays = {name: array.astype(complex) for name, array in real.items()}
             for name, parameter in self._parameters.items():
@@ -56,6 +53,7 @@ def compare_complex(
     dy: Array,
     computed: dict[str, Array],
     only: dict[str, Sequence[int | Array]] | None = None,
+    seen: Container[str] = (),
 ) -> list[Comparison]:
     """Compare all gradients with derivatives by complex steps; see `comparison.compare`."""
     comparisons = []

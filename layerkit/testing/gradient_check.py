@@ -14,7 +14,8 @@ from layerkit.losses import Loss
 from layerkit.models.sequential import Sequential
 from layerkit.testing.comparison import compare, cotangent
 from layerkit.testing.complex_step import ComplexModelProblem, compare_complex
-from layerkit.testing.diagnosis import UNKNOWN, Evidence, diagnose
+from layerkit.testing.diagnosis import UNKNOWN, diagnose
+from layerkit.testing.evidence import Evidence
 from layerkit.testing.problems import ModelProblem, Problem
 from layerkit.testing.report import ArrayReport, CheckError, GradientReport, InconclusiveError
 
@@ -92,12 +93,13 @@ def check_gradients(
     check.instance(where, "model", model, Layer)
     seed = check.integer(where, "seed", seed, minimum=0)
     loss, x, y_true = _arguments(data)
-    x = check.numeric_array(where, "x", x, np.dtype(np.float64))
+    integers = model.takes_integers
+    x = check.numeric_array(where, "x", x, None if integers else np.dtype(np.float64))
     if x.ndim == 0 or len(x) == 0:
         check.fail(where, "x", "at least one sample", x)
     check.finite(where, "x", x)
     subject = _float64_model(model, x)
-    check.batch_shape(where, "x", x.shape, subject.input_shape)
+    x = check.batch(where, "x", x, subject.input_shape, subject.input_dtype)
     if loss is not None:
         y_true = check.numeric_array(where, "y_true", y_true, None)
         loss.check_targets(where, y_true, subject.output_shape)
@@ -168,7 +170,8 @@ def gradient_report(
     left_out = []
     with np.errstate(all="ignore"):
         for point in points:
-            compared = _at_point(problem, point, rng, compare)
+            seen = [name for name, failing in evidence.items() if failing]
+            compared = _at_point(problem, point, rng, compare, seen)
             if compared is None:
                 left_out.append(point)
             for item in compared or ():
@@ -199,7 +202,7 @@ def gradient_report(
 
 
 def _at_point(
-    problem: Problem, point: Point, rng: np.random.Generator, compare: Any
+    problem: Problem, point: Point, rng: np.random.Generator, compare: Any, seen: Sequence[str]
 ) -> list[Evidence] | None:
     """Compare at one point; what has a kink beside it, at others like it."""
     scale, spread, n_samples = point
@@ -219,7 +222,8 @@ def _at_point(
             item.comparison.give_up()
         dy = cotangent(rng, len(y))
         state = problem.snapshot()
-        comparisons = compare(problem, rng, dy=dy, computed=problem.gradients(dy), only=only)
+        computed = problem.gradients(dy)
+        comparisons = compare(problem, rng, dy=dy, computed=computed, only=only, seen=seen)
         found += [Evidence(problem, state, problem.before, c, dy) for c in comparisons]
         if not scale and not look:
             # Zeros are common in data, and kinks at zero: two of them in a row may look smooth,

@@ -1,7 +1,6 @@
 """`check_loss`: whether a loss keeps every promise that a loss makes."""
 
 import copy
-import pickle
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,9 +16,10 @@ from layerkit.testing.problems import LossProblem
 from layerkit.testing.rebuilding import rebuilt
 from layerkit.testing.suite import (
     Check,
-    can_be_pickled,
     equal,
     fail,
+    maker,
+    pickled,
     read_only,
     run_checks,
     state_of,
@@ -40,7 +40,6 @@ class Subject:
         self.make, self.seed = make, seed
         self.output_shape = validation.sample_shape("check_loss", "output_shape", output_shape)
         self.name = repr(self.loss())
-        self.is_local = not can_be_pickled(self.loss())
         self.targets = targets or self._find_targets()
 
     def loss(self) -> Loss:
@@ -209,9 +208,11 @@ def check_copies(subject: Subject) -> None:
     """A copy, by copy.deepcopy or pickle or from its arguments, is the same."""
     loss = subject.loss()
     batch = subject.batch()
-    copies = {"copy.deepcopy": copy.deepcopy(loss), "its arguments": rebuilt(loss)}
-    if not subject.is_local:
-        copies["pickle"] = pickle.loads(pickle.dumps(loss))
+    copies = {
+        "copy.deepcopy": copy.deepcopy(loss),
+        "pickle": pickled(loss),
+        "its arguments": rebuilt(loss),
+    }
     for how, copied in copies.items():
         if repr(copied) != repr(loss) or copied.value(*batch) != loss.value(*batch):
             fail(f"made from {how} it is another loss: {copied!r}")
@@ -233,7 +234,7 @@ _CHECKS = [
 
 
 def loss_checks(
-    make: Callable[[], Loss],
+    make: Loss | Callable[[], Loss],
     output_shape: Shape = (3,),
     *,
     targets: Targets | None = None,
@@ -243,8 +244,9 @@ def loss_checks(
 
     Parameters
     ----------
-    make : callable
-        Makes a loss: ``lambda: MyLoss(0.5)``, or the class.
+    make : Loss or callable
+        A loss, of which copies are checked; or what makes one: ``lambda: MyLoss(0.5)``, or the
+        class.
     output_shape : tuple of int
         The shape of one sample's prediction.
     targets : callable, optional
@@ -266,7 +268,7 @@ def loss_checks(
     ['gradients', 'value_is_a_float']
     """
     seed = validation.integer("loss_checks", "seed", seed, minimum=0)
-    subject = Subject(make, output_shape, targets, seed)
+    subject = Subject(maker("check_loss.make", make, Loss), output_shape, targets, seed)
     return [
         Check(check.__name__.removeprefix("check_"), subject.name, partial(check, subject))
         for check in _CHECKS
@@ -274,7 +276,7 @@ def loss_checks(
 
 
 def check_loss(
-    make: Callable[[], Loss],
+    make: Loss | Callable[[], Loss],
     output_shape: Shape = (3,),
     *,
     targets: Targets | None = None,
@@ -284,8 +286,9 @@ def check_loss(
 
     Parameters
     ----------
-    make : callable
-        Makes a loss: ``lambda: MyLoss(0.5)``, or the class.
+    make : Loss or callable
+        A loss, of which copies are checked; or what makes one: ``lambda: MyLoss(0.5)``, or the
+        class.
     output_shape : tuple of int
         The shape of one sample's prediction.
     targets : callable, optional
@@ -305,6 +308,6 @@ def check_loss(
     --------
     >>> from layerkit import SoftmaxCrossEntropy
     >>> from layerkit.testing import check_loss
-    >>> check_loss(lambda: SoftmaxCrossEntropy("indices"), (4,))
+    >>> check_loss(SoftmaxCrossEntropy("indices"), (4,))
     """
     run_checks(loss_checks(make, output_shape, targets=targets, seed=seed))

@@ -1,7 +1,6 @@
 """`check_optimizer`: whether an optimizer keeps every promise that an optimizer makes."""
 
 import copy
-import pickle
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -12,7 +11,7 @@ from layerkit._support.validation import Array
 from layerkit.errors import StateError
 from layerkit.optimizers import Optimizer
 from layerkit.testing.rebuilding import rebuilt
-from layerkit.testing.suite import Check, can_be_pickled, equal, fail, read_only, run_checks
+from layerkit.testing.suite import Check, equal, fail, maker, pickled, read_only, run_checks
 
 __all__ = ["check_optimizer", "optimizer_checks"]
 
@@ -28,7 +27,6 @@ class Subject:
     ) -> None:
         self.make, self.seed, self.reference = make, seed, reference
         self.name = repr(self.optimizer())
-        self.is_local = not can_be_pickled(self.optimizer())
 
     def optimizer(self) -> Optimizer:
         """Make one."""
@@ -140,9 +138,10 @@ def check_state(subject: Subject) -> None:
 def check_resumes(subject: Subject) -> None:
     """A copy made on the way goes on to the same bytes."""
     expected = subject.run(subject.optimizer(), subject.values(), subject.grads())
-    ways: dict[str, Callable[[Optimizer], Optimizer]] = {"copy.deepcopy": copy.deepcopy}
-    if not subject.is_local:
-        ways["pickle"] = lambda thing: pickle.loads(pickle.dumps(thing))
+    ways: dict[str, Callable[[Optimizer], Optimizer]] = {
+        "copy.deepcopy": copy.deepcopy,
+        "pickle": pickled,
+    }
     for how, make_copy in ways.items():
         optimizer, values = subject.optimizer(), subject.values()
         subject.run(optimizer, values, subject.grads()[:2])
@@ -227,14 +226,15 @@ _CHECKS = [
 
 
 def optimizer_checks(
-    make: Callable[[], Optimizer], *, reference: Reference | None = None, seed: int = 0
+    make: Optimizer | Callable[[], Optimizer], *, reference: Reference | None = None, seed: int = 0
 ) -> list[Check]:
     """List the checks of an optimizer, to be run one by one.
 
     Parameters
     ----------
-    make : callable
-        Makes an optimizer: ``lambda: SGD(0.1)``.
+    make : Optimizer or callable
+        An optimizer that has made no step, of which copies are checked; or what makes one:
+        ``lambda: SGD(0.1)``.
     reference : callable, optional
         ``reference(values, grads)`` gives where the values end after the gradients in the list:
         the equation once more, as plainly as can be. Without it no check knows how long a step is
@@ -251,11 +251,11 @@ def optimizer_checks(
     --------
     >>> from layerkit import SGD
     >>> from layerkit.testing import optimizer_checks
-    >>> [check.name for check in optimizer_checks(lambda: SGD(0.1))][:2]
+    >>> [check.name for check in optimizer_checks(SGD(0.1))][:2]
     ['in_place', 'descends']
     """
     seed = validation.integer("optimizer_checks", "seed", seed, minimum=0)
-    subject = Subject(make, reference, seed)
+    subject = Subject(maker("check_optimizer.make", make, Optimizer), reference, seed)
     elementwise = subject.optimizer().is_elementwise
     return [
         Check(check.__name__.removeprefix("check_"), subject.name, partial(check, subject))
@@ -266,14 +266,15 @@ def optimizer_checks(
 
 
 def check_optimizer(
-    make: Callable[[], Optimizer], *, reference: Reference | None = None, seed: int = 0
+    make: Optimizer | Callable[[], Optimizer], *, reference: Reference | None = None, seed: int = 0
 ) -> None:
     """Check an optimizer: its steps, its state, and all that it promises.
 
     Parameters
     ----------
-    make : callable
-        Makes an optimizer: ``lambda: SGD(0.1)``.
+    make : Optimizer or callable
+        An optimizer that has made no step, of which copies are checked; or what makes one:
+        ``lambda: SGD(0.1)``.
     reference : callable, optional
         ``reference(values, grads)`` gives where the values end after the gradients in the list:
         the equation once more, as plainly as can be. Without it no check knows how long a step is
@@ -290,6 +291,6 @@ def check_optimizer(
     --------
     >>> from layerkit import SGD
     >>> from layerkit.testing import check_optimizer
-    >>> check_optimizer(lambda: SGD(0.1), reference=lambda values, grads: values - 0.1 * sum(grads))
+    >>> check_optimizer(SGD(0.1), reference=lambda values, grads: values - 0.1 * sum(grads))
     """
     run_checks(optimizer_checks(make, reference=reference, seed=seed))

@@ -25,9 +25,9 @@ _SUITES: dict[type, Callable[..., list[Check]]] = {
 _WANTED = "(make, shape) or (make, shape, {check: why it is expected to fail})"
 
 
-def checks_of(make: Callable[[], Any], shape: Any = None, *, seed: int = 0) -> list[Check]:
-    """List the checks of whatever ``make`` makes: a layer, activation, loss or optimizer."""
-    thing = make()
+def checks_of(make: Any, shape: Any = None, *, seed: int = 0) -> list[Check]:
+    """List the checks of a layer, activation, loss or optimizer, or of what ``make`` makes."""
+    thing = make if isinstance(make, tuple(_SUITES)) else make()
     for kind, suite in _SUITES.items():
         if isinstance(thing, kind):
             return suite(make, *(() if shape is None else (shape,)), seed=seed)
@@ -42,9 +42,9 @@ def parametrize_with_checks(subjects: Sequence[Any], *, seed: int = 0) -> Any:
     ----------
     subjects : list of tuple
         For a layer ``(make, input_shape)``, for a loss ``(make, output_shape)``, for an
-        activation or an optimizer ``(make,)``; ``make`` makes a fresh one. A dict may follow that
-        names checks which are expected to fail, each with the reason; such a check that passes
-        is a failure.
+        activation or an optimizer ``(make,)``; ``make`` is one, of which copies are checked, or
+        makes a fresh one. A dict may follow that names checks which are expected to fail, each
+        with the reason; such a check that passes is a failure.
     seed : int
         Where random numbers come from.
 
@@ -64,7 +64,7 @@ def parametrize_with_checks(subjects: Sequence[Any], *, seed: int = 0) -> Any:
     --------
     >>> from layerkit import Dense
     >>> from layerkit.testing import parametrize_with_checks
-    >>> @parametrize_with_checks([(lambda: Dense(3, 2), (3,))])
+    >>> @parametrize_with_checks([(Dense(3, 2), (3,))])
     ... def test_my_layer(check):
     ...     check()
     """
@@ -77,7 +77,7 @@ def parametrize_with_checks(subjects: Sequence[Any], *, seed: int = 0) -> Any:
     for subject in subjects:
         make, *rest = subject if isinstance(subject, tuple | list) else (subject,)
         expected: Mapping[str, str] = rest.pop() if rest and isinstance(rest[-1], dict) else {}
-        if not callable(make) or len(rest) > 1:
+        if not (callable(make) or isinstance(make, tuple(_SUITES))) or len(rest) > 1:
             validation.fail(where, "a subject", _WANTED, subject)
         checks = checks_of(make, *rest, seed=seed)
         unknown = set(expected) - {check.name for check in checks}

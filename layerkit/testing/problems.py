@@ -18,7 +18,14 @@ from layerkit.models.sequential import Sequential
 from layerkit.parameters import Parameter
 from layerkit.testing.gradients import rms
 
-__all__ = ["ActivationProblem", "LossProblem", "ModelProblem", "Problem", "named_parameters"]
+__all__ = [
+    "ActivationProblem",
+    "LossProblem",
+    "ModelProblem",
+    "Problem",
+    "generators",
+    "named_parameters",
+]
 
 
 class Problem(ABC):
@@ -72,7 +79,7 @@ def random_batch(rng: np.random.Generator, shape: tuple[int, ...], scale: float)
 
 def named_parameters(layer: Layer) -> Iterator[tuple[str, Parameter]]:
     """Go through the parameters with the expressions that lead to them: layers[1].kernel."""
-    yield from ((name, parameter) for name, parameter in layer.own_parameters.items())
+    yield from layer.own_parameters.items()
     for index, child in enumerate(layer.children):
         places = [name for name, value in vars(layer).items() if value is child]
         place = f"layers[{index}]" if isinstance(layer, Sequential) or not places else places[0]
@@ -84,9 +91,8 @@ def generators(model: Layer) -> Iterator[np.random.Generator]:
     """Find the random generators that a layer, or a layer inside it, keeps."""
     found: dict[int, np.random.Generator] = {}
     for _, layer in model.walk():
-        for name, value in vars(layer).items():
-            if name != "_children":
-                found |= {id(generator): generator for generator in _generators_in(value)}
+        for value in vars(layer).values():
+            found |= {id(generator): generator for generator in _generators_in(value)}
     yield from found.values()
 
 
@@ -115,12 +121,13 @@ class ModelProblem(Problem):
         loss: Loss | None = None,
         y_true: Array | None = None,
         name: Callable[[str], str] = str,
+        draw: Callable[[np.random.Generator, int], Array] | None = None,
     ) -> None:
         self.model, self.loss = model, loss
         self._pristine = copy.deepcopy(model)
         self._home = {p: p.value.copy() for p in model.parameters}
         self._x, self._y_true = x, y_true
-        self._name = name
+        self._name, self._draw = name, draw
         self._set(x.copy(), y_true)
         self.rewind()
 
@@ -131,7 +138,10 @@ class ModelProblem(Problem):
             for name, parameter in named_parameters(self.model)
             if parameter.trainable
         }
-        self.arrays = {"x": x} | {name: p.value for name, p in self._parameters.items()}
+        self.x = x
+        self.arrays = {name: p.value for name, p in self._parameters.items()}
+        if not self.model.takes_integers:
+            self.arrays = {"x": x, **self.arrays}
         self._generators = [(g, g.bit_generator.state) for g in generators(self.model)]
 
     def rewind(self) -> None:
@@ -141,19 +151,19 @@ class ModelProblem(Problem):
 
     def snapshot(self) -> dict[str, Any]:
         """Keep the present point; see `Problem.snapshot`."""
-        return {**super().snapshot(), "y_true": self.y_true}
+        return {**super().snapshot(), "x": self.x.copy(), "y_true": self.y_true}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a point that was kept; see `Problem.restore`."""
         self.rewind()
-        self._set(state["arrays"]["x"].copy(), state["y_true"])
+        self._set(state["x"].copy(), state["y_true"])
         for name, parameter in self._parameters.items():
             parameter.value = state["arrays"][name]
 
     def outputs(self) -> Array:
         """Compute the model's outputs."""
         self.rewind()
-        y, _ = self.model.compute_forward(self.arrays["x"], training=True)
+        y, _ = self.model.compute_forward(self.arrays.get("x", self.x), training=True)
         return y
 
     def evaluate(self) -> Array:
@@ -171,10 +181,11 @@ class ModelProblem(Problem):
         for name, parameter in self._parameters.items():
             self.before[name] = parameter.grad = rng.uniform(1, 2, size=parameter.shape)
         self.rewind()
-        y = self.model.forward(self.arrays["x"], training=True)
+        y = self.model.forward(self.x, training=True)
         upstream = dy.reshape(y.shape).copy() if self.loss is None else self._loss_gradient(y, dy)
         dx = self.model.backward(upstream)
-        return {"x": dx} | {name: p.grad.copy() for name, p in self._parameters.items()}
+        grads = {name: p.grad.copy() for name, p in self._parameters.items()}
+        return grads if self.model.takes_integers else {"x": dx, **grads}
 
     def _loss_gradient(self, y: Array, dy: Array) -> Array:
         return dy[0] * self.loss.gradient(y, self.y_true)  # type: ignore[no-any-return, union-attr, arg-type]
@@ -186,7 +197,14 @@ class ModelProblem(Problem):
         if n_samples != len(rows):
             rows = rng.integers(len(self._x), size=n_samples) if len(rows) else rows
         y_true = None if self._y_true is None else self._y_true[rows]
-        self._set(random_batch(rng, (len(rows), *self._x.shape[1:]), scale * rms(self._x)), y_true)
+        if self._draw is None and self.model.takes_integers:
+            # Which integers there are is not known, but for those that were given.
+            x = rng.choice(self._x.reshape(-1), size=(len(rows), *self._x.shape[1:]))
+        elif self._draw is None:
+            x = random_batch(rng, (len(rows), *self._x.shape[1:]), scale * rms(self._x))
+        else:
+            x = self._draw(rng, len(rows))
+        self._set(x, y_true)
         for parameter, home in self._home.items():
             if parameter.trainable:
                 # Off the initial values: a scale that starts at 1 or a bias at 0 hides errors.
@@ -198,7 +216,7 @@ class ModelProblem(Problem):
         problem = copy.copy(self)
         problem.model = copy.deepcopy(self._pristine)
         problem.model.values = self.model.values
-        problem._set(self.arrays["x"].copy(), self.y_true)
+        problem._set(self.x.copy(), self.y_true)
         return problem
 
 

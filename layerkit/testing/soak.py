@@ -66,6 +66,11 @@ def soak(examples: int, seed: int) -> int:
     began = time.perf_counter()
     check_one()
     seconds = time.perf_counter() - began
+    _print(alarms, counts, seconds)
+    return int(bool(alarms) or sum(counts.values()) < examples)
+
+
+def _print(alarms: list[str], counts: dict[str, int], seconds: float) -> None:
     for alarm in alarms:
         print(alarm)
     n_checked = sum(counts.values())
@@ -73,7 +78,6 @@ def soak(examples: int, seed: int) -> int:
         f"{n_checked:,} networks that are right: {counts['wrong']} called wrong, "
         f"{counts['inconclusive']} inconclusive ({1e3 * seconds / n_checked:.0f} ms each)"
     )
-    return int(bool(alarms) or n_checked < examples)
 
 
 def _count(

@@ -1,16 +1,22 @@
 """Named checks, and how a suite of them is run."""
 
+import copy
+import io
+import pickle
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
+from layerkit._support import validation
 from layerkit._support.validation import Array
 from layerkit.testing.report import CheckError, InconclusiveError
 
-__all__ = ["Check", "can_be_pickled", "equal", "fail", "read_only", "run_checks", "state_of"]
+__all__ = ["Check", "equal", "fail", "maker", "pickled", "read_only", "run_checks", "state_of"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,16 +29,18 @@ class Check:
         What is checked, as in ``per_sample_equals_batch``.
     subject : str
         What it is checked of.
+    run : callable
+        The check itself.
     """
 
     name: str
     subject: str
-    _run: Callable[[], None]
+    run: Callable[[], None]
 
     def __call__(self) -> None:
         """Run the check."""
         try:
-            self._run()
+            self.run()
         except CheckError as error:
             message = f"{self.subject}, {self.name}: {error}"
             raise type(error)(message, error.report, {self.name: error}) from None
@@ -52,15 +60,20 @@ def _raised(error: Exception) -> str:
     return said
 
 
-def run_checks(checks: Iterable[Check]) -> None:
-    """Run all checks, and raise one error for those that fail."""
+def run_checks(
+    checks: Iterable[Check], except_for: Collection[str] = (), where: str = "run_checks"
+) -> None:
+    """Run all checks, and raise one error for those that fail.
+
+    Those named in ``except_for`` are expected to: one that passes is the failure.
+    """
+    checks = list(checks)
+    _refuse_unknown(checks, except_for, where)
     failures: dict[str, CheckError] = {}
     lines, known = [], []
-    count = 0
     for check in checks:
-        count += 1
         try:
-            check()
+            _run_expected(check, check.name in except_for)
         except CheckError as error:
             failures[check.name] = error
             diagnoses = error.report.diagnoses if error.report else {}
@@ -73,8 +86,31 @@ def run_checks(checks: Iterable[Check]) -> None:
         return
     inconclusive = all(isinstance(error, InconclusiveError) for error in failures.values())
     report = next((e.report for e in failures.values() if e.report is not None), None)
-    message = "\n".join([f"{len(failures)} of {count} checks failed", *lines])
+    message = "\n".join([f"{len(failures)} of {len(checks)} checks failed", *lines])
     raise (InconclusiveError if inconclusive else CheckError)(message, report, failures)
+
+
+def _run_expected(check: Check, to_fail: bool) -> None:
+    try:
+        check()
+    except CheckError:
+        if not to_fail:
+            raise
+    else:
+        if to_fail:
+            said = "passes, though except_for names it; take it out of there"
+            raise CheckError(f"{check.subject}, {check.name}: {said}")
+
+
+def _refuse_unknown(checks: list[Check], except_for: Collection[str], where: str) -> None:
+    names = [check.name for check in checks]
+    if isinstance(except_for, str) or not isinstance(except_for, Collection):
+        remedy = 'Write except_for=("finite",), with the names of checks.'
+        validation.fail(where, "except_for", "a collection of names", except_for, remedy)
+    unknown = [repr(name) for name in except_for if name not in names]
+    if unknown:
+        got = validation.Said(", ".join(unknown))
+        validation.fail(where, "except_for", f"among {', '.join(names)}", got)
 
 
 def fail(message: str) -> NoReturn:
@@ -101,10 +137,68 @@ def _size(array: Array) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
-def can_be_pickled(thing: object) -> bool:
-    """Tell whether pickle finds the class by its name: not one that is defined in a function."""
-    kind = type(thing)
-    return getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
+def maker(where: str, thing: T | Callable[[], T], kind: type[T]) -> Callable[[], T]:
+    """Return what makes objects to check: ``thing``, or copies of it if it is an instance."""
+    if not isinstance(thing, kind):
+        if not callable(thing):
+            word = kind.__name__.lower()
+            article = "an" if word[0] in "aeiou" else "a"
+            expectation = f"{article} {word}, its class, or a function that returns one"
+            validation.fail(where, "make", expectation, thing)
+        return thing
+    try:
+        # Of a copy made now, so that nobody's later changes count.
+        pristine = copy.deepcopy(thing)
+    except Exception as error:
+        got = validation.Said(f"{thing!r}, for which it raises {type(error).__name__}: {error}")
+        remedy = "Pass a function that makes one: lambda: MyClass(4)."
+        validation.fail(where, "make", "an instance that copy.deepcopy copies", got, remedy)
+    return lambda: copy.deepcopy(pristine)
+
+
+class _LocalPickler(pickle.Pickler):
+    """Hands over classes that pickle can't find by name, and pickles all the rest."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.handed_over: list[type] = []
+
+    def persistent_id(self, thing: Any) -> int | None:
+        if not isinstance(thing, type) or _is_found(thing):
+            return None
+        self.handed_over.append(thing)
+        return len(self.handed_over) - 1
+
+
+class _LocalUnpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, handed_over: list[type]) -> None:
+        super().__init__(file)
+        self._handed_over = handed_over
+
+    def persistent_load(self, index: int) -> type:
+        return self._handed_over[index]
+
+
+def _is_found(kind: type) -> bool:
+    """Test whether pickle finds a class by its name: not one that is defined in a function."""
+    place: Any = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        place = getattr(place, name, None)
+    return place is kind
+
+
+def pickled(thing: T) -> T:
+    """Return a copy by pickle.
+
+    That a class can't be found by its name, since a function defines it, says nothing of
+    whether its objects are pickled right: such classes are left out of the pickle.
+    """
+    file = io.BytesIO()
+    pickler = _LocalPickler(file)
+    pickler.dump(thing)
+    file.seek(0)
+    copied: T = _LocalUnpickler(file, pickler.handed_over).load()
+    return copied
 
 
 def read_only(array: Array) -> Array:

@@ -23,9 +23,10 @@ from layerkit import (
     Zeros,
 )
 from layerkit.layers.base import Workspace
-from layerkit.testing import CheckError, check_layer, layer_checks
+from layerkit.testing import CheckError, check_layer, comparison, layer_checks
 
 MUTANTS = []
+GRADIENTS = {"gradients", "gradients_at_extremes"}
 # Those whose gradient alone is wrong, as a function of x and the parameters.
 PURE = set()
 
@@ -597,7 +598,7 @@ class ReusedOutputBuffer(Plain):
         return self._buffer, cache
 
 
-@mutant("dx changes with the next batch")
+@mutant("dx of a layer called twice in a step: the calls share an array")
 class ReusedDxBuffer(Plain):
     def dx(self, dz):
         dx = super().dx(dz)
@@ -761,6 +762,16 @@ def failure(kind, shape):
 @pytest.mark.parametrize(("kind", "shape", "named"), kinds())
 def test_mutant_is_killed(kind, shape, named):
     assert re.search(named, str(failure(kind, shape)))
+
+
+@pytest.mark.parametrize(("kind", "shape", "named"), kinds())
+def test_mutant_is_killed_by_samples_too(kind, shape, named, monkeypatch):
+    """As if each array were too large to be looked at whole."""
+    monkeypatch.setattr(comparison, "LARGE", 0)
+    for check in layer_checks(kind, shape):
+        if check.name in GRADIENTS & set(failure(kind, shape).failures):
+            with pytest.raises(CheckError):
+                check()
 
 
 def test_no_check_is_idle():

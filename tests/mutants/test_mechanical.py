@@ -188,6 +188,7 @@ def checks_for(kind):
         return [
             *layer_checks(lambda: Dense(4, 4, Tanh())),
             *layer_checks(lambda: Dense(3, 2, LeaningBack(), use_bias=False)),
+            *layer_checks(lambda: Dense(3, 2), (4, 3)),
         ]
     if kind is Dropout:
         return layer_checks(lambda: Dropout(0.4), (4,))
@@ -204,6 +205,11 @@ def checks_for(kind):
 EQUIVALENT = {
     "Dense.compute_backward": {
         "z -> y (y for z)": (1, "the buffer for dz is y's, which is not read any more either"),
+        "1 -> 2 (2)": (1, "of -1 in a reshape: NumPy takes any negative number for the rest"),
+        "False -> True (True)": (1, "another workspace is made, which costs time alone"),
+        "check.fail('Dense.compute_backward', 'cache', _ONCE, got, error=StateError) -> "
+        "check.fail('cache', 'Dense.compute_backward', _ONCE, got, error=StateError) "
+        "(swapped arguments)": (1, "words, which tests/layers/test_base.py reads"),
     },
     "Sequential.compute_backward": {
         "False -> True (True)": (1, "dx of the first layer is computed, and not read"),

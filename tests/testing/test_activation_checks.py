@@ -7,7 +7,7 @@ import pytest
 
 import layerkit
 from layerkit import ELU, Activation, ArgumentError, Dense, LeakyReLU
-from layerkit.testing import activation_checks, check_activation
+from layerkit.testing import CheckError, activation_checks, check_activation
 
 BUILT_IN = sorted(
     name
@@ -112,3 +112,30 @@ def test_what_is_no_activation_is_refused():
         check_activation(lambda: Dense(3, 2))
     with pytest.raises(ArgumentError, match="seed must be a whole number"):
         check_activation(HardTanh, seed=-1)
+    message = "check_activation.make: make must be an activation, its class, or a function that"
+    with pytest.raises(ArgumentError, match=message):
+        check_activation(Dense(3, 2))
+
+
+def test_an_instance_is_checked_and_stays_as_it_is():
+    activation = LeakyReLU(0.1)
+    before = dict(vars(activation))
+    check_activation(activation)
+    assert vars(activation) == before
+
+
+def test_a_class_defined_inside_a_function_passes():
+    class Local(HardTanh):
+        pass
+
+    check_activation(Local)
+    check_activation(Local())
+
+
+def test_an_instance_that_is_wrong_is_found():
+    class Wrong(HardTanh):
+        def backward(self, dy, z, y):
+            return -super().backward(dy, z, y)
+
+    with pytest.raises(CheckError, match="z: wrong"):
+        check_activation(Wrong())

@@ -1,5 +1,7 @@
 """Every built-in's gradients against finite differences, over random networks."""
 
+from inspect import isabstract
+
 import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
@@ -42,7 +44,8 @@ LOSSES = [
     *sorted((kind() for kind in concrete(Loss) if kind is not Losses), key=repr),  # not of dicts
     SoftmaxCrossEntropy("probabilities"),
 ]
-LAYERS = sorted((kind.__name__ for kind in concrete(Layer)), key=str)
+# Models hold layers, and are checked by their own tests; all but the base can be made.
+LAYERS = sorted(kind.__name__ for kind in concrete(Layer) if not isabstract(kind))
 
 
 def test_everything_built_in_is_here():

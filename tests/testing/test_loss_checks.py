@@ -105,3 +105,26 @@ def test_what_is_no_loss_is_refused():
         check_loss(lambda: Dense(3, 2))
     with pytest.raises(ArgumentError, match="output_shape must be a tuple"):
         check_loss(Hinge, 3)
+    message = "check_loss.make: make must be a loss, its class, or a function that returns one"
+    with pytest.raises(ArgumentError, match=message):
+        check_loss("MeanSquaredError")
+
+
+def test_an_instance_is_checked_and_stays_as_it_is():
+    loss = Huber(0.5)
+    before = dict(vars(loss))
+    check_loss(loss)
+    assert vars(loss) == before
+
+
+def test_an_instance_of_a_local_class():
+    class Local(Huber):
+        pass
+
+    class Wrong(Huber):
+        def gradient(self, y_pred, y_true):
+            return 2 * super().gradient(y_pred, y_true)
+
+    check_loss(Local(0.5))
+    with pytest.raises(CheckError, match="y_pred: wrong"):
+        check_loss(Wrong(0.5))

@@ -5,7 +5,7 @@ import pytest
 
 import layerkit
 from layerkit import SGD, ArgumentError, Dense, Optimizer
-from layerkit.testing import check_optimizer, optimizer_checks
+from layerkit.testing import CheckError, check_optimizer, optimizer_checks
 
 
 def plain(momentum, nesterov):
@@ -88,3 +88,27 @@ def test_the_reference_is_a_check_of_its_own():
 def test_what_is_no_optimizer_is_refused():
     with pytest.raises(ArgumentError, match="an instance of Optimizer; got Dense"):
         check_optimizer(lambda: Dense(3, 2))
+    message = "check_optimizer.make: make must be an optimizer, its class, or a function that"
+    with pytest.raises(ArgumentError, match=message):
+        check_optimizer(0.1)
+
+
+def test_an_instance_is_checked_and_stays_as_it_is():
+    optimizer = SGD(0.1, momentum=0.9)
+    check_optimizer(optimizer, reference=plain(0.9, False))
+    assert optimizer.state == {}
+    assert optimizer.learning_rate == 0.1
+    optimizer.step(np.zeros(3), np.ones(3))  # of any model still
+
+
+def test_an_instance_of_a_local_class():
+    class Local(SGD):
+        pass
+
+    class Wrong(SGD):
+        def update(self, values, grads, state):
+            super().update(values, -grads, state)
+
+    check_optimizer(Local(0.1))
+    with pytest.raises(CheckError, match="a sign is wrong"):
+        check_optimizer(Wrong(0.1))

@@ -16,6 +16,10 @@ from layerkit.testing import layer_checks, parametrize_with_checks
         (Sigmoid,),
         (HalfSquaredError, (2,)),
         (lambda: SGD(0.1, momentum=0.9),),
+        (Dense(2, 2), (2,)),
+        Sigmoid(),
+        (HalfSquaredError(), (2,)),
+        (SGD(0.1),),
     ]
 )
 def test_built_ins(check):

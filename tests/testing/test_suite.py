@@ -1,10 +1,13 @@
 """Checks with names, and the tools that they are written with."""
 
+import pickle
+
 import numpy as np
 import pytest
 
+from layerkit import ArgumentError, Dense, Layer, Sigmoid
 from layerkit.testing import Check, CheckError, InconclusiveError
-from layerkit.testing.suite import equal, fail, read_only, run_checks, state_of
+from layerkit.testing.suite import equal, fail, maker, pickled, read_only, run_checks, state_of
 
 
 def broken(error):
@@ -87,3 +90,60 @@ def test_state_of_sees_changes_at_any_depth():
         after = state_of(holder)
         assert after != before
         before = after
+
+
+def test_expected_failures():
+    checks = [
+        Check("a", "s", broken(CheckError("first"))),
+        Check("b", "s", lambda: None),
+        Check("c", "s", broken(InconclusiveError("third"))),
+    ]
+    run_checks(checks, ["a", "c"])
+    with pytest.raises(CheckError, match=r"1 of 3 checks failed\ns, b: passes, though except_for"):
+        run_checks(checks, ("a", "b", "c"))
+    ran = []
+    with pytest.raises(ArgumentError, match=r"^here: except_for must be among a; got 'x', 'y'\.$"):
+        run_checks([Check("a", "s", lambda: ran.append("a"))], ["x", "a", "y"], "here")
+    assert not ran
+
+
+def test_a_maker_stays_as_it_is_and_an_instance_is_copied():
+    assert maker("here", Sigmoid, Sigmoid) is Sigmoid
+    layer = Dense(3, 2)
+    make = maker("here", layer, Layer)
+    layer.n_out = 7
+    first, second = make(), make()
+    assert first is not layer
+    assert first is not second
+    assert first.n_out == 2
+    with pytest.raises(ArgumentError, match="here: make must be a layer, its class, or a function"):
+        maker("here", "Dense", Layer)
+
+
+class Outer:
+    class Inner:
+        pass
+
+
+class Hidden:
+    __qualname__ = "NotThere"
+
+
+def test_pickling_knows_a_local_class_from_a_fault():
+    class Local:
+        def __init__(self, inside):
+            self.inside = inside
+
+    class Part:
+        pass
+
+    array = np.arange(3.0)
+    copied = pickled(Local([Part(), Outer.Inner(), Hidden, array]))
+    part, inner, hidden, numbers = copied.inside
+    assert [type(copied), type(part), type(inner), hidden] == [Local, Part, Outer.Inner, Hidden]
+    assert numbers.tolist() == array.tolist()
+    assert numbers is not array
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        pickled(Local(lambda x: x))
+    with pytest.raises(TypeError, match="generator"):
+        pickled(Local(x for x in "abc"))
