@@ -19,7 +19,7 @@ from layerkit.errors import ArgumentError, LayerkitError, MissingExtraError, Sha
 
 # What numpy.typing.NDArray[Any] is, without the import.
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
-Shape = tuple[int, ...]
+Shape = tuple[Any, ...]  # whole numbers, or None for an axis of any length
 T = TypeVar("T")
 
 # Rows looked at together when a data set is scanned, so that checking one that is larger than
@@ -227,33 +227,55 @@ def numeric_array(where: str, argument: str, value: Any, dtype: np.dtype[Any] | 
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
+def fits(shape: Shape, wanted: Shape) -> bool:
+    """Check whether a shape is the one wanted, in which None stands for any length."""
+    if shape == wanted:
+        return True
+    return len(shape) == len(wanted) and all(
+        length is None or length == own for own, length in zip(shape, wanted, strict=True)
+    )
+
+
 def exact_shape(where: str, argument: str, array: Array, shape: Shape, remedy: str = "") -> None:
-    """Refuse an array that does not have exactly this shape."""
-    if array.shape != shape:
+    """Refuse an array that does not have exactly this shape; None stands for any length."""
+    if not fits(array.shape, shape):
         fail(where, argument, f"of shape {shape}", Said(str(array.shape)), remedy, error=ShapeError)
 
 
 def sample_shape(where: str, argument: str, value: object) -> Shape:
-    """Check for the shape of one sample: a tuple of integers, without the batch axis."""
+    """Check for the shape of one sample, without the batch axis: integers, or None if open."""
     if not isinstance(value, tuple | list):
         fail(where, argument, "a tuple, the shape of one sample", value)
-    return tuple(integer(where, argument, width, minimum=1) for width in value)
+    return tuple(
+        None if width is None else integer(where, argument, width, minimum=1) for width in value
+    )
 
 
 def batch(where: str, argument: str, value: Any, shape: Shape, dtype: np.dtype[Any]) -> Array:
-    """Check for a batch of samples of this shape, and return it as an array of ``dtype``."""
-    array = numeric_array(where, argument, value, dtype)
+    """Check for a batch of samples of this shape, and return it as an array of ``dtype``.
+
+    Fractions are not cast to integers, whole or not: in float32, many a number above 2**24 has
+    become another by then.
+    """
+    if dtype.kind == "i":
+        array = numeric_array(where, argument, value, None)
+        if array.dtype.kind == "f":
+            remedy = f"Convert them: {argument}.astype(int)."
+            fail(where, argument, "an array of integers, as a layer takes them", array, remedy)
+        array = array.astype(dtype, copy=False)
+    else:
+        array = numeric_array(where, argument, value, dtype)
     batch_shape(where, argument, array.shape, shape)
     return array
 
 
 def batch_shape(where: str, argument: str, got: Shape, shape: Shape) -> None:
     """Refuse a shape that is not ``(any number of samples, *shape)``."""
-    if len(got) == len(shape) + 1 and got[1:] == shape:
+    if got and fits(got[1:], shape):
         return
     wanted = ", ".join(["batch_size", *map(str, shape)]) + ("," if not shape else "")
     remedy = ""
-    if got == shape:
+    if fits(got, shape):
         remedy = f"For a batch of one sample, write {argument}[None]."
     fail(where, argument, f"of shape ({wanted})", Said(str(got)), remedy, error=ShapeError)
 

@@ -88,12 +88,14 @@ def dense_layers(model: Layer) -> list[Dense]:
     if not _computes_as(model, Sequential):
         raise Refused(f"the model is a {type(model).__name__}, which has a pass of its own")
     layers: list[Dense] = []
-    for index, layer in enumerate(model._children):
+    for index, layer in enumerate(model.children):
         if isinstance(layer, Sequential):
             layers += dense_layers(layer)
             continue
         if not isinstance(layer, Dense) or not _computes_as(layer, Dense):
             raise Refused(f"layers[{index}], {layer!r}, is not a Dense")
+        if layer.input_shape != (layer.n_in,):
+            raise Refused(f"layers[{index}], {layer!r}, takes samples of several axes")
         if any(not parameter.trainable for parameter in layer.parameters):
             raise Refused(f"layers[{index}], {layer!r}, has frozen parameters")
         layers.append(layer)

@@ -10,7 +10,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -23,12 +23,23 @@ from layerkit.errors import ShapeError, StateError
 from layerkit.initializers import Initializer
 from layerkit.parameters import Parameter
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "Workspace"]
 
 _NO_STATE = frozenset(
-    "name input_shape output_shape dtype _own_parameters _children _is_owned _learned_shape _cache "
-    "_workspace _known_vectors _flat_parameters min_batch_size".split()
+    "name input_shape output_shape dtype _own_parameters _children is_owned has_learned_shape "
+    "_cache _workspace _spare _known_vectors _flat_parameters min_batch_size takes_integers".split()
 )
+_INTEGERS = np.dtype(np.int64)
+
+
+class Workspace:
+    """Arrays that a layer reuses from step to step, as attributes; see `Layer.workspace`."""
+
+    in_use: bool = False
+    batch_size: int = -1
+
+
+W = TypeVar("W", bound=Workspace)
 
 
 class Layer(ConstructorRepr, ABC):
@@ -42,10 +53,15 @@ class Layer(ConstructorRepr, ABC):
     name : str or None
         What error messages and ``model["name"]`` call the layer.
     input_shape, output_shape : tuple of int or None
-        The shape of one sample before and after. A layer that knows its ``input_shape`` sets it
-        in ``__init__``; otherwise both are known once it is part of a model.
+        Shapes of one sample before and after, None for an axis whose length may differ from
+        batch to batch. A layer that knows its ``input_shape`` sets it in ``__init__``; otherwise
+        both are known once it is part of a model.
     dtype : numpy.dtype
         The model's: float64 or float32.
+    takes_integers : bool
+        Tag that a class sets to True: x arrives as int64 whatever the model's dtype, so that no
+        number is rounded, and `compute_backward` returns None. Only the first layer of a model
+        can be one: what other layers give are floats.
     mixes_samples, is_random : bool
         Tags that a class sets to True: a sample's output depends on the others in its batch;
         training draws random numbers, from a Generator kept in an attribute.
@@ -54,6 +70,10 @@ class Layer(ConstructorRepr, ABC):
         of its own generator, with a stream apart from all others.
     min_batch_size : int
         The fewest samples that the layer can be trained on at a time.
+    is_owned : bool
+        Whether the layer is part of a model or of another layer.
+    has_learned_shape : bool
+        Whether ``input_shape`` comes from the model, and not from the layer's own arguments.
 
     Examples
     --------
@@ -78,16 +98,18 @@ class Layer(ConstructorRepr, ABC):
     output_shape: Shape | None = None
     dtype: np.dtype[Any] = np.dtype(np.float64)
     takes_need_dx: bool = False
+    takes_integers: bool = False
     mixes_samples: bool = False
     is_random: bool = False
     rng: np.random.Generator | None = None
     min_batch_size: int = 1
     _own_parameters: Mapping[str, Parameter] = MappingProxyType({})
     _children: tuple[Layer, ...] = ()
-    _is_owned: bool = False
-    _learned_shape: bool = False
-    _cache: tuple[Any, Shape] | None = None
-    _workspace: tuple[int, Any] | None = None
+    is_owned: bool = False
+    has_learned_shape: bool = False
+    _cache: tuple[Any, Shape, Shape] | None = None
+    _workspace: Any = None
+    _spare: Any = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read whether `compute_backward` takes ``need_dx``; one that is overridden may not."""
@@ -95,27 +117,39 @@ class Layer(ConstructorRepr, ABC):
         cls.takes_need_dx = takes(cls.compute_backward, "need_dx")
 
     def build(self, input_shape: Shape) -> Shape:
-        """Declare the parameters (`add_parameter`), and give the shape of one sample's output.
+        """Declare the parameters (`add_parameter`), and return the shape of one sample's output.
 
-        Called once, when the layer becomes part of a model. Shapes are without the batch axis.
+        Called once, when the layer becomes part of a model. Shapes are without the batch axis;
+        an axis may be open (None), if ``input_shape`` has such an axis.
         """
         return input_shape
+
+    def accepts(self, input_shape: Shape) -> bool:
+        """Return whether samples may have this shape: the layer's own, or any if it has none."""
+        return self.input_shape is None or check.fits(input_shape, self.input_shape)
+
+    @property
+    def input_dtype(self) -> np.dtype[Any]:
+        """The dtype of x: the model's, or int64 for a layer that takes integers."""
+        return _INTEGERS if self.takes_integers else self.dtype
 
     @abstractmethod
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y of shape (batch_size, *output_shape) and a cache for `compute_backward`.
 
         ``x``, of shape (batch_size, *input_shape), is not to be changed; nor, unless
-        ``training``, is anything of the layer: many threads may be here at once.
+        ``training``, is anything of the layer: many threads may be here at once. It may be called
+        several times before `compute_backward` is, with the cache of each call once.
         """
 
     @abstractmethod
-    def compute_backward(self, dy: Array, cache: Any) -> Array:
+    def compute_backward(self, dy: Array, cache: Any) -> Any:
         """Compute dx, and overwrite each parameter's ``grad`` with its sum over the batch.
 
         ``dy``, the gradient with respect to y, is not to be changed. A method that takes
-        ``need_dx=True`` too may give None when it is False: nobody reads dx before the first
-        layer of a model in training.
+        ``need_dx=True`` too may return None when it is False: nobody reads dx before the first
+        layer of a model in training. A layer that calls one inside it twice in a step adds the
+        gradients itself: each call overwrites what the one before has written.
         """
 
     def add_parameter(
@@ -123,8 +157,12 @@ class Layer(ConstructorRepr, ABC):
     ) -> Parameter:
         """Declare a parameter, for use in `build`; it has a value once a model is built."""
         where = f"{type(self).__name__}.add_parameter"
-        if not isinstance(name, str) or not name or name in self._own_parameters:
+        taken = {*self._own_parameters, *self.layer_names}
+        if not isinstance(name, str) or not name or name in taken:
             check.fail(where, "name", "a name that the layer does not have yet", name)
+        if None in shape:
+            remedy = "A parameter's size can't depend on an axis whose length differs."
+            check.fail(where, "shape", "without an open axis", shape, remedy, error=ShapeError)
         shape = tuple(check.integer(where, "shape", width, minimum=1) for width in shape)
         check.instance(where, "initializer", initializer, Initializer)
         parameter = Parameter(name, shape, initializer, trainable=trainable)
@@ -132,29 +170,44 @@ class Layer(ConstructorRepr, ABC):
         return parameter
 
     def add_layer(self, layer: Layer, input_shape: Shape) -> Shape:
-        """Take a layer inside this one, for use in `build`; give the shape of its output.
+        """Add a layer inside this one, for use in `build`, and return the shape of its output.
 
         Its parameters become this layer's too. `compute_forward` and `compute_backward` of a
         wrapping layer call those of the layers inside.
         """
         where = f"{type(self).__name__}.add_layer"
         check.instance(where, "layer", layer, Layer)
-        if layer._is_owned:
+        if layer.is_owned:
             remedy = "Use copy.deepcopy(layer), which has parameters of its own."
             got = check.Said(f"{layer!r}, which is in one already")
             check.fail(where, "layer", "in no other model", got, remedy)
-        if layer.input_shape not in (None, input_shape):
+        name = layer.name or f"{type(layer).__name__.lower()}_{len(self._children)}"
+        if name in {*self._own_parameters, *self.layer_names}:
+            remedy = "Pass it another name."
+            got = check.Said(f"{layer!r}, called {name!r}")
+            check.fail(where, "layer", "of a name that is not taken", got, remedy)
+        if not layer.accepts(input_shape):
             got = check.Said(f"{layer!r}, which takes {layer.input_shape}")
             expectation = f"a layer that takes inputs of shape {input_shape}"
             check.fail(where, "layer", expectation, got, error=ShapeError)
         if layer.output_shape is None:
             built = f"{type(layer).__name__}.build"
             layer.output_shape = check.sample_shape(built, "output_shape", layer.build(input_shape))
-            layer._learned_shape = layer.input_shape is None
+            layer.has_learned_shape = layer.input_shape != input_shape
             layer.input_shape = input_shape
-        layer._is_owned = True
+        layer.is_owned = True
         self._children = (*self._children, layer)
         return layer.output_shape
+
+    @property
+    def children(self) -> tuple[Layer, ...]:
+        """The layers inside, in the order they were added."""
+        return self._children
+
+    @property
+    def own_parameters(self) -> Mapping[str, Parameter]:
+        """The parameters that the layer itself declared, by name, in that order."""
+        return self._own_parameters
 
     @property
     def parameters(self) -> list[Parameter]:
@@ -171,14 +224,14 @@ class Layer(ConstructorRepr, ABC):
 
     @property
     def layer_names(self) -> list[str]:
-        """What the layers inside are called: their names, or else their classes and places."""
+        """Names of the layers inside: their own, or else their classes and places."""
         return [
             layer.name or f"{type(layer).__name__.lower()}_{index}"
             for index, layer in enumerate(self._children)
         ]
 
     def named_parameters(self) -> dict[str, Parameter]:
-        """Give all parameters by name, such as ``"dense_0.kernel"``, in their order."""
+        """Return all parameters by name, such as ``"dense_0.kernel"``, in their order."""
         return {
             f"{path}.{name}".removeprefix("."): parameter
             for path, layer in self.walk()
@@ -197,19 +250,27 @@ class Layer(ConstructorRepr, ABC):
         """Take what `get_state` gave."""
         restore(self, state)
 
-    def workspace(self, batch_size: int, allocate: Callable[[int], Any]) -> Any:
-        """Give ``allocate(batch_size)``, the same object again while a `Trainer` is at work.
+    def workspace(self, batch_size: int, allocate: Callable[[int], W]) -> W:
+        """Return arrays to reuse from step to step: ``allocate(batch_size)``, or that of before.
 
-        For `compute_forward` when ``training`` is True, to reuse arrays from step to step.
+        For `compute_forward`, when ``training`` is True; `compute_backward`, at its end, sets the
+        workspace's ``in_use`` back to False. Until then it is nobody else's: another call gets one
+        of its own. dx is not to lie in it, as the layer around may keep it for longer.
         """
-        kept = self._workspace
-        if kept is None or kept[0] != batch_size:
-            self._workspace = kept = (batch_size, allocate(batch_size))
-        return kept[1]
+        kept: W | None = self._workspace
+        if kept is None or kept.in_use or kept.batch_size != batch_size:
+            # Two are kept: for the last batch, which may be smaller, or for a second call.
+            kept, self._spare = self._spare, kept
+            if kept is None or kept.in_use or kept.batch_size != batch_size:
+                kept = allocate(batch_size)
+                kept.batch_size = batch_size
+            self._workspace = kept
+        kept.in_use = True
+        return kept
 
     def forget_workspace(self) -> None:
-        """Let go of what `workspace` keeps, here and in the layers inside."""
-        self._workspace = None
+        """Drop the workspaces, here and in the layers inside."""
+        self._workspace = self._spare = None
         for child in self._children:
             child.forget_workspace()
 
@@ -219,7 +280,7 @@ class Layer(ConstructorRepr, ABC):
         Parameters
         ----------
         x : array_like of shape (batch_size, *input_shape)
-            The input; cast to the layer's dtype.
+            The input; cast to the layer's dtype. For a layer that takes integers, integers.
         training : bool
             Whether to keep what `backward` needs.
 
@@ -240,18 +301,18 @@ class Layer(ConstructorRepr, ABC):
             remedy = "Put it into one: model = Sequential([layer])."
             got = check.Said("a layer on its own")
             check.fail(where, "layer", "part of a model", got, remedy, error=StateError)
-        batch = check.batch(where, "x", x, self.input_shape, self.dtype)
-        if training:
-            batch = batch.copy()  # the cache must not change when the caller's array does
+        batch = check.batch(where, "x", x, self.input_shape, self.input_dtype)
+        # The cache must not change when the caller's array does, nor that when the layer errs.
+        batch = batch.copy() if training else batch.view()
+        batch.setflags(write=False)
         y, cache = self.compute_forward(batch, training=training)
         computed = f"{type(self).__name__}.compute_forward"
         check.computed(computed, "y", y, (len(batch), *self.output_shape), self.dtype)
         if training:
-            self._cache = (cache, y.shape)
-            self.forget_workspace()  # nor when a later step would reuse what is in it
+            self._cache = (cache, batch.shape, y.shape)
         return y.copy() if training or np.may_share_memory(y, batch) else y
 
-    def backward(self, dy: Any) -> Array:
+    def backward(self, dy: Any) -> Any:
         """Carry a gradient back through the last ``forward(x, training=True)``.
 
         Parameters
@@ -261,8 +322,9 @@ class Layer(ConstructorRepr, ABC):
 
         Returns
         -------
-        ndarray of shape (batch_size, *input_shape)
-            The gradient with respect to the input. Each parameter's is in its ``grad``.
+        ndarray of shape (batch_size, *input_shape), or None
+            The gradient with respect to the input; None for a layer that takes integers. Each
+            parameter's is in its ``grad``.
 
         Raises
         ------
@@ -276,21 +338,24 @@ class Layer(ConstructorRepr, ABC):
             remedy = "Call forward(x, training=True) first, once for each backward."
             got = check.Said("no forward pass to go back through")
             check.fail(where, "cache", "that of a forward pass", got, remedy, error=StateError)
-        cache, shape = self._cache
+        cache, x_shape, y_shape = self._cache
         gradient = check.numeric_array(where, "dy", dy, self.dtype)
-        check.exact_shape(where, "dy", gradient, shape)
+        check.exact_shape(where, "dy", gradient, y_shape)
         self._cache = None
         dx = self.compute_backward(gradient, cache)
-        self.forget_workspace()
-        expected = (shape[0], *(self.input_shape or ()))
-        check.computed(f"{type(self).__name__}.compute_backward", "dx", dx, expected, self.dtype)
-        return dx.copy() if np.may_share_memory(dx, gradient) else dx
+        computed = f"{type(self).__name__}.compute_backward"
+        if self.takes_integers:
+            if dx is not None:
+                check.fail(computed, "dx", "None, as x are integers", dx)
+            return None
+        check.computed(computed, "dx", dx, x_shape, self.dtype)
+        return dx.copy()  # it may be dy, or in a workspace
 
     def __copy__(self) -> Self:
         """Copy deeply: two layers never share parameters by accident."""
         return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy needs: not the cache, nor the place in a model."""
-        transient = ("_cache", "_is_owned", "_workspace")
+        """Return what a copy needs: not the cache, nor the place in a model."""
+        transient = ("_cache", "is_owned", "_workspace", "_spare")
         return {name: value for name, value in vars(self).items() if name not in transient}

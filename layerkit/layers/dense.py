@@ -7,16 +7,22 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
 from layerkit.activations import Activation, Identity
+from layerkit.errors import StateError
 from layerkit.initializers import GlorotUniform, Initializer, Zeros
-from layerkit.layers.base import Layer
+from layerkit.layers.base import Layer, Workspace
 
 __all__ = ["Dense"]
 
+_ONCE = "the cache of a forward pass, once"
 _IDENTITY, _GLOROT, _ZEROS = Identity(), GlorotUniform(), Zeros()
 
 
 class Dense(Layer):
     """A fully connected layer: y = f(z) with z = x · kernel + bias.
+
+    x is of shape (batch_size, n_in), or has axes between, such as (batch_size, n_steps, n_in):
+    each place is connected alike, and a model of such samples names their shape:
+    ``Sequential(layers, input_shape=(n_steps, n_in))``.
 
     Backwards, with dz = f.backward(dy): the kernel's gradient is xᵀ · dz, the bias's is dz
     summed over the batch, and dx = dz · kernelᵀ.
@@ -62,6 +68,8 @@ class Dense(Layer):
     ((3, 2), (2,))
     """
 
+    _has_axes = False
+
     def __init__(
         self,
         n_in: int,
@@ -88,15 +96,25 @@ class Dense(Layer):
         self.name = check.name(where, name)
         self.input_shape = (self.n_in,)
 
+    def accepts(self, input_shape: Shape) -> bool:
+        """Return whether the last axis has n_in numbers; a model fixes the axes before it."""
+        if self.output_shape is None:
+            return input_shape[-1:] == (self.n_in,)
+        return super().accepts(input_shape)
+
     def build(self, input_shape: Shape) -> Shape:
         """Declare the kernel and the bias."""
         self.kernel = self.add_parameter("kernel", (self.n_in, self.n_out), self.kernel_initializer)
         if self.use_bias:
             self.bias = self.add_parameter("bias", (self.n_out,), self.bias_initializer)
-        return (self.n_out,)
+        self._has_axes = len(input_shape) > 1
+        return (*input_shape[:-1], self.n_out)
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y = f(x · kernel + bias)."""
+        if self._has_axes and x.ndim > 2:
+            rows, cache = Dense.compute_forward(self, x.reshape(-1, self.n_in), training=training)
+            return rows.reshape(*x.shape[:-1], self.n_out), cache
         if not training:
             room = None
             z = x.dot(self.kernel.value)
@@ -114,10 +132,18 @@ class Dense(Layer):
                 y = self.activation.forward(z, out=room.y)  # type: ignore[call-arg]
         return y, (x, z, y, room)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array:
+    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array | None:
         """Compute dx = dz · kernelᵀ, and the gradients of the kernel and the bias."""
+        if self._has_axes and dy.ndim > 2:
+            rows = dy.reshape(-1, self.n_out)
+            dx = Dense.compute_backward(self, rows, cache, need_dx=need_dx)
+            return None if dx is None else dx.reshape(*dy.shape[:-1], self.n_in)
         x, z, y, room = cache
-        room = self._allocate(len(x)) if room is None else room
+        if room is None:
+            room = self._allocate(len(x))
+        elif not room.in_use:
+            got = check.Said("one that has been used")
+            check.fail("Dense.compute_backward", "cache", _ONCE, got, error=StateError)
         if self.activation.backward_takes_out:
             dz = self.activation.backward(dy, z, y, out=z if room.dz is None else room.dz)
         else:
@@ -126,24 +152,23 @@ class Dense(Layer):
         if self.use_bias and dz is not room.dz:
             # A product with ones: several times faster than a sum over an axis.
             room.ones.dot(dz, room.bias_grad)
-        if not need_dx:
-            return None  # type: ignore[return-value]
-        if room.dx is None:
-            room.dx = np.empty(x.shape, x.dtype)
-        return dz.dot(room.kernel.T, room.dx)
+        room.in_use = False
+        # Not in the workspace: a layer around this one may keep dx while it calls this one again.
+        return dz.dot(room.kernel.T) if need_dx else None
 
     def _allocate(self, batch_size: int) -> "_Room":
         return _Room(self, batch_size)
 
 
-class _Room:
-    """What the steps of a training share: buffers, and the parameters' arrays."""
+class _Room(Workspace):
+    """A workspace: buffers, and the parameters' arrays."""
 
     __slots__ = (
+        "batch_size",
         "bias",
         "bias_grad",
-        "dx",
         "dz",
+        "in_use",
         "kernel",
         "kernel_grad",
         "ones",
@@ -156,9 +181,8 @@ class _Room:
         self.kernel, self.kernel_grad = dense.kernel.value, dense.kernel.grad
         self.z = np.empty((batch_size, dense.n_out), dense.dtype)
         self.y = np.empty_like(self.z) if dense.activation.forward_takes_out else None
-        self.dx: Array | None = None
         self.ones = np.ones(batch_size, dense.dtype)
-        self.z_row, self.dz = self.z, None
+        self.z_row, self.dz, self.in_use = self.z, None, False
         if dense.use_bias:
             self.bias, self.bias_grad = dense.bias.value, dense.bias.grad
         if batch_size == 1:

@@ -154,11 +154,14 @@ class Model(Layer):
         # Cast batch by batch: the data may be larger than memory.
         samples = check.numeric_array(where, "x", x, None)
         check.batch_shape(where, "x", samples.shape, self.input_shape)
-        y = np.empty((len(samples), *self.output_shape), self.dtype)
-        for start in range(0, len(samples), batch_size):
+        y: Array | None = None
+        for start in range(0, max(len(samples), 1), batch_size):
             span = slice(start, start + batch_size)
-            y[span] = self.forward(samples[span])
-        return y
+            own = self.forward(samples[span])
+            if y is None:  # only now are the lengths of open axes known
+                y = np.empty((len(samples), *own.shape[1:]), self.dtype)
+            y[span] = own
+        return y  # type: ignore[return-value]
 
     def trace(self, x: Any, y_true: Any, loss: Loss) -> dict[str, LayerTrace]:
         """Look inside: what each layer takes and gives in a step of training, forward and back.
@@ -185,7 +188,7 @@ class Model(Layer):
         """
         where = f"{type(self).__name__}.trace"
         check.instance(where, "loss", loss, Loss)
-        batch = check.batch(where, "x", x, self.input_shape, self.dtype)
+        batch = check.batch(where, "x", x, self.input_shape, self.input_dtype)
         y_true = check.numeric_array(where, "y_true", y_true, None)
         check.predictions(where, np.empty((len(batch), 1)), y_true)
         loss.check_targets(where, y_true, self.output_shape)
@@ -361,7 +364,7 @@ class Model(Layer):
         """Become a copy: bring the copied parameters together again."""
         vars(self).update(state)
         for layer in self._children:
-            layer._is_owned = True
+            layer.is_owned = True
         self._pack({})
 
     def __len__(self) -> int:

@@ -95,7 +95,7 @@ class Sequential(Model):
                 got = f"layers[{index}], the model itself"
             elif id(layer) in seen:
                 got = f"layers[{index}], which is layers[{seen[id(layer)]}] again"
-            elif layer._is_owned:
+            elif layer.is_owned:
                 got = f"layers[{index}], {layer!r}, which is part of a model already"
             if got:
                 remedy = "Use copy.deepcopy(layer), which has parameters of its own."
@@ -120,7 +120,7 @@ class Sequential(Model):
                 check.fail(where, "input_shape", "the shape of one sample", got, remedy)
             return first.input_shape
         shape = check.sample_shape(where, "input_shape", input_shape)
-        if first.input_shape not in (None, shape):
+        if not first.accepts(shape):
             expectation = f"{first.input_shape}, which layers[0], {first!r}, takes"
             check.fail(where, "input_shape", expectation, shape, error=ShapeError)
         return shape
@@ -133,7 +133,14 @@ class Sequential(Model):
         self.input_shape = shape
         drawn = {}
         for index, layer in enumerate(chain):
-            if layer.input_shape not in (None, shape):
+            if index and layer.takes_integers:
+                giver = f"which layers[{index - 1}], {chain[index - 1]!r}, gives"
+                got = check.Said(f"{layer!r}, which takes integers")
+                remedy = "Put it first, or into a node of a graph that reads an input."
+                check.fail(
+                    where, f"layers[{index}]", f"one that takes floats, {giver}", got, remedy
+                )
+            if not layer.accepts(shape):
                 giver = f"which layers[{index - 1}], {chain[index - 1]!r}, gives"
                 check.fail(
                     where,
@@ -147,6 +154,7 @@ class Sequential(Model):
                 if not parameter.is_packed:
                     drawn[parameter] = flat.draw(parameter, f"{type(layer).__name__}.build", rng)
         self.output_shape = shape
+        self.takes_integers = chain[0].takes_integers
         return drawn
 
     def check_layers(self, x: Array) -> None:
@@ -182,7 +190,7 @@ class Sequential(Model):
             raise
         return x, caches
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array:
+    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
         """Send a gradient through the layers, last to first."""
         first = self._children[0]
         for layer in self._children[:0:-1]:
@@ -233,14 +241,15 @@ class Sequential(Model):
         self.dtype, self.name, self.seed = first.dtype, None, None
         self._known_vectors = None
         self._children = chain
-        self._is_owned = True
+        self.is_owned = True
+        self.takes_integers = first.takes_integers
         self._flat_parameters = [p for layer in chain for p in layer.parameters]
         self.input_shape, self.output_shape = first.input_shape, last.output_shape  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         """Write the call that makes a model like this one."""
         rest = []
-        if self._children[0]._learned_shape:
+        if self._children[0].has_learned_shape:
             rest.append(f"input_shape={self.input_shape}")
         if self.dtype != np.float64:
             rest.append(f"dtype='{self.dtype}'")

@@ -26,7 +26,7 @@ class LayerTrace(NamedTuple):
     z : ndarray or None
         For a `Dense`, what its activation was applied to.
     dx, dy : ndarray of shape (batch_size, ...)
-        The gradients of the loss with respect to x and y.
+        The gradients of the loss with respect to x and y; dx is None where x are integers.
     dz : ndarray or None
         The gradient with respect to z.
     grads : dict of str to ndarray
@@ -46,7 +46,7 @@ class LayerTrace(NamedTuple):
     x: Array
     y: Array
     z: Array | None
-    dx: Array
+    dx: Array | None
     dy: Array
     dz: Array | None
     grads: dict[str, Array]
@@ -54,7 +54,7 @@ class LayerTrace(NamedTuple):
 
 def leaves(model: Layer, kind: type[Layer], name: str = "") -> Iterator[tuple[str, Layer]]:
     """List the layers that are not models, those of models inside models too."""
-    for inner, layer in zip(model.layer_names, model._children, strict=True):
+    for inner, layer in zip(model.layer_names, model.children, strict=True):
         path = f"{name}.{inner}".removeprefix(".")
         if isinstance(layer, kind):
             yield from leaves(layer, kind, path)
@@ -87,7 +87,7 @@ def _record(name: str, layer: Layer, traced: dict[str, LayerTrace]) -> None:
 
     def compute_forward(x: Any, *, training: bool) -> tuple[Array, Any]:
         y, cache = inner_forward(x, training=training)
-        z = cache[1].copy() if isinstance(layer, Dense) else None
+        z = cache[1].reshape(y.shape).copy() if isinstance(layer, Dense) else None
         passes.append((copy.deepcopy(x), z, y.copy()))
         return y, cache
 

@@ -31,7 +31,7 @@ class ComplexModelProblem(ModelProblem):
         real = self.arrays
         layers: list[Layer] = [self.model]
         for layer in layers:
-            layers.extend(layer._children)
+            layers.extend(layer.children)
         try:
             self.arrays = {name: array.astype(complex) for name, array in real.items()}
             for name, parameter in self._parameters.items():

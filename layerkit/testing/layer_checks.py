@@ -61,7 +61,7 @@ class Subject:
     def _layer(self) -> Layer:
         where = "check_layer.make"
         layer = validation.instance(where, "what make gives", self.make(), Layer)
-        if layer._is_owned:
+        if layer.is_owned:
             got = validation.Said(f"{layer!r}, which is part of a model already")
             remedy = "Write lambda: MyLayer(4), which makes one at each call."
             validation.fail(where, "what make gives", "a fresh layer each time", got, remedy)

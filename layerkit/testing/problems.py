@@ -72,8 +72,8 @@ def random_batch(rng: np.random.Generator, shape: tuple[int, ...], scale: float)
 
 def named_parameters(layer: Layer) -> Iterator[tuple[str, Parameter]]:
     """Go through the parameters with the expressions that lead to them: layers[1].kernel."""
-    yield from ((name, parameter) for name, parameter in layer._own_parameters.items())
-    for index, child in enumerate(layer._children):
+    yield from ((name, parameter) for name, parameter in layer.own_parameters.items())
+    for index, child in enumerate(layer.children):
         places = [name for name, value in vars(layer).items() if value is child]
         place = f"layers[{index}]" if isinstance(layer, Sequential) or not places else places[0]
         for name, parameter in named_parameters(child):

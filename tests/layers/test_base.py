@@ -3,9 +3,27 @@ import pickle
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
 
-from layerkit import Constant, Dense, Layer, Sequential, Sigmoid, StateError, Tanh
+from layerkit import (
+    ArgumentError,
+    Constant,
+    Dense,
+    Identity,
+    Layer,
+    Normal,
+    Sequential,
+    ShapeError,
+    Sigmoid,
+    Softmax,
+    StateError,
+    Tanh,
+    Zeros,
+)
+from layerkit.layers import dense
+from layerkit.layers.base import Workspace
 
 
 class Scale(Layer):
@@ -133,12 +151,20 @@ def test_steps_of_training_in_between_leave_a_forward_pass_alone(nested):
         assert_array_equal(model.grads, grads)
 
 
-def test_dx_in_a_workspace_is_the_callers_all_the_same():
+def test_dx_in_a_workspace_is_not_what_a_later_pass_writes_to():
     class Buffered(PassOn):
+        def compute_forward(self, x, *, training):
+            return x, self.workspace(len(x), self.allocate)
+
         def compute_backward(self, dy, cache):
-            dx = self.workspace(len(dy), lambda n: np.empty((n, 3)))
-            dx[:] = dy
-            return dx
+            cache.dx[:] = dy
+            cache.in_use = False
+            return cache.dx
+
+        def allocate(self, n):
+            workspace = Workspace()
+            workspace.dx = np.empty((n, 3))
+            return workspace
 
     layer = Buffered()
     Sequential([layer], input_shape=(3,))
@@ -197,26 +223,30 @@ def test_add_parameter_draws_from_the_models_seed():
     assert (draw(1) != draw(2)).all()
 
 
-def test_workspace_is_kept_for_a_batch_size_and_forgotten_by_forward(scale):
+def test_a_workspace_is_kept_for_a_batch_size_while_it_is_not_in_use(scale):
     made = []
 
-    def allocate(batch_size):
-        made.append(batch_size)
-        return np.empty(batch_size)
+    def take(batch_size):
+        workspace = scale.workspace(batch_size, lambda n: made.append(n) or Workspace())
+        assert workspace.in_use
+        return workspace
 
-    first = scale.workspace(4, allocate)
-    assert scale.workspace(4, allocate) is first
-    scale.workspace(3, allocate)
-    assert made == [4, 3]
-    scale.forward(np.ones((3, 3)))
-    scale.workspace(3, allocate)
-    assert made == [4, 3]
-    scale.forward(np.ones((3, 3)), training=True)
-    scale.workspace(3, allocate)
-    assert made == [4, 3, 3]
+    first = take(4)
+    second = take(4)
+    assert second is not first
+    first.in_use = second.in_use = False
+    assert {take(4), take(4)} == {first, second}
+    assert made == [4, 4]
+    take(4)  # a pass that never comes back does not keep others waiting
+    take(4).in_use = False
+    made.clear()
+    for batch_size in (4, 4, 3, 4, 4, 3):
+        take(batch_size).in_use = False
+    assert made == [3]
     scale.forget_workspace()
-    scale.workspace(3, allocate)
-    assert made == [4, 3, 3, 3]
+    take(4)
+    assert made == [3, 4]
+    assert Scale._workspace is None
 
 
 def test_need_dx_is_read_from_the_signature():
@@ -233,3 +263,324 @@ def test_repr_reads_like_the_code():
     assert repr(Residual(Dense(3, 3, Tanh()))) == "Residual(Dense(3, 3, Tanh()))"
     assert repr(Scale(3.0)) == "Scale(3.0)"
     assert repr(Scale()) == "Scale()"
+
+
+class Twice(Layer):
+    """y = inner(inner(x) + x) + inner(2 x): a layer that is called three times in a step."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def build(self, input_shape):
+        return self.add_layer(self.inner, input_shape)
+
+    def compute_forward(self, x, *, training):
+        first, cache_1 = self.inner.compute_forward(x, training=training)
+        second, cache_2 = self.inner.compute_forward(first + x, training=training)
+        third, cache_3 = self.inner.compute_forward(2 * x, training=training)
+        return second + third, (cache_1, cache_2, cache_3)
+
+    def compute_backward(self, dy, cache):
+        total = [np.zeros(p.shape) for p in self.parameters]
+
+        def back(dy, cache):
+            dx = self.inner.compute_backward(dy, cache)
+            for grad, parameter in zip(total, self.parameters, strict=True):
+                grad += parameter.grad
+            return dx
+
+        dx = 2 * back(dy, cache[2])
+        inner = back(dy, cache[1])
+        dx = dx + inner + back(inner, cache[0])
+        for grad, parameter in zip(total, self.parameters, strict=True):
+            parameter.grad = grad
+        return dx
+
+
+ACTIVATIONS = st.sampled_from([Identity(), Sigmoid(), Tanh(), Softmax()])
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    first=ACTIVATIONS,
+    second=ACTIVATIONS,
+    sizes=st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    nested=st.booleans(),
+)
+def test_a_layer_called_several_times_in_a_step(first, second, sizes, nested):
+    def make_inner():
+        if nested:
+            return Sequential([Dense(3, 3, first), Dense(3, 3, second)], seed=1)
+        return Dense(3, 3, first)
+
+    model = Sequential([Twice(make_inner()), Dense(3, 2)], input_shape=(3,), seed=0)
+    inner = model[0].inner
+    # The same function without sharing: three copies, whose gradients are added.
+    copies = [copy.deepcopy(inner) for _ in range(3)]
+    rng = np.random.default_rng(0)
+    for size in sizes:
+        x, dy = rng.normal(size=(size, 3)), rng.normal(size=(size, 2))
+        y, cache = model.compute_forward(x, training=True)
+        a = copies[0].forward(x, training=True)
+        expected = copies[1].forward(a + x, training=True) + copies[2].forward(2 * x, training=True)
+        assert_allclose(y, model[1].forward(expected), rtol=1e-12)
+        dx = model.compute_backward(dy, cache)
+        d = dy @ model[1].kernel.value.T
+        d_second = copies[1].backward(d)
+        expected_dx = 2 * copies[2].backward(d) + d_second + copies[0].backward(d_second)
+        # 1e-12 of numbers about 1: the sums are added up in another order.
+        assert_allclose(dx, expected_dx, rtol=1e-12, atol=1e-12)
+        for parameter, *others in zip(
+            inner.parameters, *(layer.parameters for layer in copies), strict=True
+        ):
+            expected_grad = sum(other.grad for other in others)
+            assert_allclose(parameter.grad, expected_grad, rtol=1e-12, atol=1e-12)
+
+
+def test_dx_stays_while_the_layer_is_called_again():
+    layer = Dense(3, 3, Tanh())
+    Sequential([layer], seed=0)
+    kept = []
+    for number in (1.0, 2.0):
+        _, cache = layer.compute_forward(np.full((1, 3), number), training=True)
+        kept.append(layer.compute_backward(np.full((1, 3), number), cache))
+    assert_array_equal(kept[0], layer_dx(layer, 1.0))
+    assert_array_equal(kept[1], layer_dx(layer, 2.0))
+
+
+def layer_dx(layer, number):
+    layer.forward(np.full((1, 3), number), training=True)
+    return layer.backward(np.full((1, 3), number))
+
+
+def test_a_cache_serves_one_backward_pass():
+    layer = Dense(3, 3, Tanh())
+    Sequential([layer], seed=0)
+    _, cache = layer.compute_forward(np.ones((1, 3)), training=True)
+    layer.compute_backward(np.ones((1, 3)), cache)
+    message = (
+        r"Dense.compute_backward: cache must be the cache of a forward pass, once; "
+        r"got one that has been used\."
+    )
+    with pytest.raises(StateError, match=message):
+        layer.compute_backward(np.ones((1, 3)), cache)
+
+
+def test_a_pass_that_was_begun_before_the_parameters_moved_leaves_no_trace():
+    inner = Sequential([Dense(3, 3)], seed=0)
+    _, cache = inner.compute_forward(np.ones((1, 3)), training=True)
+    outer = Sequential([inner])  # the parameters move into its vectors
+    inner.compute_backward(np.ones((1, 3)), cache)
+    outer.grads = np.zeros(12)
+    outer.compute_backward(
+        np.ones((1, 3)), outer.compute_forward(np.ones((1, 3)), training=True)[1]
+    )
+    assert_array_equal(outer.grads, np.ones(12))
+
+
+def test_batches_of_two_sizes_allocate_once_each(monkeypatch):
+    layer = Dense(3, 2, Tanh())
+    model = Sequential([layer, Dense(2, 1)], seed=0)
+    made = []
+    room = dense._Room
+    monkeypatch.setattr(dense, "_Room", lambda *given: made.append(given[1]) or room(*given))
+    for size in (4, 4, 2, 4, 4, 2):
+        _, cache = model.compute_forward(np.ones((size, 3)), training=True)
+        model.compute_backward(np.ones((size, 1)), cache)
+    assert made == [4, 4, 2, 2]  # one for each of the two layers
+
+
+class Embedding(Layer):
+    """y = table[x]."""
+
+    takes_integers = True
+
+    def __init__(self, n_words, n_out, name=None):
+        self.n_words, self.n_out, self.name = n_words, n_out, name
+
+    def build(self, input_shape):
+        self.table = self.add_parameter("table", (self.n_words, self.n_out), Normal())
+        return (*input_shape, self.n_out)
+
+    def compute_forward(self, x, *, training):
+        assert x.dtype == np.int64
+        return self.table.value[x], x
+
+    def compute_backward(self, dy, cache):
+        self.table.grad[:] = 0
+        np.add.at(self.table.grad, cache, dy)
+
+
+class Parity(PassOn):
+    """1 for odd ids, 0 for even ones."""
+
+    takes_integers = True
+
+    def compute_forward(self, x, *, training):
+        return (x % 2).astype(self.dtype), None
+
+    def compute_backward(self, dy, cache):
+        return None
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint32, np.int32, ">i4", bool])
+def test_integers_arrive_as_they_are(dtype):
+    model = Sequential([Parity()], input_shape=(2,), dtype=np.float32)
+    x = np.array([[2**24 + 1, 3], [4, 2**24 + 3]]).astype(dtype)
+    expected = (x.astype(int) % 2).astype(np.float32)
+    for nested in (model, Sequential([model], dtype=np.float32)):
+        assert nested.takes_integers
+        assert nested.input_dtype == np.int64
+        assert_array_equal(nested.predict(x), expected)
+        assert_array_equal(nested.predict(x, batch_size=1), expected)
+        y = nested.forward(x.tolist(), training=True)
+        assert y.dtype == np.float32
+        assert nested.backward(np.ones((2, 2))) is None
+    assert Sequential([Dense(2, 1)], dtype=np.float32).input_dtype == np.float32
+
+
+@pytest.mark.parametrize("x", [[[1.0, 2.0]], [[0.5, 1.0]], np.ones((1, 2), np.float32)])
+def test_fractions_are_refused_where_integers_are_taken(x):
+    model = Sequential([Embedding(5, 3)], input_shape=(2,), seed=0)
+    message = (
+        r"Sequential.\w+: x must be an array of integers, as a layer takes them; got an array of "
+        r"shape \(1, 2\) and dtype float\d\d\. Convert them: x.astype\(int\)\."
+    )
+    for call in (model.forward, model.predict):
+        with pytest.raises(ArgumentError, match=message):
+            call(x)
+
+
+def test_gradients_through_an_embedding():
+    model = Sequential([Embedding(5, 3), Dense(3, 2, Tanh())], input_shape=(4,), seed=0)
+    x = np.array([[0, 1, 1, 4], [4, 4, 2, 0]])
+    dy = np.random.default_rng(0).normal(size=(2, 4, 2))
+    y = model.forward(x, training=True)
+    assert model.backward(dy) is None
+    d = (dy * (1 - y**2)) @ model[1].kernel.value.T
+    for word in range(5):
+        assert_allclose(model[0].table.grad[word], d[x == word].sum(axis=0), atol=1e-15)
+
+
+def test_only_the_first_layer_takes_integers():
+    message = (
+        r"Sequential.__init__: layers\[1\] must be one that takes floats, which layers\[0\], "
+        r"Dense\(2, 2\), gives; got .*Embedding\(5, 3\).*, which takes integers\. Put it first"
+    )
+    for later in (Embedding(5, 3), Sequential([Embedding(5, 3)], input_shape=(2,))):
+        with pytest.raises(ArgumentError, match=message):
+            Sequential([Dense(2, 2), later])
+
+
+def test_a_layer_of_integers_has_no_gradient_of_them():
+    class Gives(Parity):
+        def compute_backward(self, dy, cache):
+            return dy
+
+    model = Sequential([Gives()], input_shape=(2,))
+    model[0].forward([[1, 2]], training=True)
+    with pytest.raises(
+        ArgumentError, match=r"Gives.compute_backward: dx must be None, as x are integers; got"
+    ):
+        model[0].backward([[1.0, 1.0]])
+
+
+def test_an_open_axis_takes_any_length():
+    layers = [Dense(4, 3, Tanh()), Dense(3, 2)]
+    model = Sequential(layers, input_shape=(None, 4), seed=0)
+    assert model.input_shape == (None, 4)
+    assert model[0].output_shape == (None, 3)
+    assert model.output_shape == (None, 2)
+    assert "(n, None, 3)" in model.summary()
+    assert repr(model).endswith("input_shape=(None, 4), seed=0)")
+    rng = np.random.default_rng(0)
+    for length in (3, 5, 1, 3):
+        x = rng.normal(size=(5, length, 4))
+        y = model.predict(x)
+        kernels = [layer.kernel.value for layer in model]
+        assert_allclose(y, np.tanh(x @ kernels[0]) @ kernels[1], rtol=1e-12)
+        assert_array_equal(model.predict(x, batch_size=2), y)
+        assert_array_equal(model.forward(x, training=True), y)
+        assert model.backward(np.ones(y.shape)).shape == x.shape
+    assert model.predict(np.empty((0, 7, 4)), batch_size=2).shape == (0, 7, 2)
+    with pytest.raises(
+        ShapeError, match=r"x must be of shape \(batch_size, None, 4\); got \(2, 4\)"
+    ):
+        model.predict(np.ones((2, 4)))
+    with pytest.raises(ShapeError, match=r"For a batch of one sample, write x\[None\]"):
+        model.predict(np.ones((3, 4)))
+
+
+def test_dx_has_the_length_of_x():
+    class Shortens(PassOn):
+        def compute_backward(self, dy, cache):
+            return dy[:, 1:]
+
+    model = Sequential([Shortens()], input_shape=(None,))
+    model[0].forward(np.ones((1, 3)), training=True)
+    with pytest.raises(ShapeError, match=r"dx must be of shape \(1, 3\); got \(1, 2\)"):
+        model[0].backward(np.ones((1, 3)))
+
+
+def test_a_parameter_has_no_open_axis():
+    message = (
+        r"Scale.add_parameter: shape must be without an open axis; got \(None, 2\)\. "
+        r"A parameter's size can't depend on an axis whose length differs\."
+    )
+    with pytest.raises(ShapeError, match=message):
+        Sequential([Scale()], input_shape=(None, 2))
+
+
+class Two(Layer):
+    def __init__(self, first, second):
+        self.first, self.second = first, second
+
+    def build(self, input_shape):
+        self.offset = self.add_parameter("offset", (1,), Zeros())
+        return self.add_layer(self.second, self.add_layer(self.first, input_shape))
+
+    def compute_forward(self, x, *, training):
+        raise NotImplementedError
+
+    def compute_backward(self, dy, cache):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "taken"),
+    [("a", "a", "a"), ("offset", None, "offset"), ("dense_1", None, "dense_1")],
+)
+def test_a_taken_name_is_refused(first, second, taken):
+    layers = [Dense(2, 2, name=first), Dense(2, 2, name=second)]
+    message = (
+        rf"Two.add_layer: layer must be of a name that is not taken; got Dense\(.*\), called "
+        rf"'{taken}'\. Pass it another name\."
+    )
+    with pytest.raises(ArgumentError, match=message):
+        Sequential([Two(*layers)], input_shape=(2,))
+
+
+def test_a_parameter_does_not_take_the_name_of_a_layer():
+    class Late(Two):
+        def build(self, input_shape):
+            self.add_layer(self.first, input_shape)
+            self.add_parameter("a", (1,), Zeros())
+
+    with pytest.raises(ArgumentError, match="a name that the layer does not have yet; got 'a'"):
+        Sequential([Late(Dense(2, 2, name="a"), None)], input_shape=(2,))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_layer_that_changes_its_input_is_refused(training):
+    class AddsOne(PassOn):
+        def compute_forward(self, x, *, training):
+            x += 1
+            return x, None
+
+    model = Sequential([AddsOne()], input_shape=(2,))
+    x = np.zeros((1, 2))
+    with pytest.raises(ValueError, match="read-only") as error:
+        model.forward(x, training=training)
+    assert error.value.__notes__ == ["in layers[0], AddsOne()"]
+    assert_array_equal(x, [[0, 0]])
+    assert x.flags.writeable

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +10,10 @@ from layerkit import (
     Activation,
     Constant,
     Dense,
+    HalfSquaredError,
     Identity,
     Sequential,
+    ShapeError,
     Sigmoid,
     Softmax,
     Softplus,
@@ -193,3 +197,64 @@ def test_constant_layer_adds_up(n_in, n_out, n):
     layer = Dense(n_in, n_out, kernel_initializer=Constant(1.0), bias_initializer=Zeros())
     Sequential([layer])
     assert_array_equal(layer.forward(np.ones((n, n_in))), np.full((n, n_out), float(n_in)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    axes=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    batch_size=st.integers(0, 3),
+    activation=st.sampled_from([Identity(), Tanh(), Softmax(), GivesItsInput(), Plain()]),
+    use_bias=st.booleans(),
+    is_open=st.booleans(),
+)
+def test_axes_before_the_last_are_rows(axes, batch_size, activation, use_bias, is_open):
+    def make(shape):
+        layers = [Dense(3, 4, activation, use_bias=use_bias), Dense(4, 2, Softmax())]
+        return Sequential(layers, input_shape=shape, seed=0)
+
+    flat = make((3,))
+    model = make((*([None] * len(axes) if is_open else axes), 3))
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(size=(batch_size, *axes, 3)), rng.normal(size=(batch_size, *axes, 2))
+    # With a batch axis of another layout too: its rows are no view of it.
+    x = np.asfortranarray(x)
+    y = model.forward(x, training=True)
+    dx = model.backward(dy)
+    rows, d_rows = x.reshape(-1, 3), dy.reshape(-1, 2)
+    # 1e-13: BLAS may add in another order for another layout.
+    assert_allclose(y, flat.forward(rows, training=True).reshape(dy.shape), rtol=1e-13)
+    assert_allclose(dx, flat.backward(d_rows).reshape(x.shape), rtol=1e-11, atol=1e-14)
+    assert_allclose(model.grads, flat.grads, rtol=1e-11, atol=1e-14)
+    assert_allclose(model.predict(x), y, rtol=1e-13)
+
+
+def test_a_dense_on_sequences_says_its_shape():
+    model = Sequential([Dense(3, 2)], input_shape=(5, 3))
+    assert model.output_shape == (5, 2)
+    assert eval(repr(model)).input_shape == (5, 3)
+    with pytest.raises(ShapeError, match=r"x must be of shape \(batch_size, 5, 3\); got \(2, 3\)"):
+        model.predict(np.ones((2, 3)))
+    message = (
+        r"layers\[1\] must be a layer that takes inputs of shape \(5, 2\), which layers\[0\], "
+    )
+    with pytest.raises(
+        ShapeError, match=message + r"Dense\(3, 2\), gives; got Dense\(3, 2\), which"
+    ):
+        Sequential([Dense(3, 2), Dense(3, 2)], input_shape=(5, 3))
+    with pytest.raises(
+        ShapeError, match=r"input_shape must be \(3,\), which layers\[0\].*; got \(5, 4\)"
+    ):
+        Sequential([Dense(3, 2)], input_shape=(5, 4))
+
+
+def test_a_built_dense_keeps_its_shape():
+    used = Sequential([Dense(3, 2)], input_shape=(5, 3))[0]
+    with pytest.raises(ShapeError, match=r"which takes \(5, 3\)|must be \(5, 3\)"):
+        Sequential([copy.deepcopy(used)], input_shape=(4, 3))
+
+
+def test_trace_of_a_dense_on_sequences():
+    model = Sequential([Dense(3, 2, Tanh())], input_shape=(5, 3), seed=0)
+    traced = model.trace(np.ones((4, 5, 3)), np.zeros((4, 5, 2)), HalfSquaredError())["dense_0"]
+    assert traced.z.shape == traced.y.shape == traced.dz.shape == (4, 5, 2)
+    assert_allclose(traced.dz, traced.dy * (1 - traced.y**2), rtol=1e-12)

@@ -22,6 +22,7 @@ from layerkit import (
     Tanh,
     Zeros,
 )
+from layerkit.layers.base import Workspace
 from layerkit.testing import CheckError, check_layer, layer_checks
 
 MUTANTS = []
@@ -643,7 +644,9 @@ class NothingWithoutDx(Plain):
 class WorkspaceFilledOnce(Plain):
     def compute_forward(self, x, *, training):
         if training:
-            x = self.workspace(len(x), lambda n: x.copy())
+            kept = self.workspace(len(x), lambda n: Workspace())
+            kept.in_use = False
+            kept.x = x = getattr(kept, "x", x.copy())
         return super().compute_forward(x, training=training)
 
 
