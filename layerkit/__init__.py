@@ -46,6 +46,7 @@ from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
+from layerkit.layers.joins import Add, Concatenate, Join, Multiply
 from layerkit.layers.standardize import Standardize
 from layerkit.losses import (
     AbsoluteError,
@@ -77,6 +78,7 @@ from layerkit.metrics import (
     TopKAccuracy,
 )
 from layerkit.models.base import Model
+from layerkit.models.graph import Graph
 from layerkit.models.sequential import Sequential
 from layerkit.optimizers import (
     LBFGS,
@@ -136,6 +138,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Add",
     "ArgumentError",
     "BatchNorm",
     "CSVLogger",
@@ -145,6 +148,7 @@ __all__ = [
     "ClipByValue",
     "Clipping",
     "Communicator",
+    "Concatenate",
     "ConfusionMatrix",
     "Constant",
     "Cosine",
@@ -159,6 +163,7 @@ __all__ = [
     "Focal",
     "GlorotNormal",
     "GlorotUniform",
+    "Graph",
     "HalfSquaredError",
     "HeNormal",
     "HeUniform",
@@ -168,6 +173,7 @@ __all__ = [
     "Identity",
     "Initializer",
     "JSONLogger",
+    "Join",
     "KLDivergence",
     "LambdaCallback",
     "Layer",
@@ -187,6 +193,7 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "ModelCheckpoint",
+    "Multiply",
     "NAdam",
     "NonFiniteError",
     "Normal",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -41,7 +42,7 @@ class Model(Layer):
 
     A model is a layer itself, so models nest. All parameters lie in two contiguous vectors,
     ``model.values`` and ``model.grads``; each `Parameter` is a view into them. `Sequential`
-    is the model whose layers stand in a row.
+    is a model of layers in a row, `Graph` one of named nodes.
 
     Attributes
     ----------
@@ -89,6 +90,10 @@ class Model(Layer):
         self.forget_workspace()  # it may hold the arrays of where the parameters were
         for _, layer in self.walk():
             layer.dtype = self.dtype
+
+    @abstractmethod
+    def check_layers(self, x: Any) -> None:
+        """Send a batch through, and refuse a layer whose output breaks its own promise."""
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -163,6 +168,10 @@ class Model(Layer):
             y[span] = own
         return y  # type: ignore[return-value]
 
+    def _batch(self, where: str, x: Any) -> Any:
+        """Check a batch of inputs, and cast it."""
+        return check.batch(where, "x", x, self.input_shape, self.input_dtype)
+
     def trace(self, x: Any, y_true: Any, loss: Loss) -> dict[str, LayerTrace]:
         """Look inside: what each layer takes and gives in a step of training, forward and back.
 
@@ -188,9 +197,10 @@ class Model(Layer):
         """
         where = f"{type(self).__name__}.trace"
         check.instance(where, "loss", loss, Loss)
-        batch = check.batch(where, "x", x, self.input_shape, self.input_dtype)
+        batch = self._batch(where, x)
         y_true = check.numeric_array(where, "y_true", y_true, None)
-        check.predictions(where, np.empty((len(batch), 1)), y_true)
+        array = next(iter(batch.values())) if isinstance(batch, Mapping) else batch
+        check.predictions(where, np.empty((len(array), 1)), y_true)
         loss.check_targets(where, y_true, self.output_shape)
         y_true = y_true.astype(loss.target_dtype(self.dtype), copy=False)
         trace: Any = importlib.import_module("layerkit.models.trace")  # few programs need it
