@@ -46,6 +46,7 @@ from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
+from layerkit.layers.joins import Add, Concatenate, Join, Multiply
 from layerkit.layers.standardize import Standardize
 from layerkit.losses import (
     AbsoluteError,
@@ -79,6 +80,7 @@ from layerkit.metrics import (
     TopKAccuracy,
 )
 from layerkit.models.base import Model
+from layerkit.models.graph import Graph
 from layerkit.models.sequential import Sequential
 from layerkit.optimizers import (
     LBFGS,
@@ -138,6 +140,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Add",
     "ArgumentError",
     "BatchNorm",
     "CSVLogger",
@@ -147,6 +150,7 @@ __all__ = [
     "ClipByValue",
     "Clipping",
     "Communicator",
+    "Concatenate",
     "ConfusionMatrix",
     "Constant",
     "Cosine",
@@ -162,6 +166,7 @@ __all__ = [
     "ForOutput",
     "GlorotNormal",
     "GlorotUniform",
+    "Graph",
     "HalfSquaredError",
     "HeNormal",
     "HeUniform",
@@ -171,6 +176,7 @@ __all__ = [
     "Identity",
     "Initializer",
     "JSONLogger",
+    "Join",
     "KLDivergence",
     "LambdaCallback",
     "Layer",
@@ -191,6 +197,7 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "ModelCheckpoint",
+    "Multiply",
     "NAdam",
     "NonFiniteError",
     "Normal",

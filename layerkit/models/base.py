@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -41,7 +42,7 @@ class Model(Layer):
 
     A model is a layer itself, so models nest. All parameters lie in two contiguous vectors,
     ``model.values`` and ``model.grads``; each `Parameter` is a view into them. `Sequential`
-    is the model whose layers stand in a row.
+    is a model of layers in a row, `Graph` one of named nodes.
 
     Attributes
     ----------
@@ -142,6 +143,10 @@ class Model(Layer):
         for _, layer in self.walk():
             layer.dtype = self.dtype
 
+    @abstractmethod
+    def check_layers(self, x: Any) -> None:
+        """Send a batch through, and refuse a layer whose output breaks its own promise."""
+
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers, first to last."""
@@ -218,6 +223,10 @@ class Model(Layer):
             y[span] = own
         return y  # type: ignore[return-value]
 
+    def _batch(self, where: str, x: Any) -> Any:
+        """Check a batch of inputs, and cast it."""
+        return check.batch(where, "x", x, self.input_shape, self.input_dtype)
+
     def trace(self, x: Any, y_true: Any, loss: Loss) -> dict[str, LayerTrace]:
         """Look inside: what each layer takes and gives in a step of training, forward and back.
 
@@ -286,14 +295,22 @@ class Model(Layer):
         gradients: Array = module.per_sample_gradients(where, self, batch, y_true, loss)
         return gradients
 
-    def _check_batch(self, where: str, x: Any, y_true: Any, loss: Loss) -> tuple[Array, Array]:
+    def _check_batch(self, where: str, x: Any, y_true: Any, loss: Loss) -> tuple[Any, Any]:
         """Check a batch and its targets, and cast both to what the model and the loss take."""
         check.instance(where, "loss", loss, Loss)
-        batch = check.batch(where, "x", x, self.input_shape, self.input_dtype)
+        batch = self._batch(where, x)
+        if not loss.takes_targets:
+            return batch, None
+        dtype: Any = loss.target_dtype(self.dtype)
+        array = next(iter(batch.values())) if isinstance(batch, Mapping) else batch
+        if isinstance(y_true, Mapping):
+            y_true = {n: check.numeric_array(where, repr(n), y, None) for n, y in y_true.items()}
+            loss.check_targets(where, y_true, self.output_shape)
+            return batch, {n: y.astype(dtype[n], copy=False) for n, y in y_true.items()}
         y_true = check.numeric_array(where, "y_true", y_true, None)
-        check.predictions(where, np.empty((len(batch), 1)), y_true)
+        check.predictions(where, np.empty((len(array), 1)), y_true)
         loss.check_targets(where, y_true, self.output_shape)
-        return batch, y_true.astype(loss.target_dtype(self.dtype), copy=False)
+        return batch, y_true.astype(dtype, copy=False)
 
     def get_weights(self) -> list[Array]:
         """Copy all parameters, in order: [kernel, bias, kernel, bias, …]."""

@@ -13,6 +13,7 @@ from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
+from layerkit.layers.joins import Join
 from layerkit.models.base import Model
 from layerkit.parameters import Parameter
 from layerkit.storage.models import CLASSES
@@ -124,6 +125,10 @@ class Sequential(Model):
             if got:
                 remedy = "Use copy.deepcopy(layer), which has parameters of its own."
                 check.fail(where, "layers", "layers of this model alone", check.Said(got), remedy)
+            if isinstance(layer, Join):
+                remedy = "Use it as a node of a Graph."
+                got = check.Said(f"layers[{index}], {layer!r}")
+                check.fail(where, "layers", "layers of one input", got, remedy)
             if layer.name in named:
                 got = f"{layer.name!r} for layers[{named[layer.name]}] and layers[{index}]"
                 check.fail(where, "layers", "of different names", check.Said(got))

@@ -16,6 +16,7 @@ from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
+from layerkit.layers.joins import Add, Concatenate, Multiply
 from layerkit.layers.standardize import Standardize
 from layerkit.parameters import Loading
 from layerkit.storage import files as _files
@@ -23,7 +24,8 @@ from layerkit.storage.files import Path
 
 # The classes that a file may name; an explicit list, so that a file can't run any other code.
 CLASSES: dict[str, type] = {
-    kind.__name__: kind for kind in (BatchNorm, Dense, Dropout, Standardize)
+    kind.__name__: kind
+    for kind in (Add, BatchNorm, Concatenate, Dense, Dropout, Multiply, Standardize)
 }
 CLASSES |= {name: getattr(activations, name) for name in activations.__all__}
 CLASSES |= {name: getattr(initializers, name) for name in initializers.__all__}

@@ -288,7 +288,7 @@ def test_every_public_class_of_a_model_has_its_place_in_the_table():
         if isinstance(getattr(layerkit, name), type)
         and issubclass(getattr(layerkit, name), Layer | layerkit.Activation | layerkit.Initializer)
     }
-    assert public - set(CLASSES) == {"Layer", "Model"}
+    assert public - set(CLASSES) == {"Join", "Layer", "Model"}
 
 
 def test_a_model_with_any_bit_flipped_is_refused_or_equal(tmp_path):

@@ -1,0 +1,447 @@
+"""`Graph`: named layers that read one another, with several inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerkit._support import validation as check
+from layerkit._support.validation import Array
+from layerkit.errors import ShapeError, StateError
+from layerkit.layers.base import Layer
+from layerkit.layers.joins import Join
+from layerkit.models.base import Model
+from layerkit.models.wiring import (
+    bare,
+    by_name,
+    check_batch,
+    check_integers,
+    check_layer,
+    check_outputs,
+    check_use,
+    clear_gradients,
+    listed,
+    sort_nodes,
+)
+from layerkit.parameters import Parameter
+from layerkit.storage.models import CLASSES
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["Graph"]
+
+_WHERE = "Graph.__init__"
+_OWN = ("inputs", "reads", "outputs", "order")
+
+
+class Graph(Model):
+    """A model of named nodes, each of which reads inputs or other nodes.
+
+    A node of one input is a `Layer`, a node of several a `Join`. Arrays are passed as dicts by
+    name; where there is one input or one output, also as a bare array. Such a graph, of one input
+    and one output, is a layer that can be part of other models. If several nodes read one array,
+    their gradients are added.
+
+    Parameters
+    ----------
+    inputs : dict of str to tuple of int
+        Shape of one sample of each input.
+    nodes : dict of str to tuple of (Layer, str or tuple of str)
+        Layer of each node, and what it reads; in any order.
+    outputs : str or tuple of str
+        Nodes whose values are the model's outputs.
+    dtype : {numpy.float64, numpy.float32}
+        Dtype of the parameters and the outputs.
+    seed : int or numpy.random.Generator, optional
+        Source of the parameters' first values. The same seed gives the same bytes.
+    name : str, optional
+        Name of the model.
+
+    Attributes
+    ----------
+    reads : dict of str to tuple of str
+        What each node reads, in the order of the argument ``nodes``.
+    order : tuple of str
+        Nodes in the order of the forward pass.
+
+    Raises
+    ------
+    ArgumentError
+        If a name is unknown, unused or taken twice, if nodes form a cycle, or if a layer is part
+        of a model already.
+    ShapeError
+        If a layer does not take the shape that it reads.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import Concatenate, Dense, Graph, ReLU
+    >>> model = Graph(
+    ...     {"image": (4,), "place": (2,)},
+    ...     {
+    ...         "seen": (Dense(4, 3, ReLU()), "image"),
+    ...         "both": (Concatenate(), ("seen", "place")),
+    ...         "kind": (Dense(5, 2), "both"),
+    ...         "size": (Dense(5, 1), "both"),
+    ...     },
+    ...     ("kind", "size"),
+    ...     seed=0,
+    ... )
+    >>> y = model.predict({"image": np.ones((6, 4)), "place": np.ones((6, 2))})
+    >>> y["kind"].shape, y["size"].shape
+    ((6, 2), (6, 1))
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, Sequence[int | None]],
+        nodes: Mapping[str, tuple[Layer, str | Sequence[str]]],
+        outputs: str | Sequence[str],
+        *,
+        dtype: npt.DTypeLike = np.float64,
+        seed: int | np.random.Generator | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.dtype = check.floating_dtype(_WHERE, "dtype", dtype)
+        self.seed = seed
+        self.name = check.name(_WHERE, name)
+        rng = check.generator(_WHERE, "seed", seed)
+        for argument, value in (("inputs", inputs), ("nodes", nodes)):
+            if not isinstance(value, Mapping) or not value:
+                check.fail(_WHERE, argument, "a dict of at least one name", value)
+            for own in value:
+                if not isinstance(own, str) or not own or "." in own:
+                    check.fail(_WHERE, argument, "named by texts without a dot", own)
+        self.inputs = {
+            own: check.sample_shape(_WHERE, f"inputs[{own!r}]", shape)
+            for own, shape in inputs.items()
+        }
+        layers = self._check_nodes(nodes)
+        self.outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+        check_outputs(_WHERE, self.reads, self.outputs)
+        self.order = sort_nodes(_WHERE, self.inputs, self.reads)
+        check_use(_WHERE, self.inputs, self.reads, self.order, self.outputs)
+        ordered = [layers[node] for node in self.order]
+        self._assemble(ordered, partial(self._connect, ordered), rng)
+
+    def _check_nodes(self, nodes: Mapping[str, Any]) -> dict[str, Layer]:
+        """Check each node by itself, and note what it reads."""
+        self.reads: dict[str, tuple[str, ...]] = {}
+        layers: dict[str, Layer] = {}
+        known = {*self.inputs, *nodes}
+        for name, node in nodes.items():
+            where = f"nodes[{name!r}]"
+            if not isinstance(node, tuple | list) or len(node) != 2:
+                wanted = "a layer and what it reads, such as (Dense(3, 2), 'x')"
+                check.fail(_WHERE, where, wanted, node)
+            layer = check.instance(_WHERE, where, node[0], Layer)
+            reads = (node[1],) if isinstance(node[1], str) else node[1]
+            if not isinstance(reads, tuple | list) or not reads:
+                check.fail(_WHERE, where, "a layer and the names that it reads", node)
+            self._check_layer(where, name, layer, layers)
+            for read in reads:
+                if read not in known:
+                    got = check.Said(f"{read!r}, which is neither an input nor a node")
+                    check.fail(_WHERE, where, f"one that reads {listed(known - {name})}", got)
+            if len(reads) > 1 and not isinstance(layer, Join):
+                got = check.Said(f"{layer!r}, which reads {listed(reads)}")
+                remedy = "Join them first, with Concatenate() or another Join."
+                check.fail(_WHERE, where, "a Join, if it reads several", got, remedy)
+            layers[name], self.reads[name] = layer, tuple(reads)
+        return layers
+
+    def _check_layer(self, where: str, name: str, layer: Layer, before: dict[str, Layer]) -> None:
+        if name in self.inputs:
+            got = check.Said(f"{name!r} for an input and a node")
+            check.fail(_WHERE, "nodes", "of names that are not taken", got, "Rename one of them.")
+        check_layer(_WHERE, where, layer, before, self.dtype)
+        if isinstance(layer, Graph) and (len(layer.inputs), len(layer.outputs)) != (1, 1):
+            wanted = "a graph of one input and one output, as a part of another"
+            check.fail(_WHERE, where, wanted, layer, "Write its nodes into this graph.")
+
+    def _connect(self, layers: list[Layer], rng: np.random.Generator) -> dict[Parameter, Array]:
+        """Build the layers in the order of the pass, and draw their parameters."""
+        self._children = ()
+        shapes: dict[str, Any] = dict(self.inputs)
+        drawn: dict[Parameter, Array] = {}
+        for name, layer in zip(self.order, layers, strict=True):
+            own = tuple(shapes[read] for read in self.reads[name])
+            shape: Any = own if isinstance(layer, Join) else own[0]
+            if not layer.accepts(shape):
+                got = check.Said(f"{layer!r}, which takes {layer.input_shape}")
+                wanted = f"a layer that takes what it reads, of shape {shape}"
+                check.fail(_WHERE, f"nodes[{name!r}]", wanted, got, error=ShapeError)
+            shapes[name] = self.add_layer(layer, shape)
+            drawn |= self._draw(layer, rng)
+        named = dict(zip(self.order, layers, strict=True))
+        check_integers(_WHERE, self.inputs, self.reads, named)
+        self.input_shape = bare(self.inputs)
+        self.output_shape = bare({name: shapes[name] for name in self.outputs})
+        self.takes_integers = len(self.inputs) == 1 and all(
+            dtype.kind == "i" for dtype in self.input_dtypes.values()
+        )
+        return drawn
+
+    @property
+    def layer_names(self) -> list[str]:
+        """Names of the nodes, in the order of the forward pass."""
+        return list(self.order[: len(self._children)])
+
+    @property
+    def input_dtypes(self) -> dict[str, np.dtype[Any]]:
+        """Dtype of each input: the model's, or int64 where a layer takes integers."""
+        dtypes = {}
+        for name, layer in zip(self.order, self._children, strict=True):
+            dtypes.update(dict.fromkeys(self.reads[name], layer.input_dtype))
+        return {name: dtypes[name] for name in self.inputs}
+
+    def compute_forward(self, x: Any, *, training: bool) -> tuple[Any, Any]:
+        """Compute the outputs: a dict, or a bare array if there is one."""
+        return self._run(x, training=training, checked=False)
+
+    def check_layers(self, x: Any) -> None:
+        """Send a batch through, and refuse a layer whose output breaks its own promise.
+
+        Parameters
+        ----------
+        x : ndarray or dict of str to ndarray
+            Batch of inputs.
+
+        Raises
+        ------
+        LayerkitError
+            If an output does not have the shape that the layer declared, or another dtype.
+        """
+        self._run(x, training=False, checked=True)
+
+    def _run(self, x: Any, *, training: bool, checked: bool) -> tuple[Any, Any]:
+        given = dict(x) if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
+        values = given.copy()
+        caches: list[Any] = []
+        for name, layer in zip(self.order, self._children, strict=True):
+            read: Any = tuple(values[own] for own in self.reads[name])
+            read = read if isinstance(layer, Join) else read[0]
+            try:
+                y, cache = layer.compute_forward(read, training=training)
+            except Exception as error:
+                error.add_note(f"in node {name!r}, {layer!r}")
+                raise
+            if checked:
+                where = f"{type(layer).__name__}.compute_forward, in node {name!r}"
+                n_samples = len(next(iter(given.values())))
+                check.computed(where, "y", y, (n_samples, *(layer.output_shape or ())), self.dtype)
+            values[name] = y
+            caches.append(cache if training else None)
+        shapes = {name: array.shape for name, array in given.items()}
+        return bare({name: values[name] for name in self.outputs}), (caches, shapes)
+
+    def compute_backward(self, dy: Any, cache: Any, *, need_dx: bool = True) -> Any:
+        """Compute the gradients of the inputs: a dict, or a bare array if there is one.
+
+        The gradient of an input is None if no output's gradient reaches it.
+        """
+        caches, shapes = cache
+        given = dy if isinstance(dy, Mapping) else {self.outputs[0]: dy}
+        grads = {name: own for name, own in given.items() if own is not None}
+        for name, layer in zip(reversed(self.order), reversed(self._children), strict=True):
+            own, inner = grads.pop(name, None), caches.pop()
+            if own is None:
+                clear_gradients(layer)
+                continue
+            reads = self.reads[name]
+            dx: Any
+            if need_dx or not layer.takes_need_dx or not self.inputs.keys() >= set(reads):
+                dx = layer.compute_backward(own, inner)
+            else:
+                dx = layer.compute_backward(own, inner, need_dx=False)  # type: ignore[call-arg]
+            if not isinstance(layer, Join):
+                dx = (dx,)
+            elif not isinstance(dx, tuple) or len(dx) != len(reads):
+                where = f"{type(layer).__name__}.compute_backward, in node {name!r}"
+                check.fail(where, "dx", f"a tuple of {len(reads)}, one for each input", dx)
+            for read, part in zip(reads, dx, strict=True):
+                if part is not None:
+                    # Not in place: two nodes may have been given the same array.
+                    grads[read] = grads[read] + part if read in grads else part
+        if not need_dx:
+            return None
+        if len(self.inputs) == 1 and not grads and not self.takes_integers:
+            return np.zeros(shapes[next(iter(self.inputs))], self.dtype)
+        return bare({name: grads.get(name) for name in self.inputs})
+
+    def _batch(self, where: str, x: Any) -> dict[str, Array]:
+        return check_batch(where, x, self.inputs, self.input_dtypes)
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        """Compute the outputs of a batch.
+
+        Parameters
+        ----------
+        x : dict of str to array_like of shape (batch_size, *input_shape)
+            Inputs by name; a bare array if there is one.
+        training : bool
+            Whether to keep what `backward` needs.
+
+        Returns
+        -------
+        dict of str to ndarray, or ndarray
+            Outputs by name; a bare array if there is one.
+
+        Raises
+        ------
+        ShapeError
+            If an input has another shape, or another number of samples.
+        """
+        batch = self._batch(f"{type(self).__name__}.forward", x)
+        for name, array in batch.items():
+            batch[name] = array.copy() if training else array.view()
+            batch[name].setflags(write=False)
+        y, cache = self.compute_forward(batch, training=training)
+        n_samples = len(next(iter(batch.values())))
+        outputs: dict[str, Array] = {}
+        computed = y if len(self.outputs) > 1 else {self.outputs[0]: y}
+        for name, array in computed.items():
+            layer = self[name]
+            where = f"{type(layer).__name__}.compute_forward, in node {name!r}"
+            shape = (n_samples, *(layer.output_shape or ()))
+            check.computed(where, "y", array, shape, self.dtype)
+            # The caller's to keep and to change: not a view of an input or another output.
+            shared = any(
+                np.may_share_memory(array, a) for a in (*batch.values(), *outputs.values())
+            )
+            outputs[name] = array.copy() if training or shared else array
+        if training:
+            shapes: Any = {name: array.shape for name, array in outputs.items()}
+            self._cache = (cache, (), shapes)
+        return bare(outputs)
+
+    def backward(self, dy: Any) -> Any:
+        """Carry gradients back through the last ``forward(x, training=True)``.
+
+        Parameters
+        ----------
+        dy : dict of str to array_like of shape (batch_size, *output_shape)
+            Gradients by output; a bare array if there is one.
+
+        Returns
+        -------
+        dict of str to ndarray, or ndarray
+            Gradients by input, None where there is none; a bare array if there is one input.
+
+        Raises
+        ------
+        ShapeError
+            If a gradient does not have its output's shape.
+        StateError
+            If no forward pass came before, or its backward pass is done already.
+        """
+        where = f"{type(self).__name__}.backward"
+        if self._cache is None:
+            remedy = "Call forward(x, training=True) first, once for each backward."
+            got = check.Said("no forward pass to go back through")
+            check.fail(where, "cache", "that of a forward pass", got, remedy, error=StateError)
+        shapes: Any
+        cache, _, shapes = self._cache
+        grads = {}
+        for name, argument, value in by_name(where, "dy", dy, shapes):
+            grads[name] = check.numeric_array(where, argument, value, self.dtype)
+            check.exact_shape(where, argument, grads[name], shapes[name])
+        self._cache = None
+        dx = self.compute_backward(grads, cache)
+        taken = list(grads.values())
+        own = dx if len(self.inputs) > 1 else {next(iter(self.inputs)): dx}
+        for name, array in own.items():
+            if array is not None:
+                check.computed(where, f"dx[{name!r}]", array, cache[1][name], self.dtype)
+                if any(np.may_share_memory(array, other) for other in taken):
+                    own[name] = array.copy()
+                taken.append(own[name])
+        return bare(own)
+
+    def predict(self, x: Any, batch_size: int | None = None) -> Any:
+        """Compute the outputs; nothing in the model changes, so threads may share it.
+
+        Parameters
+        ----------
+        x : dict of str to array_like of shape (n_samples, *input_shape)
+            Inputs by name; a bare array if there is one.
+        batch_size : int, optional
+            How many samples to compute at a time, to save memory; by default all at once.
+
+        Returns
+        -------
+        dict of str to ndarray, or ndarray
+            Outputs by name; a bare array if there is one.
+
+        Raises
+        ------
+        ShapeError
+            If an input has another shape, or another number of samples.
+        """
+        where = f"{type(self).__name__}.predict"
+        if batch_size is None:
+            return self.forward(x)
+        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
+        samples = {
+            name: check.numeric_array(where, argument, value, None)
+            for name, argument, value in by_name(where, "x", x, self.inputs)
+        }
+        n_samples = max(len(array) if array.ndim else 0 for array in samples.values())
+        parts: list[dict[str, Array]] = []
+        for start in range(0, max(n_samples, 1), batch_size):
+            span = slice(start, start + batch_size)
+            y = self.forward({name: array[span] for name, array in samples.items()})
+            parts.append(y if len(self.outputs) > 1 else {self.outputs[0]: y})
+        return bare({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what training changes besides the parameters; see `Layer.get_state`."""
+        return {name: value for name, value in super().get_state().items() if name not in _OWN}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments; see `Layer.get_config`."""
+        return {
+            "inputs": dict(self.inputs),
+            "nodes": {name: (self[name], reads) for name, reads in self.reads.items()},
+            "outputs": self.outputs,
+            "dtype": self.dtype,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    def __getitem__(self, name: str) -> Layer:
+        """Return the layer of a node."""
+        if name not in self.reads:
+            check.fail("Graph.__getitem__", "name", f"one of {listed(self.reads)}", name)
+        return self._children[self.order.index(name)]
+
+    def _table(self) -> list[tuple[str, ...]]:
+        """Add to the table of the layers what each of them reads."""
+        head, *rows, total = super()._table()
+        read = [", ".join(self.reads[name]) for name in self.order]
+        shape = f"{len(self.outputs)} outputs" if len(self.outputs) > 1 else total[2]
+        return [
+            (head[0], "reads", *head[1:]),
+            *((row[0], names, *row[1:]) for row, names in zip(rows, read, strict=True)),
+            (total[0], "", total[1], shape, *total[3:]),
+        ]
+
+    def __repr__(self) -> str:
+        """Return the constructor call as text."""
+        nodes = "".join(
+            f"    {name!r}: ({self[name]!r}, {reads if len(reads) > 1 else reads[0]!r}),\n"
+            for name, reads in self.reads.items()
+        )
+        rest = [f"dtype='{self.dtype}'"] if self.dtype != np.float64 else []
+        rest += [f"seed={self.seed!r}"] if self.seed is not None else []
+        rest += [f"name={self.name!r}"] if self.name is not None else []
+        return (
+            f"Graph({self.inputs}, {{\n{nodes}" + ", ".join(["}", repr(self.outputs), *rest]) + ")"
+        )
+
+
+CLASSES["Graph"] = Graph
