@@ -16,6 +16,7 @@ from layerkit.initializers import Uniform
 from layerkit.layers.dense import Dense
 from layerkit.losses import HalfSquaredError
 from layerkit.metrics import SquaredDistance
+from layerkit.models.base import Model
 from layerkit.models.sequential import Sequential
 from layerkit.optimizers import SGD
 from layerkit.training.callbacks import Callback, StopAt, TrainingState
@@ -88,9 +89,9 @@ def build(
     return trainer, stop
 
 
-def codes_of(model: Sequential) -> tuple[Array, Array]:
+def codes_of(model: Model) -> tuple[Array, Array]:
     """Return the hidden codes of the inputs, and the codes rounded to bits."""
-    hidden = model[:1].predict(ONE_HOT)
+    (_, _, hidden), *_ = model.each_output(ONE_HOT)
     return hidden, hidden.round().astype(int)
 
 

@@ -23,21 +23,21 @@ from layerkit.data.fields import Absent, Fields, cast, check_finite, read_only
 from layerkit.errors import ShapeError
 from layerkit.losses import Loss
 from layerkit.metrics import Metric
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 
 
 class Preparation:
     """Checks data for a model, a loss and metrics."""
 
     def __init__(
-        self, model: Sequential, loss: Loss, metrics: Sequence[Metric], communicator: Communicator
+        self, model: Model, loss: Loss, metrics: Sequence[Metric], communicator: Communicator
     ) -> None:
         self.model, self.loss, self.metrics = model, loss, metrics
         self.rank, self.n_ranks = communicator.rank, communicator.size
         # Without the types: a model of several inputs or outputs has dicts of what others have.
         self.input_shape: Any = model.input_shape
         self.has_named_inputs = isinstance(self.input_shape, Mapping)
-        self.x_dtype = _by_name(self.input_shape, model.input_dtype)
+        self.x_dtype = _by_name(model)
         outputs: Any = model.output_shape
         self.has_named_outputs = isinstance(outputs, Mapping)
         shapes = outputs.values() if self.has_named_outputs else (outputs,)
@@ -205,7 +205,7 @@ class Preparation:
         own = [
             layer.min_batch_size
             for _, layer in self.model.walk()
-            if not (isinstance(layer, Sequential) or getattr(layer, "synchronized", False))
+            if not (isinstance(layer, Model) or getattr(layer, "synchronized", False))
         ]
         least = max(own, default=1)
         for size in {batch_size, n_samples % batch_size or batch_size}:
@@ -388,8 +388,6 @@ def _kind(x: Any) -> str:
     return "arrays"
 
 
-def _by_name(shape: Any, dtype: Any) -> Any:
+def _by_name(model: Any) -> Any:
     """Return the dtype of the inputs: one, or for named inputs one for each."""
-    if isinstance(shape, Mapping) and not isinstance(dtype, Mapping):
-        return dict.fromkeys(shape, dtype)
-    return dtype
+    return model.input_dtypes if isinstance(model.input_shape, Mapping) else model.input_dtype

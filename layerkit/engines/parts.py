@@ -13,7 +13,7 @@ from layerkit._support.validation import Array
 from layerkit.engines.base import Refused
 from layerkit.engines.tables import loss_code_of, read_only, usable_kernels
 from layerkit.losses import Loss
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.optimizers import SGD, Adam, AdamW, Optimizer
 from layerkit.steps.step import ValueAndGradient
 from layerkit.steps.updates import Step
@@ -28,7 +28,7 @@ _LOADING_COST, _STEP_GAIN = 3e8, 10_000
 
 
 def compiled_parts(
-    model: Sequential, loss: Loss, optimizer: Optimizer, n_steps: float
+    model: Model, loss: Loss, optimizer: Optimizer, n_steps: float
 ) -> tuple[Step | None, ValueAndGradient | None]:
     """Return the optimizer's step and the loss in compiled form, for the NumPy engine.
 
@@ -45,7 +45,7 @@ def compiled_parts(
     return step, _compiled_loss(kernels, loss, model.dtype)
 
 
-def _compiled_step(kernels: ModuleType, model: Sequential, optimizer: Optimizer) -> Step | None:
+def _compiled_step(kernels: ModuleType, model: Model, optimizer: Optimizer) -> Step | None:
     if len(model.values) < _SHORTEST_STEP:
         return None
     if type(optimizer) in (Adam, AdamW):

@@ -144,8 +144,56 @@ class Model(Layer):
             layer.dtype = self.dtype
 
     @abstractmethod
+    def compute_backward(self, dy: Any, cache: Any, *, need_dx: bool = True) -> Any:
+        """Compute the gradients; dx too, unless nobody needs it."""
+
+    @abstractmethod
+    def places(self) -> list[tuple[str, Layer]]:
+        """List the layers in the order of the pass, with the places that messages name.
+
+        Returns
+        -------
+        list of tuple of str and Layer
+            Such as ``("layers[0]", layer)``.
+        """
+
+    @abstractmethod
+    def each_output(self, x: Any) -> Iterator[tuple[str, Layer, Array]]:
+        """Compute the output of each layer in evaluation, which changes nothing.
+
+        Parameters
+        ----------
+        x : ndarray of shape (batch_size, *input_shape), or a dict of such
+            Batch of inputs.
+
+        Yields
+        ------
+        place : str
+            Place of the layer, such as ``"layers[0]"``.
+        layer : Layer
+            The layer.
+        y : ndarray
+            Its output.
+        """
+
     def check_layers(self, x: Any) -> None:
-        """Send a batch through, and refuse a layer whose output breaks its own promise."""
+        """Send a batch through, and refuse a layer whose output breaks its own promise.
+
+        Parameters
+        ----------
+        x : ndarray of shape (batch_size, *input_shape), or a dict of such
+            Batch of inputs.
+
+        Raises
+        ------
+        LayerkitError
+            If an output does not have the shape that the layer declared, or another dtype.
+        """
+        n_samples = len(next(iter(x.values())) if isinstance(x, Mapping) else x)
+        for place, layer, y in self.each_output(x):
+            where = f"{type(layer).__name__}.compute_forward, in {place}"
+            shape = (n_samples, *(layer.output_shape or ()))
+            check.computed(where, "y", y, shape, layer.dtype)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

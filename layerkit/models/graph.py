@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -223,45 +223,38 @@ class Graph(Model):
 
     def compute_forward(self, x: Any, *, training: bool) -> tuple[Any, Any]:
         """Compute the outputs: a dict, or a bare array if there is one."""
-        return self._run(x, training=training, checked=False)
-
-    def check_layers(self, x: Any) -> None:
-        """Send a batch through, and refuse a layer whose output breaks its own promise.
-
-        Parameters
-        ----------
-        x : ndarray or dict of str to ndarray
-            Batch of inputs.
-
-        Raises
-        ------
-        LayerkitError
-            If an output does not have the shape that the layer declared, or another dtype.
-        """
-        self._run(x, training=False, checked=True)
-
-    def _run(self, x: Any, *, training: bool, checked: bool) -> tuple[Any, Any]:
         given = dict(x) if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
-        values = given.copy()
+        shapes = {name: array.shape for name, array in given.items()}
         caches: list[Any] = []
         for name, layer in zip(self.order, self._children, strict=True):
-            read: Any = tuple(values[own] for own in self.reads[name])
-            read = read if isinstance(layer, Join) else read[0]
-            try:
-                y, cache = layer.compute_forward(read, training=training)
-            except Exception as error:
-                error.add_note(f"in node {name!r}, {layer!r}")
-                raise
-            if checked:
-                where = f"{type(layer).__name__}.compute_forward, in node {name!r}"
-                n_samples = len(next(iter(given.values())))
-                check.computed(where, "y", y, (n_samples, *(layer.output_shape or ())), self.dtype)
-            values[name] = y
+            given[name], cache = self._pass(name, layer, given, training=training)
             caches.append(cache if training else None)
             for own in () if training else self._done[name]:
-                del values[own]  # nobody goes back through an evaluation: its memory is free
-        shapes = {name: array.shape for name, array in given.items()}
-        return bare({name: values[name] for name in self.outputs}), (caches, shapes)
+                del given[own]  # nobody goes back through an evaluation: its memory is free
+        return bare({name: given[name] for name in self.outputs}), (caches, shapes)
+
+    def _pass(
+        self, name: str, layer: Layer, values: dict[str, Any], *, training: bool
+    ) -> tuple[Any, Any]:
+        """Compute a node's output from what is known."""
+        read: Any = tuple(values[own] for own in self.reads[name])
+        try:
+            read = read if isinstance(layer, Join) else read[0]
+            return layer.compute_forward(read, training=training)
+        except Exception as error:
+            error.add_note(f"in node {name!r}, {layer!r}")
+            raise
+
+    def places(self) -> list[tuple[str, Layer]]:
+        """List the nodes with the places that messages name; see `Model.places`."""
+        return [(f"node {n!r}", node) for n, node in zip(self.order, self._children, strict=True)]
+
+    def each_output(self, x: Any) -> Iterator[tuple[str, Layer, Array]]:
+        """Compute the output of each node in evaluation; see `Model.each_output`."""
+        values = dict(x) if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
+        for name, layer in zip(self.order, self._children, strict=True):
+            values[name], _ = self._pass(name, layer, values, training=False)
+            yield f"node {name!r}", layer, values[name]
 
     def compute_backward(self, dy: Any, cache: Any, *, need_dx: bool = True) -> Any:
         """Compute the gradients of the inputs: a dict, or a bare array if there is one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
@@ -180,24 +180,19 @@ class Sequential(Model):
         self.takes_integers = chain[0].takes_integers
         return drawn
 
-    def check_layers(self, x: Array) -> None:
-        """Send a batch through, and refuse a layer whose output breaks its own promise.
+    def places(self) -> list[tuple[str, Layer]]:
+        """List the layers with the places that messages name; see `Model.places`."""
+        return [(f"layers[{index}]", layer) for index, layer in enumerate(self._children)]
 
-        Parameters
-        ----------
-        x : ndarray of shape (batch_size, *input_shape)
-            The batch; the pass is one of evaluation, which changes nothing.
-
-        Raises
-        ------
-        LayerkitError
-            If an output has not the shape that the layer declared, or another dtype.
-        """
+    def each_output(self, x: Any) -> Iterator[tuple[str, Layer, Array]]:
+        """Compute the output of each layer in evaluation; see `Model.each_output`."""
         for index, layer in enumerate(self._children):
-            y, _ = layer.compute_forward(x, training=False)
-            where = f"{type(layer).__name__}.compute_forward, in layers[{index}]"
-            check.computed(where, "y", y, (len(x), *layer.output_shape), layer.dtype)  # type: ignore[misc]
-            x = y
+            try:
+                x, _ = layer.compute_forward(x, training=False)
+            except Exception as error:
+                error.add_note(f"in layers[{index}], {layer!r}")
+                raise
+            yield f"layers[{index}]", layer, x
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Send a batch through the layers, first to last."""

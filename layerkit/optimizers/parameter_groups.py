@@ -7,7 +7,7 @@ from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.validation import Array
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 
 __all__ = ["ParameterGroup"]
@@ -65,7 +65,7 @@ class GroupedStep:
     """A step of an optimizer, with the settings of each group for its part of the vectors."""
 
     def __init__(
-        self, where: str, model: Sequential, optimizer: Optimizer, groups: Sequence[ParameterGroup]
+        self, where: str, model: Model, optimizer: Optimizer, groups: Sequence[ParameterGroup]
     ) -> None:
         self.optimizer, self.initial_rate = optimizer, optimizer.learning_rate
         if not optimizer.is_elementwise:

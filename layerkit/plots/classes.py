@@ -9,20 +9,20 @@ import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.plots.axes import axes, matrix_of, pyplot
 
 __all__ = ["confusion_matrix", "decision_boundary"]
 
 
 def decision_boundary(
-    model: Sequential, x: Array, labels: Array, ax: Any = None, *, resolution: int = 200
+    model: Model, x: Array, labels: Array, ax: Any = None, *, resolution: int = 200
 ) -> Any:
     """Draw the classes that a model of two inputs predicts over the plane, and the samples.
 
     Parameters
     ----------
-    model : Sequential
+    model : Model
         Model of two inputs, and of one logit for each class, or a single logit that is positive
         for class 1.
     x : ndarray of shape (n_samples, 2)

@@ -21,7 +21,7 @@ from layerkit._support.validation import Array
 from layerkit.communication.base import Communicator, gather, share, total
 from layerkit.data.batches import Batch, Batches, StreamBatches
 from layerkit.errors import LayerkitError, StateError
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.steps.ranks import Facts, Lose, Ranks
 from layerkit.storage.files import Path
@@ -40,13 +40,13 @@ class ConnectedRanks(Ranks):
     ----------
     communicator : Communicator
         Connects the ranks, of which there are at least two.
-    model : Sequential
+    model : Model
         This rank's model.
     optimizer : Optimizer
         This rank's optimizer, which counts the steps.
     """
 
-    def __init__(self, communicator: Communicator, model: Sequential, optimizer: Optimizer) -> None:
+    def __init__(self, communicator: Communicator, model: Model, optimizer: Optimizer) -> None:
         self.communicator, self.model, self.optimizer = communicator, model, optimizer
         self.rank, self.size = communicator.rank, communicator.size
         # Of the current batch, all ranks' parts together.
@@ -243,9 +243,9 @@ class ConnectedRanks(Ranks):
 
         def lose_part(y_pred: Array, y: Array, weight: Array | None) -> tuple[float, Array]:
             loss, dy = lose(y_pred, y, weight)
-            share = len(y_pred) if weight is None else float(weight.sum())
+            share = _length(y_pred) if weight is None else float(weight.sum())
             factor = share / self.weight if self.weight else 0.0
-            return loss * factor, dy * dy.dtype.type(factor)
+            return loss * factor, _each(dy, lambda array: array * array.dtype.type(factor))
 
         return lose_part
 
@@ -253,7 +253,7 @@ class ConnectedRanks(Ranks):
         """Add nothing to a batch of which this rank has no part."""
         if self._synchronized_layers():
             y, cache = self.model.compute_forward(x, training=True)
-            self.model.compute_backward(np.zeros_like(y), cache, need_dx=False)
+            self.model.compute_backward(_each(y, np.zeros_like), cache, need_dx=False)
         self.model.grads.fill(0)
         return 0.0
 
@@ -388,6 +388,18 @@ def _weight(batch: Batch) -> float:
     return float(len(x)) if weight is None else float(weight.sum())
 
 
+def _length(arrays: Any) -> int:
+    """Return the number of samples in an array, or in a dict of arrays."""
+    return len(next(iter(arrays.values())) if isinstance(arrays, Mapping) else arrays)
+
+
+def _each(arrays: Any, function: Callable[[Array], Array]) -> Any:
+    """Apply a function to an array, or to each of a dict."""
+    if isinstance(arrays, Mapping):
+        return {name: function(array) for name, array in arrays.items()}
+    return function(arrays)
+
+
 def _sum(parts: Any) -> Any:
     first, *others = parts
     for part in others:
@@ -404,6 +416,6 @@ def _child(generator: np.random.Generator, rank: int) -> np.random.Generator:
     return np.random.Generator(type(bits)(seed))
 
 
-def ranks_of(communicator: Communicator, model: Sequential, optimizer: Optimizer) -> Ranks:
+def ranks_of(communicator: Communicator, model: Model, optimizer: Optimizer) -> Ranks:
     """Return the part of this process among those that a communicator connects."""
     return ConnectedRanks(communicator, model, optimizer) if communicator.size > 1 else Ranks()

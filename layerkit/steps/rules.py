@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from layerkit.losses.regularizers import Regularizer
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.optimizers.clipping import Clipping
 from layerkit.steps.position import Position
 
@@ -19,7 +19,7 @@ class GradientRules:
 
     Parameters
     ----------
-    model : Sequential
+    model : Model
         Model whose gradients they are.
     regularizers : sequence of Regularizer
         Penalties on its parameters.
@@ -28,7 +28,7 @@ class GradientRules:
     """
 
     def __init__(
-        self, model: Sequential, regularizers: Sequence[Regularizer], clipping: Clipping | None
+        self, model: Model, regularizers: Sequence[Regularizer], clipping: Clipping | None
     ) -> None:
         self.model, self.regularizers, self.clipping = model, regularizers, clipping
         self.are_any = bool(regularizers) or clipping is not None
@@ -56,7 +56,7 @@ class GradientRules:
             self.clipping.clip(self.model.grads, parameters)
 
 
-def accumulate(position: Position, model: Sequential, weight: float) -> int:
+def accumulate(position: Position, model: Model, weight: float) -> int:
     """Add a model's gradients, the mean over samples of this weight, to those that wait.
 
     Returns
@@ -72,7 +72,7 @@ def accumulate(position: Position, model: Sequential, weight: float) -> int:
     return position.n_accumulated
 
 
-def take_accumulated(position: Position, model: Sequential) -> None:
+def take_accumulated(position: Position, model: Model) -> None:
     """Make the mean of the gradients that wait the model's gradient."""
     assert position.accumulated is not None  # noqa: S101 - there are some
     np.divide(position.accumulated, position.accumulated_weight or 1.0, model.grads)

@@ -10,7 +10,7 @@ from layerkit.losses import Loss
 from layerkit.losses.base import weighted
 from layerkit.metrics import Metric
 from layerkit.metrics.base import totals
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.steps.position import Position
 from layerkit.steps.ranks import Ranks
@@ -28,7 +28,7 @@ class TrainingStep:
 
     Parameters
     ----------
-    model : Sequential
+    model : Model
         Model to train, in place.
     loss : Loss
         Loss function to minimise.
@@ -53,7 +53,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        model: Sequential,
+        model: Model,
         loss: Loss,
         optimizer: Optimizer,
         metrics: Sequence[Metric],
@@ -80,7 +80,7 @@ class TrainingStep:
             y_pred, cache = self.model.compute_forward(x, training=True)
             loss, dy = self.lose(y_pred, y, weight)
             if position.totals:  # before the backward pass, which may use the predictions' memory
-                added = self._totals(y_pred, y, weight)
+                added = self._totals(y_pred, y, weight, size)
             self.model.compute_backward(dy, cache, need_dx=False)
         else:
             loss = self.ranks.sit_out(x)
@@ -103,11 +103,11 @@ class TrainingStep:
             return self.value_and_gradient(y_pred, y)
         return weighted(self.loss, y_pred, y, weight)
 
-    def _totals(self, y_pred: Array, y: Array, weight: Array | None) -> list[Any]:
+    def _totals(self, y_pred: Any, y: Any, weight: Array | None, size: int) -> list[Any]:
         """Return the total of each metric, and the number of samples that they are over."""
         if weight is None:
             found = [metric.total(y_pred, y) for metric in self.metrics]
-            found.append(len(y_pred))
+            found.append(size)
             return found
         found, n_counted = totals(self.metrics, y_pred, y, weight)
         return [*found, n_counted]

@@ -15,7 +15,7 @@ import numpy as np
 
 from layerkit._support.validation import Array
 from layerkit.errors import NonFiniteError
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.parameters import Parameter
 from layerkit.steps.ranks import Ranks
@@ -41,7 +41,7 @@ class Updates:
 
     def __init__(
         self,
-        model: Sequential,
+        model: Model,
         optimizer: Optimizer,
         ranks: Ranks,
         step: Step | None = None,
@@ -157,17 +157,16 @@ class Updates:
         found = self.ranks.find_non_finite(self._non_finite_output(x))
         if found:
             return found
-        for index, layer in reversed(list(enumerate(self.model))):
+        for place, layer in reversed(self.model.places()):
             for parameter in layer.parameters:
                 if not np.isfinite(parameter.grad).all():
-                    return f"the gradient of {parameter.name!r} of layers[{index}], {layer!r}"
+                    return f"the gradient of {parameter.name!r} of {place}, {layer!r}"
         return "the loss"
 
-    def _non_finite_output(self, x: Array) -> str:
-        for index, layer in enumerate(() if x is None or not len(x) else self.model):
-            x, _ = layer.compute_forward(x, training=False)
-            if not np.isfinite(x).all():
-                return f"the output of layers[{index}], {layer!r}"
+    def _non_finite_output(self, x: Any) -> str:
+        for place, layer, y in () if x is None or not len(x) else self.model.each_output(x):
+            if not np.isfinite(y).all():
+                return f"the output of {place}, {layer!r}"
         return ""
 
     def __enter__(self) -> None:

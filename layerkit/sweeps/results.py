@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, overload
 
 from layerkit._support import validation as check
 from layerkit.errors import StateError
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.models.summary import html_table, shorten, text_table
 from layerkit.training.history import History
 
@@ -54,7 +54,7 @@ class SweepRun(NamedTuple):
         Settings of the run, from the grid.
     history : History
         Loss and metrics by epoch; of a run that failed, those of the finished epochs.
-    model : Sequential or None
+    model : Model or None
         Trained model; None if the run failed.
     error : SweepFailure or None
         Error of the run; None if it succeeded.
@@ -78,7 +78,7 @@ class SweepRun(NamedTuple):
 
     settings: dict[str, Any]
     history: History
-    model: Sequential | None
+    model: Model | None
     error: SweepFailure | None
     seconds: float
     epoch: int = 0

@@ -23,7 +23,7 @@ from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.engines.tables import load_kernels
 from layerkit.errors import MissingExtraError
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.sweeps.results import SweepFailure
 from layerkit.training.callbacks import EarlyStopping
 from layerkit.training.history import History
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
     """Outcome of a run: a `SweepRun` without the settings."""
 
     history: History
-    model: Sequential | None
+    model: Model | None
     error: SweepFailure | None
     seconds: float
     epoch: int = 0

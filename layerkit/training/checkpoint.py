@@ -13,7 +13,7 @@ from layerkit._support import validation as check
 from layerkit._support.state import is_generator
 from layerkit.data.batches import ArrayBatches, Batches, DatasetBatches
 from layerkit.errors import LoadError
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.steps.position import Position
 from layerkit.storage.files import Path
@@ -30,7 +30,7 @@ Resumed = Mapping[str, Any]
 class Saved(NamedTuple):
     """Objects of a trainer that a checkpoint holds besides the position."""
 
-    model: Sequential
+    model: Model
     optimizer: Optimizer
     rng: np.random.Generator
 
@@ -88,7 +88,7 @@ def read_checkpoint(where: str, path: Path, saved: Saved) -> Resumed:
     return {"ranks": None} | {k: tree.get(k) for k in ("progress", "callbacks", "history", "ranks")}
 
 
-def _fits(tree: Mapping[str, Any], model: Sequential) -> bool:
+def _fits(tree: Mapping[str, Any], model: Model) -> bool:
     """Return whether a tree from a file has the form of a checkpoint of such a model."""
     try:
         vectors, attributes = tree["optimizer"]["state"], tree["optimizer"]["attributes"]

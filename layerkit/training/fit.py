@@ -13,7 +13,7 @@ from layerkit.data.batches import Batches, StreamBatches
 from layerkit.engines.base import Engine, EngineUsed, Figures, Goal
 from layerkit.engines.choice import EngineName, choose_engine
 from layerkit.errors import StateError
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.steps.position import Position
 from layerkit.steps.step import TrainingStep
 from layerkit.training.callbacks.base import Callback, TrainingState
@@ -33,7 +33,7 @@ _in_training: dict[int, object] = {}
 
 
 @contextlib.contextmanager
-def sole_training(where: str, model: Sequential) -> Iterator[None]:
+def sole_training(where: str, model: Model) -> Iterator[None]:
     """Refuse a model that is being trained already, by a callback or in another thread."""
     # A slice of a model, and a model around it, have the same vectors.
     key = id(flat.home(model.parameters) if model.parameters else model)

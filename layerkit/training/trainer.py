@@ -14,7 +14,7 @@ from layerkit.engines.choice import EngineName, check_engine
 from layerkit.losses import Loss
 from layerkit.losses.regularizers import Regularizer
 from layerkit.metrics import Metric
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.optimizers.clipping import Clipping
 from layerkit.optimizers.parameter_groups import ParameterGroup
@@ -35,7 +35,7 @@ class Trainer:
 
     Parameters
     ----------
-    model : Sequential
+    model : Model
         Model to train, in place.
     loss : Loss
         Loss function to minimise.
@@ -85,7 +85,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Sequential,
+        model: Model,
         loss: Loss,
         optimizer: Optimizer,
         *,
@@ -99,7 +99,7 @@ class Trainer:
         communicator: Communicator | None = None,
     ) -> None:
         where = "Trainer.__init__"
-        self.model = check.instance(where, "model", model, Sequential)
+        self.model = check.instance(where, "model", model, Model)
         self.loss = check.instance(where, "loss", loss, Loss)
         self.optimizer = check.instance(where, "optimizer", optimizer, Optimizer)
         self.metrics = check.instances(where, "metrics", metrics, Metric)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.errors import StateError
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.training.callbacks.base import Callback, TrainingState
 
 __all__ = ["WeightAverage"]
@@ -78,12 +78,12 @@ class WeightAverage(Callback):
             trainer.model.values = self.average
 
     @contextlib.contextmanager
-    def applied(self, model: Sequential) -> Iterator[None]:
+    def applied(self, model: Model) -> Iterator[None]:
         """Set a model's parameters to the average inside a ``with`` block.
 
         Parameters
         ----------
-        model : Sequential
+        model : Model
             The model that was trained, or one with the same layers.
 
         Yields

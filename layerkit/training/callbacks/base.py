@@ -10,7 +10,7 @@ from layerkit._support.state import restore, state_of
 from layerkit.communication.base import Communicator
 from layerkit.losses import Loss
 from layerkit.metrics import Metric
-from layerkit.models.sequential import Sequential
+from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.storage.files import Path
 from layerkit.training.history import History
@@ -53,7 +53,7 @@ class TrainingState(Protocol):
     """
 
     @property
-    def model(self) -> Sequential:
+    def model(self) -> Model:
         """The model that is trained."""
 
     @property
