@@ -255,7 +255,8 @@ class Trainer:
                     callbacks=active,
                     engine=self.engine,
                 )
-            setup.run(fit)
+            with setup.shown(fit):
+                fit.run()
         return self.history
 
     def train_step(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
