@@ -147,6 +147,11 @@ class Model(Layer):
     def compute_backward(self, dy: Any, cache: Any, *, need_dx: bool = True) -> Any:
         """Compute the gradients; dx too, unless nobody needs it."""
 
+    @property
+    def row(self) -> tuple[Layer, ...] | None:
+        """Layers whose passes, one after the other, are the model's own; None if it has others."""
+        return None
+
     @abstractmethod
     def places(self) -> list[tuple[str, Layer]]:
         """List the layers in the order of the pass, with the places that messages name.

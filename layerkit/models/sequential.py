@@ -180,6 +180,13 @@ class Sequential(Model):
         self.takes_integers = chain[0].takes_integers
         return drawn
 
+    @property
+    def row(self) -> tuple[Layer, ...] | None:
+        """The layers, unless a subclass has passes of its own; see `Model.row`."""
+        own = (Sequential.compute_forward, Sequential.compute_backward)
+        is_row = (type(self).compute_forward, type(self).compute_backward) == own
+        return self._children if is_row else None
+
     def places(self) -> list[tuple[str, Layer]]:
         """List the layers with the places that messages name; see `Model.places`."""
         return [(f"layers[{index}]", layer) for index, layer in enumerate(self._children)]

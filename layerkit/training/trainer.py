@@ -243,12 +243,9 @@ class Trainer:
             )
             setup.synchronise()
             with setup.order_kept_on_error():
-                data, validation = setup.divided(
-                    where, data, validation_data, validation_split, stratify
-                )
+                parts = setup.divided(where, data, validation_data, validation_split, stratify)
                 fit = setup.new_fit(
-                    data,
-                    validation,
+                    *parts,
                     epochs=epochs,
                     shuffle=shuffle,
                     n_batches=accumulate,
