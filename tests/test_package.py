@@ -200,7 +200,7 @@ def test_names_that_are_imported_later_are_there():
 
 
 # The rooms whose words are still to be mended; nothing else is left out of the next two tests.
-IN_OLD_WORDS = set("layers models testing".split())
+IN_OLD_WORDS = {"testing"}
 MENDED_PARTS = ("training.callbacks", "training.history", "replicas.results")
 
 
@@ -268,7 +268,7 @@ def test_what_checks_its_arguments_says_what_it_raises(path):
     if not is_written or not function.__module__.startswith("layerkit."):
         return  # a tuple or record, a protocol, or a class without a constructor
     code = inspect.getsource(function).replace(function.__doc__ or "", "")
-    if re.search(r"\bcheck\.|\braise ", code):
+    if re.search(r"\bcheck\.(?!fits\b)|\braise ", code):  # `fits` only answers
         assert re.search(r"\n *Raises\n *------\n", value.__doc__)
 
 

@@ -135,7 +135,7 @@ class Model(Layer):
             check.fail(where, "input_shape", "known by then", None, remedy, error=StateError)
 
     def _pack(self, drawn: dict[Parameter, Array]) -> None:
-        """Bring all parameters together in two vectors of the model's own."""
+        """Move all parameters into two vectors of the model's own."""
         self._flat_parameters = super().parameters
         self._known_vectors = None
         flat.pack(self._flat_parameters, self.dtype, drawn)
@@ -247,7 +247,7 @@ class Model(Layer):
         x : array_like of shape (n_samples, *input_shape)
             The inputs; cast to the model's dtype.
         batch_size : int, optional
-            How many samples to take at a time, to save memory; by default all at once.
+            Number of samples to compute at a time, to save memory; by default all at once.
 
         Returns
         -------
@@ -281,7 +281,7 @@ class Model(Layer):
         return check.batch(where, "x", x, self.input_shape, self.input_dtype)
 
     def trace(self, x: Any, y_true: Any, loss: Loss) -> dict[str, LayerTrace]:
-        """Look inside: what each layer takes and gives in a step of training, forward and back.
+        """Return the arrays of each layer in a step of training, forward and back.
 
         Parameters
         ----------
@@ -290,7 +290,7 @@ class Model(Layer):
         y_true : array_like
             The targets, in the form that the loss takes.
         loss : Loss
-            Where the gradients come from.
+            Loss function whose gradients are traced.
 
         Returns
         -------
@@ -366,7 +366,13 @@ class Model(Layer):
         return batch, y_true.astype(dtype, copy=False)
 
     def get_weights(self) -> list[Array]:
-        """Copy all parameters, in order: [kernel, bias, kernel, bias, …]."""
+        """Copy all parameters, in order.
+
+        Returns
+        -------
+        list of ndarray
+            Values such as [kernel, bias, kernel, bias], in the order of `parameters`.
+        """
         return [parameter.value.copy() for parameter in self.parameters]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -399,7 +405,23 @@ class Model(Layer):
             parameter.value = array
 
     def astype(self, dtype: npt.DTypeLike) -> Self:
-        """Copy the model, with parameters of another dtype: float32 or float64."""
+        """Copy the model, with parameters of another dtype.
+
+        Parameters
+        ----------
+        dtype : {numpy.float64, numpy.float32}
+            Dtype of the copy.
+
+        Returns
+        -------
+        Model
+            The copy.
+
+        Raises
+        ------
+        ArgumentError
+            If the dtype is another one.
+        """
         self._check_built("astype")
         taken = check.floating_dtype(f"{type(self).__name__}.astype", "dtype", dtype)
         model = copy.deepcopy(self)
@@ -418,7 +440,7 @@ class Model(Layer):
         path : str or path-like
             The file; ``"model.layerkit"``, for example.
         extra : mapping of str to object, optional
-            What else to keep: numbers, texts, arrays, lists and dicts. `load_extra` gives it back.
+            Data to keep with it: numbers, texts, arrays, lists and dicts, for `load_extra`.
 
         Raises
         ------
@@ -472,6 +494,11 @@ class Model(Layer):
         -------
         tuple of Model and dict
             The model, and the ``extra`` of `save`.
+
+        Raises
+        ------
+        LoadError
+            If the file is missing, damaged, or not a model, or names an unknown class.
         """
         return cls._load(f"{cls.__name__}.load_extra", path, custom_objects)
 
@@ -527,14 +554,14 @@ class Model(Layer):
         load_weights(f"{type(self).__name__}.load_weights", path, self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy needs: the layers with their parameters, and no vectors."""
+        """Return what a copy needs: the layers with their parameters, and no vectors."""
         state = super().__getstate__()
         for name in ("_known_vectors", "_flat_parameters", "_drawn"):
             state.pop(name, None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Become a copy: bring the copied parameters together again."""
+        """Become a copy: move the copied parameters into vectors of its own."""
         vars(self).update(state)
         for layer in self._children:
             layer.is_owned = True
@@ -552,6 +579,11 @@ class Model(Layer):
 
     def summary(self) -> str:
         """Describe the layers in a table, as text: shapes, parameters, and what is trainable.
+
+        Returns
+        -------
+        str
+            A row for each layer, and one for the whole.
 
         Examples
         --------

@@ -46,7 +46,7 @@ class Sequential(Model):
         without one, in another model, is drawn again from that one's seed, unless its parameters
         have been changed since they were drawn.
     name : str, optional
-        What a model around this one calls it.
+        Name of the model, in a model around it.
 
     Raises
     ------
@@ -192,7 +192,22 @@ class Sequential(Model):
         return [(f"layers[{index}]", layer) for index, layer in enumerate(self._children)]
 
     def each_output(self, x: Any) -> Iterator[tuple[str, Layer, Array]]:
-        """Compute the output of each layer in evaluation; see `Model.each_output`."""
+        """Compute the output of each layer in evaluation; see `Model.each_output`.
+
+        Parameters
+        ----------
+        x : ndarray of shape (batch_size, *input_shape)
+            Batch of inputs.
+
+        Yields
+        ------
+        place : str
+            Place of the layer, such as ``"layers[0]"``.
+        layer : Layer
+            The layer.
+        y : ndarray
+            Its output.
+        """
         for index, layer in enumerate(self._children):
             try:
                 x, _ = layer.compute_forward(x, training=False)
@@ -225,7 +240,7 @@ class Sequential(Model):
         return first.compute_backward(dy, cache.pop(), need_dx=False)  # type: ignore[call-arg]
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments; see `Layer.get_config`."""
+        """Return the constructor's arguments; see `Layer.get_config`."""
         return {
             "layers": list(self._children),
             "input_shape": self.input_shape,
@@ -239,7 +254,7 @@ class Sequential(Model):
     @overload
     def __getitem__(self, key: slice) -> Sequential: ...
     def __getitem__(self, key: int | str | slice) -> Layer | Sequential:
-        """Give a layer by its place or name, or a model of neighbours that *shares* them."""
+        """Return a layer by its place or name, or a model of neighbours that *shares* them."""
         where = "Sequential.__getitem__"
         if isinstance(key, str):
             for name, layer in zip(self.layer_names, self._children, strict=True):
