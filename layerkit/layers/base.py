@@ -295,7 +295,7 @@ class Layer(ConstructorRepr, ABC):
             remedy = "Use copy.deepcopy(layer), which has parameters of its own."
             got = check.Said(f"{layer!r}, which is in one already")
             check.fail(where, "layer", "in no other model", got, remedy)
-        name = layer.name or f"{type(layer).__name__.lower()}_{len(self._children)}"
+        name = self._name_of_next(layer)
         if name in {*self._own_parameters, *self.layer_names}:
             remedy = "Pass it another name."
             got = check.Said(f"{layer!r}, called {name!r}")
@@ -312,6 +312,10 @@ class Layer(ConstructorRepr, ABC):
         layer.is_owned = True
         self._children = (*self._children, layer)
         return layer.output_shape
+
+    def _name_of_next(self, layer: Layer) -> str:
+        """Return the name that a layer gets inside this one, if it is added now."""
+        return layer.name or f"{type(layer).__name__.lower()}_{len(self._children)}"
 
     @property
     def children(self) -> tuple[Layer, ...]:
@@ -488,11 +492,7 @@ class Layer(ConstructorRepr, ABC):
             If no forward pass came before, or its backward pass is done already.
         """
         where = f"{type(self).__name__}.backward"
-        if self._cache is None:
-            remedy = "Call forward(x, training=True) first, once for each backward."
-            got = check.Said("no forward pass to go back through")
-            check.fail(where, "cache", "that of a forward pass", got, remedy, error=StateError)
-        cache, x_shape, y_shape = self._cache
+        cache, x_shape, y_shape = self._last_pass(where)
         gradient = check.numeric_array(where, "dy", dy, self.dtype)
         check.exact_shape(where, "dy", gradient, y_shape)
         self._cache = None
@@ -504,6 +504,14 @@ class Layer(ConstructorRepr, ABC):
             return None
         check.computed(computed, "dx", dx, x_shape, self.dtype)
         return dx.copy()  # it may be dy, or in a workspace
+
+    def _last_pass(self, where: str) -> tuple[Any, Any, Any]:
+        """Return what the last forward pass has kept, and the shapes of its x and y."""
+        if self._cache is None:
+            remedy = "Call forward(x, training=True) first, once for each backward."
+            got = check.Said("no forward pass to go back through")
+            check.fail(where, "cache", "that of a forward pass", got, remedy, error=StateError)
+        return self._cache
 
     def _check_built(self, method: str) -> None:
         """Refuse a layer that does not know the shape of its samples yet."""

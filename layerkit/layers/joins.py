@@ -67,6 +67,90 @@ class Join(Layer):
     def compute_backward(self, dy: Array, cache: Any) -> Any:
         """Compute a tuple of gradients, one for each input; see `Layer.compute_backward`."""
 
+    def forward(self, x: Any, training: bool = False) -> Array:
+        """Compute the output of a batch.
+
+        Parameters
+        ----------
+        x : tuple of array_like of shape (batch_size, *input_shape[i])
+            Inputs; cast to the layer's dtype.
+        training : bool
+            Whether to keep what `backward` needs.
+
+        Returns
+        -------
+        ndarray of shape (batch_size, *output_shape)
+            Output, the caller's to keep and to change.
+
+        Raises
+        ------
+        ShapeError
+            If an input has another shape or another number of samples, or there are more or fewer.
+        StateError
+            If the join is not part of a graph yet.
+        """
+        self._check_built("forward")
+        where = f"{type(self).__name__}.forward"
+        shapes: Any = self.input_shape
+        if not isinstance(x, tuple | list) or len(x) != len(shapes):
+            check.fail(where, "x", f"a tuple of {len(shapes)} arrays", x, error=ShapeError)
+        batches = []
+        for index, (array, shape) in enumerate(zip(x, shapes, strict=True)):
+            batches.append(check.batch(where, f"x[{index}]", array, shape, self.dtype))
+            if len(batches[-1]) != len(batches[0]):
+                got = check.Said(f"{len(batches[-1])} and {len(batches[0])} samples")
+                check.fail(where, f"x[{index}]", "as long as x[0]", got, error=ShapeError)
+        # The caller's arrays may change before the backward pass.
+        batches = [batch.copy() for batch in batches]
+        y, cache = self.compute_forward(tuple(batches), training=training)
+        expected = (len(batches[0]), *(self.output_shape or ()))
+        check.computed(f"{type(self).__name__}.compute_forward", "y", y, expected, self.dtype)
+        if training:
+            self._cache = (cache, tuple(batch.shape for batch in batches), y.shape)
+        return y.copy() if training else y
+
+    def backward(self, dy: Any) -> Any:
+        """Compute the gradients of the last ``forward(x, training=True)``.
+
+        Parameters
+        ----------
+        dy : array_like of shape (batch_size, *output_shape)
+            Gradient of the loss with respect to the output.
+
+        Returns
+        -------
+        tuple of (ndarray or None)
+            Gradient with respect to each input. Each parameter's is in its ``grad``.
+
+        Raises
+        ------
+        ShapeError
+            If dy does not have the output's shape.
+        StateError
+            If no forward pass came before, or its backward pass is done already.
+        """
+        where = f"{type(self).__name__}.backward"
+        cache, shapes, y_shape = self._last_pass(where)
+        gradient = check.numeric_array(where, "dy", dy, self.dtype)
+        check.exact_shape(where, "dy", gradient, y_shape)
+        self._cache = None
+        dx = self.compute_backward(gradient, cache)
+        computed = f"{type(self).__name__}.compute_backward"
+        if not isinstance(dx, tuple) or len(dx) != len(shapes):
+            check.fail(computed, "dx", f"a tuple of {len(shapes)}, one for each input", dx)
+        for index, (part, shape) in enumerate(zip(dx, shapes, strict=True)):
+            if part is not None:
+                check.computed(computed, f"dx[{index}]", part, shape, self.dtype)
+        return tuple(None if part is None else part.copy() for part in dx)
+
+
+def _check_lengths(join: Join, x: tuple[Array, ...]) -> None:
+    """Refuse lengths of open axes that differ, which NumPy would broadcast."""
+    for index, array in enumerate(x):
+        if array.shape != x[0].shape:
+            where = f"{type(join).__name__}.compute_forward"
+            check.exact_shape(where, f"x[{index}]", array, x[0].shape)
+
 
 def _check_alike(join: Join, input_shapes: tuple[Shape, ...]) -> Shape:
     if any(shape != input_shapes[0] for shape in input_shapes):
@@ -103,6 +187,7 @@ class Add(Join):
 
     def compute_forward(self, x: Any, *, training: bool) -> tuple[Array, Any]:
         """Compute y = Σ xᵢ."""
+        _check_lengths(self, x)
         y = x[0].copy()
         for term in x[1:]:
             y += term
@@ -140,6 +225,7 @@ class Multiply(Join):
 
     def compute_forward(self, x: Any, *, training: bool) -> tuple[Array, Any]:
         """Compute y = Π xᵢ."""
+        _check_lengths(self, x)
         return _product(x), x
 
     def compute_backward(self, dy: Array, cache: Any) -> Any:

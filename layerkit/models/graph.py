@@ -10,7 +10,7 @@ import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
-from layerkit.errors import ShapeError, StateError
+from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Join
 from layerkit.models.base import Model
@@ -23,6 +23,7 @@ from layerkit.models.wiring import (
     check_outputs,
     check_use,
     clear_gradients,
+    last_reads,
     listed,
     sort_nodes,
 )
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Graph"]
 
 _WHERE = "Graph.__init__"
-_OWN = ("inputs", "reads", "outputs", "order")
+_OWN = ("reads", "order", "_done")
 
 
 class Graph(Model):
@@ -67,6 +68,10 @@ class Graph(Model):
         Names that each node reads, in the order of the argument ``nodes``.
     order : tuple of str
         Nodes in the order of the forward pass.
+    input_shape, output_shape : tuple of int, or dict of str to tuple of int
+        Shape of one sample; by name if there are several inputs or outputs.
+    input_dtype : numpy.dtype, or dict of str to numpy.dtype
+        Dtype that inputs are cast to; by name if there are several.
 
     Raises
     ------
@@ -124,6 +129,7 @@ class Graph(Model):
         self.outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
         check_outputs(_WHERE, self.reads, self.outputs)
         self.order = sort_nodes(_WHERE, self.inputs, self.reads)
+        self._done = last_reads(self.order, self.reads, self.outputs)
         check_use(_WHERE, self.inputs, self.reads, self.order, self.outputs)
         ordered = [layers[node] for node in self.order]
         self._assemble(ordered, partial(self._connect, ordered), rng)
@@ -191,6 +197,22 @@ class Graph(Model):
         """Names of the nodes, in the order of the forward pass."""
         return list(self.order[: len(self._children)])
 
+    def _name_of_next(self, layer: Layer) -> str:
+        return self.order[len(self._children)]
+
+    @property
+    def nodes(self) -> dict[str, tuple[Layer, str | tuple[str, ...]]]:
+        """Layer of each node, and what it reads, in the order of the argument."""
+        return {
+            name: (self[name], reads if len(reads) > 1 else reads[0])
+            for name, reads in self.reads.items()
+        }
+
+    @property
+    def input_dtype(self) -> Any:
+        """Dtype of the input; a dict by name if there are several."""
+        return bare(self.input_dtypes)
+
     @property
     def input_dtypes(self) -> dict[str, np.dtype[Any]]:
         """Dtype of each input: the model's, or int64 where a layer takes integers."""
@@ -207,6 +229,8 @@ class Graph(Model):
         for name, layer in zip(self.order, self._children, strict=True):
             given[name], cache = self._pass(name, layer, given, training=training)
             caches.append(cache if training else None)
+            for own in () if training else self._done[name]:
+                del given[own]  # nobody goes back through an evaluation: its memory is free
         return bare({name: given[name] for name in self.outputs}), (caches, shapes)
 
     def _pass(
@@ -348,12 +372,7 @@ class Graph(Model):
             If no forward pass came before, or its backward pass is done already.
         """
         where = f"{type(self).__name__}.backward"
-        if self._cache is None:
-            remedy = "Call forward(x, training=True) first, once for each backward."
-            got = check.Said("no forward pass to go back through")
-            check.fail(where, "cache", "that of a forward pass", got, remedy, error=StateError)
-        shapes: Any
-        cache, _, shapes = self._cache
+        cache, _, shapes = self._last_pass(where)
         grads = {}
         for name, argument, value in by_name(where, "dy", dy, shapes):
             grads[name] = check.numeric_array(where, argument, value, self.dtype)
@@ -414,7 +433,7 @@ class Graph(Model):
         """Return the constructor's arguments; see `Layer.get_config`."""
         return {
             "inputs": dict(self.inputs),
-            "nodes": {name: (self[name], reads) for name, reads in self.reads.items()},
+            "nodes": self.nodes,
             "outputs": self.outputs,
             "dtype": self.dtype,
             "seed": self.seed,
@@ -441,8 +460,8 @@ class Graph(Model):
     def __repr__(self) -> str:
         """Return the constructor call as text."""
         nodes = "".join(
-            f"    {name!r}: ({self[name]!r}, {reads if len(reads) > 1 else reads[0]!r}),\n"
-            for name, reads in self.reads.items()
+            f"    {name!r}: ({layer!r}, {reads!r}),\n"
+            for name, (layer, reads) in self.nodes.items()
         )
         rest = [f"dtype='{self.dtype}'"] if self.dtype != np.float64 else []
         rest += [f"seed={self.seed!r}"] if self.seed is not None else []

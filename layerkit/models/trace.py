@@ -6,6 +6,8 @@ import copy
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from layerkit._support.validation import Array
 from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
@@ -89,6 +91,9 @@ def _record(name: str, layer: Layer, traced: dict[str, LayerTrace]) -> None:
         y, cache = inner_forward(x, training=training)
         z = cache[1].reshape(y.shape).copy() if isinstance(layer, Dense) else None
         passes.append((copy.deepcopy(x), z, y.copy()))
+        # Until a gradient reaches it: nothing flows back to what only a mask reads.
+        grads = {inner: np.zeros_like(p.value) for inner, p in layer.named_parameters().items()}
+        traced[name] = LayerTrace(name, *passes[-1][::2], z, None, np.zeros_like(y), None, grads)
         return y, cache
 
     def compute_backward(dy: Array, cache: Any) -> Any:

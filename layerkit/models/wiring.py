@@ -108,6 +108,17 @@ def check_integers(
                 check.fail(where, f"inputs[{read!r}]", wanted, got, remedy)
 
 
+def last_reads(
+    order: tuple[str, ...], reads: Mapping[str, tuple[str, ...]], outputs: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
+    """Find the arrays that each node is the last to read, and that are no outputs."""
+    kept, done = set(outputs), {}
+    for name in reversed(order):
+        done[name] = tuple(own for own in dict.fromkeys(reads[name]) if own not in kept)
+        kept.update(reads[name])
+    return done
+
+
 def bare(arrays: dict[str, Any]) -> Any:
     """Return the only array of a dict, or the dict if there are several."""
     return arrays if len(arrays) > 1 else next(iter(arrays.values()))

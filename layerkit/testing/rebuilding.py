@@ -31,6 +31,8 @@ def rebuilt(thing: Any) -> Any:
 def _argument(value: Any) -> Any:
     if isinstance(value, ConstructorRepr):
         return rebuilt(value)
+    if isinstance(value, dict):  # the nodes of a graph
+        return {name: _argument(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_argument(item) for item in value)
     return value

@@ -453,3 +453,10 @@ def test_joins_that_break_their_promise():
     with pytest.raises(RuntimeError) as caught:
         model(Fails()).predict(x)
     assert caught.value.__notes__ == ["in node 'y', Fails()"]
+
+
+def test_nodes_may_be_called_like_other_layers():
+    nodes = {"dense_1": (Dense(2, 2, name="y"), "x"), "y": (Dense(2, 2, name="dense_1"), "dense_1")}
+    model = Graph({"x": (2,)}, nodes, "y")
+    assert next(iter(model.named_parameters())) == "dense_1.kernel"
+    assert model["y"].name == "dense_1"
