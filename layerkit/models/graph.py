@@ -252,11 +252,6 @@ class Graph(Model):
     def each_output(self, x: Any) -> Iterator[tuple[str, Layer, Array]]:
         """Compute the output of each node in evaluation; see `Model.each_output`.
 
-        Parameters
-        ----------
-        x : dict of str to ndarray, or ndarray
-            Batch of inputs.
-
         Yields
         ------
         place : str

@@ -194,11 +194,6 @@ class Sequential(Model):
     def each_output(self, x: Any) -> Iterator[tuple[str, Layer, Array]]:
         """Compute the output of each layer in evaluation; see `Model.each_output`.
 
-        Parameters
-        ----------
-        x : ndarray of shape (batch_size, *input_shape)
-            Batch of inputs.
-
         Yields
         ------
         place : str

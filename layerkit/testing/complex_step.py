@@ -27,7 +27,7 @@ class ComplexModelProblem(ModelProblem):
 
     @contextmanager
     def complex_arrays(self) -> Iterator[dict[str, Array]]:
-        """Let all arrays be complex for a while."""
+        """Make all arrays complex for a while."""
         real = self.arrays
         layers = [layer for _, layer in self.model.walk()]
         try:

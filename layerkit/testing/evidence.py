@@ -41,12 +41,12 @@ class Evidence:
 
     @property
     def before(self) -> Array | None:
-        """What the gradient held before the backward pass."""
+        """Contents of the gradient before the backward pass."""
         return self.before_all.get(self.comparison.name)
 
 
 def same(first: Array, second: Array) -> bool:
-    """Tell whether two arrays are the same where both are known, and not all zeros."""
+    """Test whether two arrays are the same where both are known, and not all zeros."""
     if first.shape != second.shape:
         return False
     known = np.isfinite(first) & np.isfinite(second)

@@ -51,7 +51,7 @@ def check_gradients(
     *data : array_like of shape (batch_size, *input_shape)
         ``x``; or the loss, ``x`` and ``y_true``.
     seed : int
-        Where the random points come from.
+        Seed of the random points.
     raise_on_failure : bool
         Whether to raise an error if a gradient is wrong or can't be told.
     complex_step : bool
@@ -61,7 +61,7 @@ def check_gradients(
     Returns
     -------
     GradientReport
-        What was found, array by array; ``print`` it.
+        Findings, array by array, to print.
 
     Raises
     ------

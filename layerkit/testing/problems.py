@@ -1,4 +1,4 @@
-"""Problems: what can be differentiated, a model, an activation or a loss, in one form.
+"""Problems: functions to differentiate, a model, an activation or a loss, in one form.
 
 A problem has arrays that can be moved, outputs that follow, and gradients of its own to compare.
 """
@@ -34,9 +34,9 @@ class Problem(ABC):
     Attributes
     ----------
     arrays : dict of str to ndarray
-        What the outputs depend on; changed in place.
+        Arrays that the outputs depend on; changed in place.
     before : dict of str to ndarray
-        What the gradients held before the backward pass; empty where they are not kept.
+        Contents of the gradients before the backward pass; empty where they are not kept.
     """
 
     arrays: dict[str, Array]
@@ -44,11 +44,11 @@ class Problem(ABC):
 
     @abstractmethod
     def evaluate(self) -> Array:
-        """Give the outputs at the present point, flat; the array may be used again."""
+        """Compute the outputs at the present point, flat; the array may be used again."""
 
     @abstractmethod
     def gradients(self, dy: Array) -> dict[str, Array]:
-        """Give the gradients of Σ dy · outputs, as the code in question computes them."""
+        """Compute the gradients of Σ dy · outputs, as the code in question computes them."""
 
     @abstractmethod
     def move(self, rng: np.random.Generator, scale: float, spread: float, n_samples: int) -> None:
@@ -68,7 +68,7 @@ class Problem(ABC):
         self.arrays = {name: array.copy() for name, array in state["arrays"].items()}
 
     def fresh(self) -> "Problem | None":
-        """Give the same point on a copy that has never been used, where there is such a thing."""
+        """Return the same point on a copy that has never been used, if there is such a thing."""
         return None
 
 
@@ -167,7 +167,7 @@ class ModelProblem(Problem):
         return y
 
     def evaluate(self) -> Array:
-        """Give the outputs, or the loss; see `Problem.evaluate`."""
+        """Compute the outputs, or the loss; see `Problem.evaluate`."""
         y = self.outputs()
         if self.loss is None:
             return y.reshape(-1)
@@ -212,7 +212,7 @@ class ModelProblem(Problem):
                 parameter.value = spread * (home + rng.normal(size=home.shape) * size)
 
     def fresh(self) -> "ModelProblem":
-        """Give the same point on a copy from before the first pass; see `Problem.fresh`."""
+        """Return the same point on a copy from before the first pass; see `Problem.fresh`."""
         problem = copy.copy(self)
         problem.model = copy.deepcopy(self._pristine)
         problem.model.values = self.model.values
@@ -228,7 +228,7 @@ class ActivationProblem(Problem):
         self.arrays, self.before = {"z": z.copy()}, {}
 
     def evaluate(self) -> Array:
-        """Give y, flat; see `Problem.evaluate`."""
+        """Compute y, flat; see `Problem.evaluate`."""
         return self.activation.forward(self.arrays["z"]).reshape(-1)
 
     def gradients(self, dy: Array) -> dict[str, Array]:
@@ -253,7 +253,7 @@ class LossProblem(Problem):
         self.y_true = targets(np.random.default_rng(0), len(y_pred))
 
     def evaluate(self) -> Array:
-        """Give the loss; see `Problem.evaluate`."""
+        """Compute the loss; see `Problem.evaluate`."""
         return np.array([self.loss.value(self.arrays["y_pred"], self.y_true)])
 
     def gradients(self, dy: Array) -> dict[str, Array]:
