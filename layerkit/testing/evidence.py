@@ -1,6 +1,6 @@
 """What is known of an array's wrong gradients, and how such arrays are compared."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,8 @@ class Evidence:
     def batch_size(self) -> int:
         """The number of samples at this point."""
         arrays = self.state["arrays"]
-        return len(self.state["x"] if "x" in self.state else next(iter(arrays.values())))
+        x = self.state.get("x", arrays)
+        return len(next(iter(x.values())) if isinstance(x, Mapping) else x)
 
     @property
     def before(self) -> Array | None:
