@@ -178,6 +178,20 @@ def test_importing_layerkit_leaves_out_what_is_slow_to_import():
         assert subprocess.run([sys.executable, "-c", code]).returncode == 0, module
 
 
+def test_a_machine_without_threads_or_processes_has_all_names():
+    without = "threading concurrent.futures multiprocessing _multiprocessing subprocess".split()
+    code = (
+        "import sys, numpy.random\n"
+        f"for name in {without}:\n"
+        "    sys.modules[name] = None  # which Python takes for one that can't be imported\n"
+        "from layerkit import *\n"
+        "model = Sequential([Dense(2, 1)], seed=0)\n"
+        "Trainer(model, HalfSquaredError(), SGD(0.1)).fit([[1, 2]], [[3]], epochs=2)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
 def test_all_is_sorted_and_complete():
     assert len(set(layerkit.__all__)) == len(layerkit.__all__)
     assert set(layerkit.__all__) <= set(dir(layerkit))
