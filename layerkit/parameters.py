@@ -361,6 +361,11 @@ def grads_with_room(parameters: Sequence[Parameter], dtype: np.dtype[Any]) -> Ar
     return first._grads[first._start : last._start + last.size + ROOM]
 
 
+def replace_value(parameter: Parameter, value: Array) -> None:
+    """Make ``parameter.value`` another array for a time, of any dtype; the vectors stay."""
+    parameter._value = value
+
+
 def home(parameters: Sequence[Parameter]) -> Array:
     """Return the vector of values in which parameters lie: the same object for all of a model."""
     return parameters[0]._values

@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import sys
-import threading
 import time
 import traceback
 import warnings
@@ -193,6 +192,8 @@ class _Job:
             self._advise(table)
             processes = [Process(entry["host"], entry["pid"]) for entry in table]
             self._watchdog = Watchdog(processes, self.rank, timeout, time.monotonic())
+            # Not for a machine without threads, where one process is all there is.
+            threading: Any = importlib.import_module("threading")
             self._stop = threading.Event()
             self._thread = threading.Thread(target=self._watch, daemon=True)
             self._is_watched = mpi.Query_thread() == mpi.THREAD_MULTIPLE

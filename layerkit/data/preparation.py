@@ -390,4 +390,7 @@ def _kind(x: Any) -> str:
 
 def _by_name(model: Any) -> Any:
     """Return the dtype of the inputs: one, or for named inputs one for each."""
-    return model.input_dtypes if isinstance(model.input_shape, Mapping) else model.input_dtype
+    shape, dtype = model.input_shape, model.input_dtype
+    if isinstance(shape, Mapping) and not isinstance(dtype, Mapping):
+        return dict.fromkeys(shape, dtype)
+    return dtype

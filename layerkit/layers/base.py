@@ -52,7 +52,7 @@ class Layer(ConstructorRepr, ABC):
     Attributes
     ----------
     name : str or None
-        What error messages and ``model["name"]`` call the layer.
+        Name of the layer, in messages and for ``model["name"]``.
     input_shape, output_shape : tuple of int or None
         Shapes of one sample before and after, None for an axis whose length may differ from
         batch to batch. A layer that knows its ``input_shape`` sets it in ``__init__``; otherwise
@@ -120,13 +120,33 @@ class Layer(ConstructorRepr, ABC):
     def build(self, input_shape: Shape) -> Shape:
         """Declare the parameters (`add_parameter`), and return the shape of one sample's output.
 
-        Called once, when the layer becomes part of a model. Shapes are without the batch axis;
-        an axis may be open (None), if ``input_shape`` has such an axis.
+        Called once, when the layer becomes part of a model.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Shape of one sample, without the batch axis; None for an axis that is open.
+
+        Returns
+        -------
+        tuple of int
+            Shape of one sample's output; an axis may be open if one of ``input_shape`` is.
         """
         return input_shape
 
     def accepts(self, input_shape: Shape) -> bool:
-        """Return whether samples may have this shape: the layer's own, or any if it has none."""
+        """Return whether samples may have this shape: the layer's own, or any if it has none.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Shape of one sample; None for an axis that is open.
+
+        Returns
+        -------
+        bool
+            Whether the layer can be built for such samples.
+        """
         return self.input_shape is None or check.fits(input_shape, self.input_shape)
 
     @property
@@ -138,34 +158,100 @@ class Layer(ConstructorRepr, ABC):
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y of shape (batch_size, *output_shape) and a cache for `compute_backward`.
 
-        ``x``, of shape (batch_size, *input_shape), is not to be changed; nor, unless
-        ``training``, is anything of the layer: many threads may be here at once. It may be called
-        several times before `compute_backward` is, with the cache of each call once.
+        It may be called several times before `compute_backward` is, with the cache of each once.
+
+        Parameters
+        ----------
+        x : ndarray of shape (batch_size, *input_shape)
+            Inputs; not to be changed.
+        training : bool
+            Whether a backward pass may follow. If not, nothing of the layer is to be changed:
+            many threads may be here at once.
+
+        Returns
+        -------
+        y : ndarray of shape (batch_size, *output_shape)
+            Outputs, in the layer's dtype.
+        cache : object
+            Whatever `compute_backward` needs of this pass.
         """
 
     @abstractmethod
     def compute_backward(self, dy: Array, cache: Any) -> Any:
         """Compute dx, and overwrite each parameter's ``grad`` with its sum over the batch.
 
-        ``dy``, the gradient with respect to y, is not to be changed. A method that takes
-        ``need_dx=True`` too may return None when it is False: nobody reads dx before the first
-        layer of a model in training. A layer that calls one inside it twice in a step adds the
-        gradients itself: each call overwrites what the one before has written.
+        A method that takes ``need_dx=True`` too may return None when it is False: nobody reads dx
+        before the first layer of a model in training. A layer that calls one inside it twice in a
+        step adds the gradients itself: each call overwrites what the one before has written.
+
+        Parameters
+        ----------
+        dy : ndarray of shape (batch_size, *output_shape)
+            Gradient with respect to y; not to be changed.
+        cache : object
+            Cache of the forward pass.
+
+        Returns
+        -------
+        ndarray of shape (batch_size, *input_shape), or None
+            Gradient with respect to x; None for a layer that takes integers.
         """
 
     def compute_sample_gradients(self, dy: Array, cache: Any) -> tuple[Any, dict[str, Array]]:
         """Compute dx, and the gradient of each sample alone for each of the layer's parameters.
 
-        A layer may offer it, so that `Model.per_sample_gradients` takes one pass: with the cache
-        of a forward pass of training, it returns arrays of shape (batch_size, *shape) by the
-        parameters' names. A subclass that changes a pass offers its own or none.
+        A layer may offer it, so that `Model.per_sample_gradients` takes one pass. A subclass that
+        changes a pass offers its own or none.
+
+        Parameters
+        ----------
+        dy : ndarray of shape (batch_size, *output_shape)
+            Gradient with respect to y.
+        cache : object
+            Cache of a forward pass of training.
+
+        Returns
+        -------
+        dx : ndarray of shape (batch_size, *input_shape), or None
+            Gradient with respect to x.
+        gradients : dict of str to ndarray of shape (batch_size, *shape)
+            Gradients by the parameters' names.
+
+        Raises
+        ------
+        NotImplementedError
+            If the layer does not offer it.
         """
         raise NotImplementedError
 
     def add_parameter(
         self, name: str, shape: Shape, initializer: Initializer, *, trainable: bool = True
     ) -> Parameter:
-        """Declare a parameter, for use in `build`; it has a value once a model is built."""
+        """Declare a parameter, for use in `build`; it has a value once a model is built.
+
+        Parameters
+        ----------
+        name : str
+            Name of the parameter, such as ``"kernel"``.
+        shape : tuple of int
+            Shape of its value.
+        initializer : Initializer
+            Initializer that draws its first value.
+        trainable : bool
+            Whether training changes it.
+
+        Returns
+        -------
+        Parameter
+            The parameter, to keep as an attribute.
+
+        Raises
+        ------
+        ArgumentError
+            If the name is taken, or an argument is of the wrong kind.
+        ShapeError
+            If the shape has an open axis.
+        """
         where = f"{type(self).__name__}.add_parameter"
         taken = {*self._own_parameters, *self.layer_names}
         if not isinstance(name, str) or not name or name in taken:
@@ -184,6 +270,25 @@ class Layer(ConstructorRepr, ABC):
 
         Its parameters become this layer's too. `compute_forward` and `compute_backward` of a
         wrapping layer call those of the layers inside.
+
+        Parameters
+        ----------
+        layer : Layer
+            Layer that is part of no other.
+        input_shape : tuple of int
+            Shape of one sample of its input.
+
+        Returns
+        -------
+        tuple of int
+            Shape of one sample of its output.
+
+        Raises
+        ------
+        ArgumentError
+            If it is no layer, part of another one already, or of a name that is taken.
+        ShapeError
+            If it does not take inputs of this shape.
         """
         where = f"{type(self).__name__}.add_layer"
         check.instance(where, "layer", layer, Layer)
@@ -233,7 +338,20 @@ class Layer(ConstructorRepr, ABC):
         return [p for p in self._own_parameters.values() if not p.is_tied] + inner
 
     def walk(self, name: str = "") -> Iterator[tuple[str, Layer]]:
-        """Go through this layer and all inside it, each with its dotted name; this one's is ""."""
+        """Go through this layer and all inside it, each with its dotted name.
+
+        Parameters
+        ----------
+        name : str
+            Name of this layer, with which the others begin.
+
+        Yields
+        ------
+        name : str
+            Dotted name, such as ``"encoder.dense_0"``.
+        layer : Layer
+            The layer.
+        """
         yield name, self
         prefix = f"{name}." if name else ""
         for inner, child in zip(self.layer_names, self._children, strict=True):
@@ -248,7 +366,13 @@ class Layer(ConstructorRepr, ABC):
         ]
 
     def named_parameters(self) -> dict[str, Parameter]:
-        """Return all parameters by name, such as ``"dense_0.kernel"``, in their order."""
+        """Return all parameters by name, in their order.
+
+        Returns
+        -------
+        dict of str to Parameter
+            Parameters by dotted name, such as ``"dense_0.kernel"``.
+        """
         return {
             f"{path}.{name}".removeprefix("."): parameter
             for path, layer in self.walk()
@@ -257,23 +381,44 @@ class Layer(ConstructorRepr, ABC):
         }
 
     def get_state(self) -> dict[str, Any]:
-        """Give what training changes besides the parameters, for a file.
+        """Return what training changes besides the parameters, for a file.
 
-        Unless overridden, the attributes that hold data (numbers, texts, arrays, generators,
-        and collections of them) and are not the constructor's arguments.
+        Returns
+        -------
+        dict of str to object
+            Unless overridden, the attributes that hold data (numbers, texts, arrays, generators,
+            and collections of them) and are not the constructor's arguments.
         """
         return state_of(self, _NO_STATE)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take what `get_state` gave."""
+        """Restore a state that `get_state` returned.
+
+        Parameters
+        ----------
+        state : dict of str to object
+            State of a layer of the same class.
+        """
         restore(self, state)
 
     def workspace(self, batch_size: int, allocate: Callable[[int], W]) -> W:
-        """Return arrays to reuse from step to step: ``allocate(batch_size)``, or that of before.
+        """Return arrays to reuse from step to step.
 
         For `compute_forward`, when ``training`` is True; `compute_backward`, at its end, sets the
         workspace's ``in_use`` back to False. Until then it is nobody else's: another call gets one
         of its own. dx is not to lie in it, as the layer around may keep it for longer.
+
+        Parameters
+        ----------
+        batch_size : int
+            Number of samples in the batch.
+        allocate : callable
+            Function of the batch size that makes a `Workspace`.
+
+        Returns
+        -------
+        Workspace
+            One of an earlier step if there is a free one of this size, else a new one.
         """
         kept: W | None = self._workspace
         if kept is None or kept.in_use or kept.batch_size != batch_size:

@@ -26,7 +26,7 @@ class BatchNorm(Layer):
     Parameters
     ----------
     momentum : float
-        How much of the running figures each batch leaves; from 0 to below 1.
+        Share of the running figures that each batch leaves; from 0 to below 1.
     epsilon : float
         Added to the variance; above 0.
     synchronized : bool
@@ -35,14 +35,14 @@ class BatchNorm(Layer):
         each rank normalises its part by itself, and the running figures are averaged over the
         ranks after each epoch.
     name : str, optional
-        What messages and ``model["name"]`` call the layer.
+        Name of the layer, in messages and for ``model["name"]``.
 
     Attributes
     ----------
     gamma, beta : Parameter of shape (n_features,)
         The scale and the offset; features are the last axis.
     running_mean, running_variance : ndarray of shape (n_features,)
-        What evaluation uses.
+        Running mean and variance, for evaluation.
 
     Raises
     ------
@@ -147,7 +147,7 @@ class BatchNorm(Layer):
         return dx
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy needs: not the connection, which a training lends."""
+        """Return what a copy needs: not the connection, which a training lends."""
         return {
             name: value for name, value in super().__getstate__().items() if name != "communicator"
         }

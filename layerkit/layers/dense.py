@@ -38,7 +38,7 @@ class Dense(Layer):
     kernel_initializer, bias_initializer : Initializer
         Draw the first values.
     name : str, optional
-        What messages and ``model["name"]`` call the layer.
+        Name of the layer, in messages and for ``model["name"]``.
 
     Attributes
     ----------

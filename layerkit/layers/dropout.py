@@ -25,10 +25,10 @@ class Dropout(Layer):
     rate : float
         The share that is left out, from 0 to below 1.
     seed : int or numpy.random.Generator, optional
-        Where the masks come from; by default, from a generator of its own that the model's
-        gives, so that the model's seed decides.
+        Source of the masks; by default a generator of its own that the model's spawns, so that
+        the model's seed decides.
     name : str, optional
-        What messages and ``model["name"]`` call the layer.
+        Name of the layer, in messages and for ``model["name"]``.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Dropout(Layer):
             self.rng = check.generator(where, "seed", seed)
 
     def build(self, input_shape: Shape) -> Shape:
-        """Give the shape of the input; there are no parameters."""
+        """Return the shape of the input; there are no parameters."""
         return input_shape
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:

@@ -21,12 +21,19 @@ class Standardize(Layer):
     Parameters
     ----------
     name : str, optional
-        What messages and ``model["name"]`` call the layer.
+        Name of the layer, in messages and for ``model["name"]``.
 
     Attributes
     ----------
     mean, deviation : ndarray of the shape of a sample
         Mean and standard deviation; the latter is 1 where all numbers are equal.
+
+    Raises
+    ------
+    ArgumentError
+        If the name is not a text, or is empty.
+    ShapeError
+        By `build`, if the shape of a sample has an open axis.
 
     Examples
     --------
@@ -54,7 +61,7 @@ class Standardize(Layer):
         return input_shape
 
     def adapt(self, x: Any) -> None:
-        """Take the figures of some data.
+        """Compute the mean and the deviation of some data, and keep them.
 
         Parameters
         ----------

@@ -14,22 +14,13 @@ import numpy as np
 from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
-from layerkit.errors import LoadError, ShapeError, StateError
+from layerkit.errors import ShapeError, StateError
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
+from layerkit.models.stored import StoredLayer
 from layerkit.models.summary import html_table, shorten, text_table
 from layerkit.models.ties import Tie, find_ties
 from layerkit.parameters import Parameter
-from layerkit.storage.files import Path
-from layerkit.storage.models import (
-    classes_with,
-    contents_of,
-    fill,
-    load_weights,
-    read_tree,
-    save_weights,
-    write_tree,
-)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -39,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Model"]
 
 
-class Model(Layer):
+class Model(StoredLayer):
     """Base class of the models: layers put together, and what can be done with the whole.
 
     A model is a layer itself, so models nest. All parameters lie in two contiguous vectors,
@@ -153,7 +144,7 @@ class Model(Layer):
             check.fail(where, "input_shape", "known by then", None, remedy, error=StateError)
 
     def _pack(self, drawn: dict[Parameter, Array]) -> None:
-        """Bring all parameters together in two vectors of the model's own."""
+        """Move all parameters into two vectors of the model's own."""
         self._flat_parameters = super().parameters
         self._known_vectors = None
         flat.pack(self._flat_parameters, self.dtype, drawn)
@@ -164,6 +155,11 @@ class Model(Layer):
     @abstractmethod
     def compute_backward(self, dy: Any, cache: Any, *, need_dx: bool = True) -> Any:
         """Compute the gradients; dx too, unless nobody needs it."""
+
+    @property
+    def row(self) -> tuple[Layer, ...] | None:
+        """Layers whose passes, one after the other, are the model's own; None if it has others."""
+        return None
 
     @abstractmethod
     def places(self) -> list[tuple[str, Layer]]:
@@ -261,7 +257,7 @@ class Model(Layer):
         x : array_like of shape (n_samples, *input_shape)
             The inputs; cast to the model's dtype.
         batch_size : int, optional
-            How many samples to take at a time, to save memory; by default all at once.
+            Number of samples to compute at a time, to save memory; by default all at once.
 
         Returns
         -------
@@ -295,7 +291,7 @@ class Model(Layer):
         return check.batch(where, "x", x, self.input_shape, self.input_dtype)
 
     def trace(self, x: Any, y_true: Any, loss: Loss) -> dict[str, LayerTrace]:
-        """Look inside: what each layer takes and gives in a step of training, forward and back.
+        """Return the arrays of each layer in a step of training, forward and back.
 
         Parameters
         ----------
@@ -304,7 +300,7 @@ class Model(Layer):
         y_true : array_like
             The targets, in the form that the loss takes.
         loss : Loss
-            Where the gradients come from.
+            Loss function whose gradients are traced.
 
         Returns
         -------
@@ -380,7 +376,13 @@ class Model(Layer):
         return batch, y_true.astype(dtype, copy=False)
 
     def get_weights(self) -> list[Array]:
-        """Copy all parameters, in order: [kernel, bias, kernel, bias, …]."""
+        """Copy all parameters, in order.
+
+        Returns
+        -------
+        list of ndarray
+            Values such as [kernel, bias, kernel, bias], in the order of `parameters`.
+        """
         return [parameter.value.copy() for parameter in self.parameters]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -413,7 +415,23 @@ class Model(Layer):
             parameter.value = array
 
     def astype(self, dtype: npt.DTypeLike) -> Self:
-        """Copy the model, with parameters of another dtype: float32 or float64."""
+        """Copy the model, with parameters of another dtype.
+
+        Parameters
+        ----------
+        dtype : {numpy.float64, numpy.float32}
+            Dtype of the copy.
+
+        Returns
+        -------
+        Model
+            The copy.
+
+        Raises
+        ------
+        ArgumentError
+            If the dtype is another one.
+        """
         self._check_built("astype")
         taken = check.floating_dtype(f"{type(self).__name__}.astype", "dtype", dtype)
         model = copy.deepcopy(self)
@@ -421,134 +439,15 @@ class Model(Layer):
         model._pack({})
         return model
 
-    def save(self, path: Path, *, extra: Mapping[str, Any] | None = None) -> None:
-        """Write the model into a file: its layers, parameters, and what else training changed.
-
-        The file is written whole or not at all: until then, and if anything goes wrong, what was
-        there before stays.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; ``"model.layerkit"``, for example.
-        extra : mapping of str to object, optional
-            What else to keep: numbers, texts, arrays, lists and dicts. `load_extra` gives it back.
-
-        Raises
-        ------
-        SaveError
-            If the file can't be written, or a layer's configuration can't be put into one.
-        """
-        self._check_built("save")
-        where = f"{type(self).__name__}.save"
-        tree = {"model": self, "contents": contents_of(self), "extra": dict(extra or {})}
-        write_tree(where, path, "model", tree)
-
-    @classmethod
-    def load(cls, path: Path, *, custom_objects: Mapping[str, type] | None = None) -> Self:
-        """Read a model from a file that `save` wrote.
-
-        No code is loaded from the file: classes that are not layerkit's are named by the caller.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-        custom_objects : dict of str to type, optional
-            The caller's own layers, activations and initializers, by their names.
-
-        Returns
-        -------
-        Model
-            The model, with the same parameters, bit for bit.
-
-        Raises
-        ------
-        LoadError
-            If the file is missing, damaged, or not a model, or names an unknown class.
-        """
-        return cls._load(f"{cls.__name__}.load", path, custom_objects)[0]
-
-    @classmethod
-    def load_extra(
-        cls, path: Path, *, custom_objects: Mapping[str, type] | None = None
-    ) -> tuple[Self, dict[str, Any]]:
-        """Read a model, and what else was saved with it.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-        custom_objects : dict of str to type, optional
-            As in `load`.
-
-        Returns
-        -------
-        tuple of Model and dict
-            The model, and the ``extra`` of `save`.
-        """
-        return cls._load(f"{cls.__name__}.load_extra", path, custom_objects)
-
-    @classmethod
-    def _load(
-        cls, where: str, path: Path, custom_objects: Mapping[str, type] | None
-    ) -> tuple[Self, dict[str, Any]]:
-        tree = read_tree(where, path, "model", classes_with(where, custom_objects))
-        model, extra = tree.get("model"), tree.get("extra")
-        if not isinstance(model, Model) or not isinstance(extra, dict):
-            check.fail(where, "path", "a file with a model", model, error=LoadError)
-        if not isinstance(model, cls):
-            remedy = f"Write {type(model).__name__}.load, or Model.load for any."
-            wanted = f"a file with a {cls.__name__}"
-            check.fail(where, "path", wanted, model, remedy, error=LoadError)
-        fill(where, model, tree.get("contents"))
-        return model, extra
-
-    def save_weights(self, path: Path) -> None:
-        """Write the parameters alone, as safetensors, for other programs.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; ``"weights.safetensors"``, for example.
-
-        Raises
-        ------
-        SaveError
-            If the file can't be written; an old one stays as it was.
-        MissingExtraError
-            If safetensors is not installed.
-        """
-        self._check_built("save_weights")
-        save_weights(f"{type(self).__name__}.save_weights", path, self)
-
-    def load_weights(self, path: Path) -> None:
-        """Read the parameters from safetensors; the names and shapes must be this model's.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-
-        Raises
-        ------
-        LoadError
-            If an array is missing, unknown or of another shape; then nothing has changed.
-        MissingExtraError
-            If safetensors is not installed.
-        """
-        self._check_built("load_weights")
-        load_weights(f"{type(self).__name__}.load_weights", path, self)
-
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy needs: the layers with their parameters, and no vectors."""
+        """Return what a copy needs: the layers with their parameters, and no vectors."""
         state = super().__getstate__()
         for name in ("_known_vectors", "_flat_parameters", "_drawn", "_tied"):
             state.pop(name, None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Become a copy: bring the copied parameters together again."""
+        """Become a copy: move the copied parameters into vectors of its own."""
         vars(self).update(state)
         for layer in self._children:
             layer.is_owned = True
@@ -567,6 +466,11 @@ class Model(Layer):
 
     def summary(self) -> str:
         """Describe the layers in a table, as text: shapes, parameters, and what is trainable.
+
+        Returns
+        -------
+        str
+            A row for each layer, and one for the whole.
 
         Examples
         --------

@@ -67,7 +67,7 @@ class Graph(Model):
     Attributes
     ----------
     reads : dict of str to tuple of str
-        What each node reads, in the order of the argument ``nodes``.
+        Names that each node reads, in the order of the argument ``nodes``.
     order : tuple of str
         Nodes in the order of the forward pass.
     input_shape, output_shape : tuple of int, or dict of str to tuple of int
@@ -251,7 +251,17 @@ class Graph(Model):
         return [(f"node {n!r}", node) for n, node in zip(self.order, self._children, strict=True)]
 
     def each_output(self, x: Any) -> Iterator[tuple[str, Layer, Array]]:
-        """Compute the output of each node in evaluation; see `Model.each_output`."""
+        """Compute the output of each node in evaluation; see `Model.each_output`.
+
+        Yields
+        ------
+        place : str
+            Place of the layer, such as ``"node 'both'"``.
+        layer : Layer
+            The layer.
+        y : ndarray
+            Its output.
+        """
         values = dict(x) if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
         for name, layer in zip(self.order, self._children, strict=True):
             values[name], _ = self._pass(name, layer, values, training=False)
@@ -385,7 +395,7 @@ class Graph(Model):
         x : dict of str to array_like of shape (n_samples, *input_shape)
             Inputs by name; a bare array if there is one.
         batch_size : int, optional
-            How many samples to compute at a time, to save memory; by default all at once.
+            Number of samples to compute at a time, to save memory; by default all at once.
 
         Returns
         -------

@@ -12,12 +12,10 @@ from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
-from layerkit.models.base import Model
-from layerkit.models.sequential import Sequential
 from layerkit.models.ties import parameters_of
 
 
-def per_sample_gradients(where: str, model: Model, x: Array, y_true: Array, loss: Loss) -> Array:
+def per_sample_gradients(where: str, model: Any, x: Array, y_true: Array, loss: Loss) -> Array:
     """Compute the gradients of all samples on a copy of the model; see `Model`."""
     for name, layer in model.walk():
         if layer.mixes_samples:
@@ -37,7 +35,7 @@ def per_sample_gradients(where: str, model: Model, x: Array, y_true: Array, loss
     return gradients
 
 
-def _in_one_pass(model: Model, chain: list[Layer], x: Array, y_true: Array, loss: Loss) -> Array:
+def _in_one_pass(model: Any, chain: list[Layer], x: Array, y_true: Array, loss: Loss) -> Array:
     n_samples, caches = len(x), []
     for layer in chain:
         x, cache = layer.compute_forward(x, training=True)
@@ -62,14 +60,9 @@ def _in_one_pass(model: Model, chain: list[Layer], x: Array, y_true: Array, loss
 
 
 def _row(layer: Layer) -> list[Layer]:
-    """List the layers of a Sequential, and those of others inside, in their order."""
-    kind = type(layer)
-    if not isinstance(layer, Sequential) or (
-        (kind.compute_forward, kind.compute_backward)
-        != (Sequential.compute_forward, Sequential.compute_backward)
-    ):
-        return [layer]
-    return [inner for child in layer.children for inner in _row(child)]
+    """List the layers of a row of layers, and of rows inside, in their order."""
+    row = getattr(layer, "row", None)  # of a model
+    return [layer] if row is None else [inner for child in row for inner in _row(child)]
 
 
 def _computes_by_sample(layer: Layer) -> bool:

@@ -50,7 +50,7 @@ class Sequential(Model):
         ``{"decoder.kernel": "encoder.kernel.T"}``, where ``.T`` transposes it. The tied parameter
         is a view; its gradient is added to the other's, which is counted, saved and trained.
     name : str, optional
-        What a model around this one calls it.
+        Name of the model, in a model around it.
 
     Raises
     ------
@@ -182,12 +182,29 @@ class Sequential(Model):
         self.output_shape = shape
         self.takes_integers = chain[0].takes_integers
 
+    @property
+    def row(self) -> tuple[Layer, ...] | None:
+        """The layers, unless a subclass has passes of its own; see `Model.row`."""
+        own = (Sequential.compute_forward, Sequential.compute_backward)
+        is_row = (type(self).compute_forward, type(self).compute_backward) == own
+        return self._children if is_row else None
+
     def places(self) -> list[tuple[str, Layer]]:
         """List the layers with the places that messages name; see `Model.places`."""
         return [(f"layers[{index}]", layer) for index, layer in enumerate(self._children)]
 
     def each_output(self, x: Any) -> Iterator[tuple[str, Layer, Array]]:
-        """Compute the output of each layer in evaluation; see `Model.each_output`."""
+        """Compute the output of each layer in evaluation; see `Model.each_output`.
+
+        Yields
+        ------
+        place : str
+            Place of the layer, such as ``"layers[0]"``.
+        layer : Layer
+            The layer.
+        y : ndarray
+            Its output.
+        """
         for index, layer in enumerate(self._children):
             try:
                 x, _ = layer.compute_forward(x, training=False)
@@ -225,7 +242,7 @@ class Sequential(Model):
         return dx
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments; see `Layer.get_config`."""
+        """Return the constructor's arguments; see `Layer.get_config`."""
         return {
             "layers": list(self._children),
             "input_shape": self.input_shape,
@@ -240,7 +257,7 @@ class Sequential(Model):
     @overload
     def __getitem__(self, key: slice) -> Sequential: ...
     def __getitem__(self, key: int | str | slice) -> Layer | Sequential:
-        """Give a layer by its place or name, or a model of neighbours that *shares* them."""
+        """Return a layer by its place or name, or a model of neighbours that *shares* them."""
         where = "Sequential.__getitem__"
         if isinstance(key, str):
             for name, layer in zip(self.layer_names, self._children, strict=True):

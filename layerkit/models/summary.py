@@ -9,7 +9,7 @@ _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;",
 
 
 def shorten(text: str, width: int = 60) -> str:
-    """Bring a repr to one line of at most ``width`` characters."""
+    """Shorten a repr to one line of at most ``width`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 3] + "..."
 

@@ -1,4 +1,4 @@
-"""A look inside a model: what every layer takes and gives, forward and back."""
+"""Trace of a model: the arrays of every layer, forward and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["LayerTrace"]
 
 
 class LayerTrace(NamedTuple):
-    """What one layer took and gave, in one pass forward and back; from `Model.trace`.
+    """Arrays of one layer in one pass forward and back; see `Model.trace`.
 
     Parameters
     ----------

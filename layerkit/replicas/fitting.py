@@ -102,8 +102,8 @@ class Run:
         """Train a fit; an error is kept, and the others go on."""
         trainer = self.trainers[k]
         try:
-            with sole_training("Replicas.fit", trainer.model):
-                trainer.setup.run(fit)
+            with sole_training("Replicas.fit", trainer.model), trainer.setup.shown(fit):
+                fit.run()
         except Exception as error:
             self.errors[k] = error
 

@@ -11,8 +11,6 @@ import pickle
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import CancelledError
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import numpy as np
@@ -33,8 +31,14 @@ _OWN = {"x", "y", "epochs", "progress"}
 _OF_FIT = [a.name for a in arguments_of(Trainer.fit) if a.name not in _OWN]
 # Columns of SweepResults.to_frame.
 _COLUMNS = {"epochs", "seconds", "error"}
-# The errors of loky when a process dies, and of Dask when the data of a process is lost with it.
-_LOST = (BrokenProcessPool, CancelledError)
+
+
+def _errors_of_lost() -> tuple[type[BaseException], ...]:
+    """Return the errors of loky when a process dies, and of Dask when its data is lost with it."""
+    # Machines without processes lack parts of this package; nothing is lost there.
+    futures: Any = importlib.import_module("concurrent.futures")
+    process: Any = importlib.import_module("concurrent.futures.process")
+    return futures.CancelledError, process.BrokenProcessPool
 
 
 def sweep(
@@ -262,7 +266,7 @@ def _outcomes(
             for number, outcome in _parallel(joblib, tasks, group, n_jobs, parts, begun):
                 ended.add(number)
                 yield number, outcome
-        except _LOST as error:
+        except _errors_of_lost() as error:
             suspects = [number for number in group if number in begun - ended]
             if not suspects:
                 raise

@@ -55,7 +55,7 @@ class Subject:
         return rng.choice([-1.0, 1.0], size=size) * rng.uniform(0.5, 1.5, size=size)
 
     def is_elementwise(self) -> bool:
-        """Tell whether each unit's y follows from its own z alone."""
+        """Test whether each unit's y follows from its own z alone."""
         activation, z = self.activation(), self.z()
         other = z.copy()
         other[:, 1:] += 1.0
@@ -311,12 +311,17 @@ def activation_checks(make: Activation | Callable[[], Activation], *, seed: int 
         An activation, of which copies are checked; or what makes one: ``lambda: Square()``, or
         the class.
     seed : int
-        Where inputs come from.
+        Seed of the inputs.
 
     Returns
     -------
     list of Check
         Each has a ``name``, and is called without arguments.
+
+    Raises
+    ------
+    ArgumentError
+        If ``make`` makes no activation, or the seed is not an integer of at least 0.
 
     Examples
     --------
@@ -344,7 +349,7 @@ def check_activation(make: Activation | Callable[[], Activation], *, seed: int =
         An activation, of which copies are checked; or what makes one: ``lambda: Square()``, or
         the class.
     seed : int
-        Where inputs come from.
+        Seed of the inputs.
 
     Raises
     ------

@@ -137,7 +137,7 @@ def choose_moves(array: Array, rng: np.random.Generator, most: int = MOST) -> li
 
 
 def along(gradient: Array, moves: Sequence[int | Array]) -> Array:
-    """Give a whole gradient's part in each move."""
+    """Return a whole gradient's part in each move."""
     flat = gradient.reshape(-1)
     return np.array(
         [float((gradient * m).sum()) if isinstance(m, np.ndarray) else flat[m] for m in moves]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.testing.comparison import Comparison, along, choose_moves
@@ -26,13 +27,13 @@ class ComplexModelProblem(ModelProblem):
 
     @contextmanager
     def complex_arrays(self) -> Iterator[dict[str, Array]]:
-        """Let all arrays be complex for a while."""
+        """Make all arrays complex for a while."""
         real = self.arrays
         layers = [layer for _, layer in self.model.walk()]
         try:
             self.arrays = {name: array.astype(complex) for name, array in real.items()}
             for name, parameter in self._parameters.items():
-                parameter._value = self.arrays[name]
+                flat.replace_value(parameter, self.arrays[name])
             for layer in layers:
                 layer.dtype = np.dtype(complex)
             self.model.forget_workspace()
@@ -40,7 +41,7 @@ class ComplexModelProblem(ModelProblem):
         finally:
             self.arrays = real
             for name, parameter in self._parameters.items():
-                parameter._value = real[name]
+                flat.replace_value(parameter, real[name])
             for layer in layers:
                 layer.dtype = np.dtype(np.float64)
             self.model.forget_workspace()

@@ -148,7 +148,7 @@ def _factor(evidence: list[Evidence]) -> str:
 
 
 def _where(evidence: list[Evidence]) -> str:
-    """Say which coordinates are wrong, if it is not all of them."""
+    """Describe which coordinates are wrong, if it is not all of them."""
     if all(e.comparison.wrong.mean() > 0.999 for e in evidence):
         return ""
     if evidence[0].comparison.name in ("x", "z", "y_pred"):
@@ -282,7 +282,7 @@ def _left_out(evidence: list[Evidence]) -> str:
 
 
 def _along(difference: Array, source: Array) -> bool:
-    """Tell whether each row of the one is a multiple of the other's."""
+    """Test whether each row of the one is a multiple of the other's."""
     squares = (source**2).sum(axis=1, keepdims=True)
     factor = (difference * source).sum(axis=1, keepdims=True) / np.where(squares > 0, squares, 1)
     return same(difference, factor * source)

@@ -1,6 +1,6 @@
 """What is known of an array's wrong gradients, and how such arrays are compared."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,16 +37,17 @@ class Evidence:
     def batch_size(self) -> int:
         """The number of samples at this point."""
         arrays = self.state["arrays"]
-        return len(self.state["x"] if "x" in self.state else next(iter(arrays.values())))
+        x = self.state.get("x", arrays)
+        return len(next(iter(x.values())) if isinstance(x, Mapping) else x)
 
     @property
     def before(self) -> Array | None:
-        """What the gradient held before the backward pass."""
+        """Contents of the gradient before the backward pass."""
         return self.before_all.get(self.comparison.name)
 
 
 def same(first: Array, second: Array) -> bool:
-    """Tell whether two arrays are the same where both are known, and not all zeros."""
+    """Test whether two arrays are the same where both are known, and not all zeros."""
     if first.shape != second.shape:
         return False
     known = np.isfinite(first) & np.isfinite(second)

@@ -1,22 +1,25 @@
 """`check_gradients`: all gradients of a model against finite differences, at several points."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from layerkit._support import validation as check
-from layerkit._support.validation import Array
+from layerkit._support.validation import Array, Shape
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
+from layerkit.models.base import Model
+from layerkit.models.graph import Graph
 from layerkit.models.sequential import Sequential
+from layerkit.models.wiring import bare, check_batch
 from layerkit.testing.comparison import compare, cotangent
 from layerkit.testing.complex_step import ComplexModelProblem, compare_complex
 from layerkit.testing.diagnosis import UNKNOWN, diagnose
 from layerkit.testing.evidence import Evidence
-from layerkit.testing.problems import ModelProblem, Problem
+from layerkit.testing.problems import ModelProblem, Problem, each_input
 from layerkit.testing.report import ArrayReport, CheckError, GradientReport, InconclusiveError
 
 __all__ = ["EXTREMES", "POINTS", "check_gradients", "gradient_report", "verdict"]
@@ -49,9 +52,10 @@ def check_gradients(
     model : Layer
         A layer, on its own or part of a model, or a whole model.
     *data : array_like of shape (batch_size, *input_shape)
-        ``x``; or the loss, ``x`` and ``y_true``.
+        ``x``; or the loss, ``x`` and ``y_true``. Of a `Graph` of several inputs or outputs, dicts
+        of arrays by name; an input whose gradient is None, such as a mask, is left out.
     seed : int
-        Where the random points come from.
+        Seed of the random points.
     raise_on_failure : bool
         Whether to raise an error if a gradient is wrong or can't be told.
     complex_step : bool
@@ -61,7 +65,7 @@ def check_gradients(
     Returns
     -------
     GradientReport
-        What was found, array by array; ``print`` it.
+        Findings, array by array, to print.
 
     Raises
     ------
@@ -93,21 +97,10 @@ def check_gradients(
     check.instance(where, "model", model, Layer)
     seed = check.integer(where, "seed", seed, minimum=0)
     loss, x, y_true = _arguments(data)
-    integers = model.takes_integers
-    x = check.numeric_array(where, "x", x, None if integers else np.dtype(np.float64))
-    if x.ndim == 0 or len(x) == 0:
-        check.fail(where, "x", "at least one sample", x)
-    check.finite(where, "x", x)
-    subject = _float64_model(model, x)
-    x = check.batch(where, "x", x, subject.input_shape, subject.input_dtype)
+    subject, x = _checked_inputs(where, model, x)
     if loss is not None:
-        y_true = check.numeric_array(where, "y_true", y_true, None)
-        loss.check_targets(where, y_true, subject.output_shape)
-        y_true = y_true.astype(loss.target_dtype(subject.dtype), copy=False)
-    notes = []
-    if model.dtype != np.float64:
-        notes.append(f"a float64 copy was checked; the {model.dtype} one has the same code")
-    whole = isinstance(model, Sequential)
+        y_true = _checked_targets(where, loss, y_true, subject)
+    whole = isinstance(model, Model)
     kind = ComplexModelProblem if complex_step else ModelProblem
     problem = kind(subject, x, loss, y_true, str if whole else lambda name: name.partition(".")[2])
     names = "model, loss, x, y_true" if loss is not None else "model, x" if whole else "layer, x"
@@ -118,7 +111,7 @@ def check_gradients(
         repr(model),
         seed=seed,
         replay=replay,
-        notes=notes,
+        notes=_notes(model, problem),
         compare=compare_complex if complex_step else compare,
     )
     if raise_on_failure:
@@ -135,13 +128,59 @@ def _arguments(data: tuple[Any, ...]) -> tuple[Loss | None, Any, Any]:
     check.fail("check_gradients.data", "data", "x, or a loss, x and y_true", got)
 
 
-def _float64_model(model: Layer, x: Array) -> Sequential:
+def _checked_inputs(where: str, model: Layer, x: Any) -> tuple[Model, Any]:
+    """Check the inputs, and copy what is to be checked into a model of its own."""
+    if isinstance(model, Graph):
+        graph = model.astype(np.float64)
+        x = bare(check_batch(where, x, graph.inputs, graph.input_dtypes))
+        each_input(lambda label, array: _check_samples(where, label.removeprefix("d"), array), x)
+        return graph, x
+    x = check.numeric_array(where, "x", x, None if model.takes_integers else np.dtype(float))
+    _check_samples(where, "x", x)
+    subject = _float64_model(model, x.shape[1:])
+    return subject, check.batch(where, "x", x, subject.input_shape, subject.input_dtype)
+
+
+def _check_samples(where: str, name: str, array: Array) -> None:
+    if array.ndim == 0 or len(array) == 0:
+        check.fail(where, name, "at least one sample", array)
+    check.finite(where, name, array)
+
+
+def _checked_targets(where: str, loss: Loss, y_true: Any, model: Model) -> Any:
+    """Check the targets, an array or a dict of arrays, and cast them."""
+    dtype: Any = loss.target_dtype(model.dtype)
+    if not isinstance(y_true, Mapping):
+        y_true = check.numeric_array(where, "y_true", y_true, None)
+        loss.check_targets(where, y_true, model.output_shape)
+        return y_true.astype(dtype, copy=False)
+    y_true = {n: check.numeric_array(where, f"y_true[{n!r}]", y, None) for n, y in y_true.items()}
+    loss.check_targets(where, y_true, model.output_shape)
+    dtypes = dtype if isinstance(dtype, Mapping) else dict.fromkeys(y_true, dtype)
+    return {name: y.astype(dtypes[name], copy=False) for name, y in y_true.items()}
+
+
+def _notes(model: Layer, problem: ModelProblem) -> list[str]:
+    """List what the reader should know before reading on."""
+    notes = []
+    if model.dtype != np.float64:
+        notes.append(f"a float64 copy was checked; the {model.dtype} one has the same code")
+    if isinstance(model, Graph):
+        nodes = enumerate(zip(model.order, model.layers, strict=True))
+        found = [f"layers[{i}] is node {name!r}" for i, (name, node) in nodes if node.parameters]
+        notes += [", ".join(found)] if found else []
+        if problem.without_gradient:
+            notes.append(f"left out, as None is computed: {', '.join(problem.without_gradient)}")
+    return notes
+
+
+def _float64_model(model: Layer, sample_shape: Shape) -> Model:
     """Copy what is to be checked into a model of its own."""
     copied = copy.deepcopy(model)
-    if isinstance(copied, Sequential):
+    if isinstance(copied, Model):
         return copied.astype(np.float64)
     built = copied.output_shape is not None
-    wrapped = Sequential([copied], input_shape=x.shape[1:], dtype=model.dtype if built else float)
+    wrapped = Sequential([copied], input_shape=sample_shape, dtype=model.dtype if built else float)
     return wrapped.astype(np.float64)
 
 

@@ -25,13 +25,21 @@ _CHUNK = 1 << 20
 class NumericGradient:
     """A gradient found by finite differences.
 
-    Attributes
+    Parameters
     ----------
     value : ndarray
         The gradient, in the shape of the array.
     error : ndarray
-        How far each coordinate may be off: rounding and curvature, both measured. Infinite
+        Bound on the error of each coordinate: rounding and curvature, both measured. Infinite
         where no step gave an answer, as at a kink.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit.testing import numeric_gradient
+    >>> x = np.array([0.0, 2.0])
+    >>> np.isfinite(numeric_gradient(lambda: float(abs(x).sum()), x).error)
+    array([False,  True])
     """
 
     value: Array
@@ -128,7 +136,7 @@ def numeric_gradient(
 
 
 def rms(array: Array) -> float:
-    """Give the size that an array's elements have; 1 for nothing but zeros."""
+    """Return the size that an array's elements have; 1 for nothing but zeros."""
     return float(np.sqrt(np.mean(array**2))) or 1.0 if array.size else 1.0
 
 

@@ -22,7 +22,7 @@ def transposed(evidence: list[Evidence]) -> str:
         return words
 
     def swapped(item: Evidence, analytic: Array, numeric: Array) -> bool:
-        """Tell whether dx = dz · K for dx = dz · Kᵀ: the same dz explains both."""
+        """Test whether dx = dz · K for dx = dz · Kᵀ: the same dz explains both."""
         if analytic.ndim != 2 or item.comparison.name != "x":
             return False
         for name, kernel in item.state["arrays"].items():
@@ -172,7 +172,7 @@ def _slope_at_output(item: Evidence, y: Array) -> Array | None:
 
 
 def _slope_of_y(item: Evidence, y: Array) -> Array | None:
-    """Give y (1 − y) or 1 − y² at z instead: the usual formulas of the output."""
+    """Return y (1 − y) or 1 − y² at z instead: the usual formulas of the output."""
     z = item.problem.arrays.get("z", item.problem.arrays.get("x"))
     if z is None or z.shape != y.shape:
         return None

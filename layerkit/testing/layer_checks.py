@@ -108,7 +108,7 @@ def layer_checks(
     reference : callable, optional
         The layer's output once more; see `check_layer`.
     seed : int
-        Where inputs and parameters come from.
+        Seed of the inputs and the parameters.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def check_layer(
     except_for : collection of str
         Names of checks that are meant to fail. One that passes is an error.
     seed : int
-        Where inputs and parameters come from.
+        Seed of the inputs and the parameters.
 
     Raises
     ------

@@ -253,12 +253,18 @@ def loss_checks(
         ``targets(rng, n_samples)`` gives targets that the loss takes; by default numbers,
         probabilities or class indices, the first that its `check_targets` does not refuse.
     seed : int
-        Where predictions and targets come from.
+        Seed of the predictions and the targets.
 
     Returns
     -------
     list of Check
         Each has a ``name``, and is called without arguments.
+
+    Raises
+    ------
+    ArgumentError
+        If ``make`` makes no loss, or another argument is wrong; if no
+        targets are found that the loss takes.
 
     Examples
     --------
@@ -295,7 +301,7 @@ def check_loss(
         ``targets(rng, n_samples)`` gives targets that the loss takes; by default numbers,
         probabilities or class indices, the first that its `check_targets` does not refuse.
     seed : int
-        Where predictions and targets come from.
+        Seed of the predictions and the targets.
 
     Raises
     ------

@@ -240,12 +240,17 @@ def optimizer_checks(
         the equation once more, as plainly as can be. Without it no check knows how long a step is
         meant to be.
     seed : int
-        Where values and gradients come from.
+        Seed of the values and the gradients.
 
     Returns
     -------
     list of Check
         Each has a ``name``, and is called without arguments.
+
+    Raises
+    ------
+    ArgumentError
+        If ``make`` makes no optimizer, or the seed is not an integer of at least 0.
 
     Examples
     --------
@@ -280,7 +285,7 @@ def check_optimizer(
         the equation once more, as plainly as can be. Without it no check knows how long a step is
         meant to be.
     seed : int
-        Where values and gradients come from.
+        Seed of the values and the gradients.
 
     Raises
     ------

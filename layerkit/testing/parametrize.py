@@ -46,7 +46,7 @@ def parametrize_with_checks(subjects: Sequence[Any], *, seed: int = 0) -> Any:
         makes a fresh one. A dict may follow that names checks which are expected to fail, each
         with the reason; such a check that passes is a failure.
     seed : int
-        Where random numbers come from.
+        Seed of the random numbers.
 
     Returns
     -------

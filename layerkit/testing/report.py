@@ -1,4 +1,4 @@
-"""What a check found, as data and as text; and the error that carries it."""
+"""Findings of a check, as data and as text; and the error that carries them."""
 
 from dataclasses import dataclass, field
 
@@ -11,10 +11,10 @@ __all__ = ["ArrayReport", "CheckError", "GradientReport", "InconclusiveError", "
 class Mismatch:
     """One coordinate whose gradient is wrong, or could not be told.
 
-    Attributes
+    Parameters
     ----------
     location : str
-        Where it is: ``layers[1].kernel[1, 2]``.
+        Place of the coordinate: ``layers[1].kernel[1, 2]``.
     analytic, numeric : float
         The gradient that was computed, and the one found by finite differences.
     relative_error : float
@@ -23,6 +23,13 @@ class Mismatch:
         The step of the differences, and how far rounding may put them off.
     left, right : float
         The one-sided slopes; at a kink they differ.
+
+    Examples
+    --------
+    >>> from layerkit.testing import Mismatch
+    >>> print(Mismatch("bias[0]", 3.0, 1.5, 0.5, 1e-3, 2e-13, 1.5, 1.5))
+    bias[0]: computed 3, by differences 1.5 (relative error 0.5)
+      step 1.0e-03, noise 2.0e-13, slopes 1.5 on the left, 1.5 on the right
     """
 
     location: str
@@ -46,18 +53,24 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class ArrayReport:
-    """What was found of one array's gradient.
+    """Findings on one array's gradient.
 
-    Attributes
+    Parameters
     ----------
     name : str
         ``x``, or a parameter such as ``layers[1].kernel``.
     n_checked, n_wrong, n_inconclusive : int
-        How many coordinates, over all points, were compared; came out wrong; could not be told.
+        Numbers of coordinates, over all points: compared; wrong; not to be told.
     worst : Mismatch or None
         The one that is furthest off.
     diagnosis : str
-        What the pattern of the errors looks like; empty if the array is right.
+        Likely mistake, by the pattern of the errors; empty if the array is right.
+
+    Examples
+    --------
+    >>> from layerkit.testing import ArrayReport
+    >>> print(ArrayReport("layers[0].bias", n_checked=24, n_wrong=0, n_inconclusive=0))
+    layers[0].bias: right at 24 places
     """
 
     name: str
@@ -84,20 +97,27 @@ class ArrayReport:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What a gradient check found.
+    """Findings of a gradient check.
 
-    Attributes
+    Parameters
     ----------
     subject : str
-        What was checked.
+        The layer, model, activation or loss that was checked, as text.
     arrays : tuple of ArrayReport
         Each array with respect to which gradients were compared.
     notes : tuple of str
-        What the reader should know, such as that a float64 copy was checked.
+        Remarks for the reader, such as that a float64 copy was checked.
     seed : int
-        Where the check's random points came from.
+        Seed of the random points.
     replay : str
         A line of code that runs the same check again.
+
+    Examples
+    --------
+    >>> from layerkit.testing import ArrayReport, GradientReport
+    >>> report = GradientReport("MyLayer(2)", (ArrayReport("x", 8, 2, 0, diagnosis="twice"),))
+    >>> report.passed, report.diagnoses
+    (False, {'x': 'twice'})
     """
 
     subject: str
@@ -141,7 +161,7 @@ class CheckError(LayerkitError, AssertionError):
     Attributes
     ----------
     message : str
-        What is wrong.
+        Description of what is wrong.
     report : GradientReport or None
         The report of a gradient check.
     failures : dict of str to CheckError
@@ -153,7 +173,7 @@ class CheckError(LayerkitError, AssertionError):
     failures: "dict[str, CheckError]" = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Give the message."""
+        """Return the message."""
         return self.message
 
 

@@ -41,9 +41,9 @@ def batches(
     shape : tuple of int, optional
         That of one sample; by default one axis of 1 to 8 features.
     min_samples, max_samples : int
-        How many samples; 0 is a batch too.
+        Smallest and largest number of samples; 0 is a batch too.
     bound : float
-        How large a number may be. All are finite, and none is subnormal.
+        Largest size of a number. All are finite, and none is subnormal.
     dtype : {numpy.float64, numpy.float32}
         The numbers are those of this dtype, each as it is.
 
@@ -75,7 +75,7 @@ def batches(
 
 
 def is_public(kind: type[Any]) -> bool:
-    """Tell whether a class is for users, and no base that others share."""
+    """Test whether a class is for users, and no base that others share."""
     return kind.__name__ in sys.modules[kind.__module__].__all__
 
 

@@ -23,14 +23,23 @@ T = TypeVar("T")
 class Check:
     """One named check of one subject: call it; it raises `CheckError` if it fails.
 
-    Attributes
+    Parameters
     ----------
     name : str
-        What is checked, as in ``per_sample_equals_batch``.
+        Name of the check, such as ``per_sample_equals_batch``.
     subject : str
-        What it is checked of.
+        The layer, activation, loss or optimizer that is checked, as text.
     run : callable
-        The check itself.
+        The check itself, a function without arguments.
+
+    Examples
+    --------
+    >>> from layerkit import Tanh
+    >>> from layerkit.testing import activation_checks
+    >>> check = activation_checks(Tanh)[0]
+    >>> check.name, check.subject
+    ('gradients', 'Tanh()')
+    >>> check()
     """
 
     name: str
@@ -49,7 +58,7 @@ class Check:
             raise CheckError(message, None, {}) from error
 
     def __str__(self) -> str:
-        """Give the name."""
+        """Return the name."""
         return self.name
 
 

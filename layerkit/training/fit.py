@@ -136,6 +136,8 @@ class Fit:
 
     def run(self) -> None:
         """Train, epoch by epoch, until the last one, or until somebody asks to stop."""
+        if not self.epochs:
+            return  # not even callbacks are called
         position, hooks, updates = self.position, self.hooks, self.step.updates
         # The guard before each update names what overflows better than NumPy's warnings do.
         with np.errstate(all="ignore"), updates:

@@ -196,13 +196,14 @@ class Setup:
             resumed=self.resumed,
         )
 
-    def run(self, fit: Fit) -> None:
-        """Train a fit, and keep its record."""
+    @contextlib.contextmanager
+    def shown(self, fit: Fit) -> Iterator[None]:
+        """Show a fit while it runs, and keep its record."""
         self.show(fit)
-        if fit.epochs:
-            try:
-                fit.run()
-            finally:
+        try:
+            yield
+        finally:
+            if fit.epochs:
                 self.engine_used = fit.engine_used
 
     def show(self, fit: Fit) -> None:

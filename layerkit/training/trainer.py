@@ -243,19 +243,17 @@ class Trainer:
             )
             setup.synchronise()
             with setup.order_kept_on_error():
-                data, validation = setup.divided(
-                    where, data, validation_data, validation_split, stratify
-                )
+                parts = setup.divided(where, data, validation_data, validation_split, stratify)
                 fit = setup.new_fit(
-                    data,
-                    validation,
+                    *parts,
                     epochs=epochs,
                     shuffle=shuffle,
                     n_batches=accumulate,
                     callbacks=active,
                     engine=self.engine,
                 )
-            setup.run(fit)
+            with setup.shown(fit):
+                fit.run()
         return self.history
 
     def train_step(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import unittest.mock
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import dask
@@ -239,10 +240,10 @@ def test_a_backend_that_fails_by_itself_says_so(monkeypatch):
     build, _ = closures()
 
     def break_down(*arguments, **options):
-        raise sweeping.BrokenProcessPool("no process can be started")
+        raise BrokenProcessPool("no process can be started")
 
     monkeypatch.setattr(joblib.Parallel, "__call__", break_down)
-    with pytest.raises(sweeping.BrokenProcessPool, match="no process") as caught:
+    with pytest.raises(BrokenProcessPool, match="no process") as caught:
         layerkit.sweep(build, GRID, *SMALL, epochs=1)
     assert len(caught.value.results) == 0
     assert caught.value.__notes__ == ["0 of 6 runs had ended: see this error's `results`."]
