@@ -69,6 +69,7 @@ class Parameter:
         "_grad",
         "_grads",
         "_start",
+        "_tie",
         "_value",
         "_values",
         "initializer",
@@ -84,6 +85,7 @@ class Parameter:
         self.shape = shape
         self.initializer = initializer
         self.trainable = trainable
+        self._tie: _Tie | None = None
 
     @property
     def size(self) -> int:
@@ -93,7 +95,31 @@ class Parameter:
     @property
     def is_packed(self) -> bool:
         """Whether a model has given the parameter a value."""
-        return hasattr(self, "_values")
+        return hasattr(self, "_values") or (self._tie is not None and self._tie.source.is_packed)
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether the value is a view of another parameter's, which the model counts and saves."""
+        return self._tie is not None
+
+    def tie(self, source: Parameter, *, transposed: bool) -> None:
+        """Become a view of another parameter's value, with a gradient of its own.
+
+        For models, which add that gradient to the source's; see ``ties`` of `Sequential`.
+
+        Parameters
+        ----------
+        source : Parameter
+            Parameter whose value is shared.
+        transposed : bool
+            Whether this one's value is the transpose.
+        """
+        if is_loading() and hasattr(self, "_values"):
+            _loading.room += self.size
+        self._tie = _Tie(source, transposed)
+        for name in ("_value", "_grad", "_values", "_grads", "_start"):
+            if hasattr(self, name):
+                delattr(self, name)
 
     @property
     def value(self) -> Array:
@@ -108,8 +134,10 @@ class Parameter:
         """
         try:
             return self._value
-        except AttributeError:
-            self._refuse_unpacked()
+        except AttributeError:  # so that what is tied costs others nothing
+            if self._tie is None or not self.is_packed:
+                self._refuse_unpacked()
+            return self._tie.value
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -121,7 +149,9 @@ class Parameter:
         try:
             return self._grad
         except AttributeError:
-            self._refuse_unpacked()
+            if self._tie is None or not self.is_packed:
+                self._refuse_unpacked()
+            return self._tie.grad
 
     @grad.setter
     def grad(self, grad: Any) -> None:
@@ -140,7 +170,8 @@ class Parameter:
     def __repr__(self) -> str:
         """Write the name and the shape."""
         frozen = "" if self.trainable else ", trainable=False"
-        return f"Parameter({self.name!r}, {self.shape}{frozen})"
+        tied = ", tied" if self.is_tied else ""
+        return f"Parameter({self.name!r}, {self.shape}{frozen}{tied})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs: arrays of its own, since a copied view would be detached."""
@@ -170,6 +201,29 @@ class Parameter:
         self._grad = grads[start:stop].reshape(self.shape)
 
 
+class _Tie:
+    """The value of a parameter that is tied, wherever its source lies, and its own gradient."""
+
+    __slots__ = ("_grad", "source", "transposed")
+
+    def __init__(self, source: Parameter, transposed: bool) -> None:
+        self.source, self.transposed = source, transposed
+        self._grad: Array | None = None
+
+    @property
+    def value(self) -> Array:
+        """A view of the source's value."""
+        return self.source.value.T if self.transposed else self.source.value
+
+    @property
+    def grad(self) -> Array:
+        """An array in C order, as layers expect it, of the source's dtype."""
+        value = self.value
+        if self._grad is None or self._grad.dtype != value.dtype:
+            self._grad = np.zeros(value.shape, value.dtype)
+        return self._grad
+
+
 def copy_into(view: Array, value: Any, where: str, argument: str) -> None:
     """Assign to a view, of which neither the place in memory nor the shape may change."""
     if value is view:  # what `p.value += a` assigns: done already
@@ -182,7 +236,9 @@ def copy_into(view: Array, value: Any, where: str, argument: str) -> None:
 class Loading:
     """A context in which no values are drawn, since a file has them.
 
-    Parameters are refused that are larger, together, than what the file has.
+    Parameters are refused that are larger, together, than what the file has. Those of models
+    inside may be tied only later, by the model around them, and count no more then: until the end
+    their zeros are written nowhere, so that they take no memory.
     """
 
     def __init__(self, n_values: int) -> None:
@@ -190,11 +246,16 @@ class Loading:
 
     def __enter__(self) -> None:
         """Begin; one at a time in a thread is enough, as models are loaded whole."""
-        _loading.room = self.n_values
+        _loading.n_values = _loading.room = self.n_values
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
         """End."""
-        del _loading.room
+        room = _loading.room
+        del _loading.room, _loading.n_values
+        if kind is None and room < 0:
+            got = check.Said(f"{-room} values more")
+            wanted = "no larger than what the file has"
+            check.fail("load", "the parameters", wanted, got, error=LoadError)
 
 
 def is_loading() -> bool:
@@ -206,7 +267,7 @@ def draw(parameter: Parameter, where: str, rng: np.random.Generator) -> Array:
     """Draw a parameter's first value, and refuse one that can't be trained from."""
     room = getattr(_loading, "room", None)
     if room is not None:
-        if parameter.size > room:
+        if parameter.size > _loading.n_values:
             got = check.Said(f"{parameter.name!r} of shape {parameter.shape}")
             wanted = "no larger than what the file has"
             check.fail(where, "a parameter", wanted, got, error=LoadError)
@@ -233,11 +294,11 @@ def pack(
     grads = aligned_zeros(sum(sizes) + ROOM, dtype)
     start = 0
     for parameter, size in zip(parameters, sizes, strict=True):
-        was_packed = parameter.is_packed
-        value = drawn[parameter] if parameter in drawn else parameter.value
-        values[start : start + size] = value.reshape(-1)
-        if was_packed:
-            grads[start : start + size] = parameter.grad.reshape(-1)
+        if not is_loading():  # then all are zeros, as the vectors are
+            value = drawn[parameter] if parameter in drawn else parameter.value
+            values[start : start + size] = value.reshape(-1)
+            if parameter.is_packed:
+                grads[start : start + size] = parameter.grad.reshape(-1)
         parameter._bind(values, grads, start)
         start += size
 
@@ -312,7 +373,10 @@ def home(parameters: Sequence[Parameter]) -> Array:
 
 def is_in_place(parameters: Sequence[Parameter], vectors: tuple[Array, Array]) -> bool:
     """Return whether what `flat_vectors` once found is still where the parameters live."""
-    return not parameters or parameters[0]._values.base is vectors[0].base
+    if not parameters:
+        return True
+    first = parameters[0]
+    return not first.is_tied and first._values.base is vectors[0].base
 
 
 def starts(parameters: Sequence[Parameter]) -> dict[Parameter, int]:

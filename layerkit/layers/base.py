@@ -27,7 +27,8 @@ __all__ = ["Layer", "Workspace"]
 
 _NO_STATE = frozenset(
     "name input_shape output_shape dtype _own_parameters _children is_owned has_learned_shape "
-    "_cache _workspace _spare _known_vectors _flat_parameters min_batch_size takes_integers".split()
+    "_cache _workspace _spare _known_vectors _flat_parameters min_batch_size takes_integers "
+    "_drawn _tied".split()
 )
 _INTEGERS = np.dtype(np.int64)
 
@@ -329,9 +330,12 @@ class Layer(ConstructorRepr, ABC):
 
     @property
     def parameters(self) -> list[Parameter]:
-        """The layer's own parameters in the order they were declared, then those inside it."""
+        """The layer's own parameters in the order they were declared, then those inside it.
+
+        Without those that are tied: they are views of others.
+        """
         inner = [parameter for child in self._children for parameter in child.parameters]
-        return [*self._own_parameters.values(), *inner]
+        return [p for p in self._own_parameters.values() if not p.is_tied] + inner
 
     def walk(self, name: str = "") -> Iterator[tuple[str, Layer]]:
         """Go through this layer and all inside it, each with its dotted name.
@@ -373,6 +377,7 @@ class Layer(ConstructorRepr, ABC):
             f"{path}.{name}".removeprefix("."): parameter
             for path, layer in self.walk()
             for name, parameter in layer._own_parameters.items()
+            if not parameter.is_tied
         }
 
     def get_state(self) -> dict[str, Any]:

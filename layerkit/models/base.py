@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from layerkit.layers.base import Layer
 from layerkit.losses import Loss
 from layerkit.models.stored import StoredLayer
 from layerkit.models.summary import html_table, shorten, text_table
+from layerkit.models.ties import Tie, find_ties
 from layerkit.parameters import Parameter
 
 if TYPE_CHECKING:
@@ -53,23 +55,31 @@ class Model(StoredLayer):
     _known_vectors: tuple[Array, Array] | None = None
     _flat_parameters: Sequence[Parameter] = ()
     _drawn: tuple[Any, list[Parameter], list[Layer]] | None = None
+    ties: Mapping[str, str] = MappingProxyType({})
+    _tied: tuple[Tie, ...] = ()
 
     def _assemble(
         self,
+        where: str,
         layers: Sequence[Layer],
-        connect: Callable[[np.random.Generator], dict[Parameter, Array]],
+        connect: Callable[[], None],
         rng: np.random.Generator,
     ) -> None:
         """Connect layers and pack their parameters; if that fails, leave the layers unchanged."""
         before = [(inner, dict(vars(inner))) for layer in layers for _, inner in layer.walk()]
         start = rng.bit_generator.state
         try:
-            drawn = connect(rng)
+            connect()
+            ties = find_ties(where, self, self.ties)
+            drawn: dict[Parameter, Array] = {}
+            for layer in self._children:
+                drawn |= self._draw(layer, rng, {tie.tied for tie in ties})
         except BaseException:
             for layer, attributes in before:
                 vars(layer).clear()
                 vars(layer).update(attributes)
             raise
+        self._bind_ties(ties)
         self._pack(drawn)
         given = []
         for _, layer in self.walk():
@@ -80,7 +90,15 @@ class Model(StoredLayer):
         if self.seed is None:
             self._drawn = start, list(drawn), given
 
-    def _draw(self, layer: Layer, rng: np.random.Generator) -> dict[Parameter, Array]:
+    def _bind_ties(self, ties: Sequence[Tie]) -> None:
+        """Make views of the parameters that are tied."""
+        for tied, source, transposed in ties:
+            tied.tie(source, transposed=transposed)
+        self._tied = tuple(ties)
+
+    def _draw(
+        self, layer: Layer, rng: np.random.Generator, leave_out: Set[Parameter]
+    ) -> dict[Parameter, Array]:
         """Draw first values for a layer, and again for models inside that have no seed."""
         again: set[Parameter] = set()
         for _, inner in layer.walk():
@@ -90,7 +108,7 @@ class Model(StoredLayer):
         return {
             parameter: flat.draw(parameter, where, rng)
             for parameter in layer.parameters
-            if parameter in again or not parameter.is_packed
+            if parameter not in leave_out and (parameter in again or not parameter.is_packed)
         }
 
     def leave_to_another(self) -> list[Parameter]:
@@ -200,7 +218,7 @@ class Model(StoredLayer):
     def parameters(self) -> list[Parameter]:
         """All parameters, layer by layer, each layer's in the order they were declared."""
         self._check_built("parameters")
-        return list(self._flat_parameters)
+        return [parameter for parameter in self._flat_parameters if not parameter.is_tied]
 
     @property
     def vectors(self) -> tuple[Array, Array]:
@@ -209,6 +227,7 @@ class Model(StoredLayer):
         if known is None or not flat.is_in_place(parameters, known):
             self._check_built("vectors")
             # A model around this one has taken the parameters into its own vectors.
+            self._flat_parameters = parameters = self.parameters
             known = self._known_vectors = flat.flat_vectors(parameters, self.dtype)
         return known
 
@@ -423,7 +442,7 @@ class Model(StoredLayer):
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs: the layers with their parameters, and no vectors."""
         state = super().__getstate__()
-        for name in ("_known_vectors", "_flat_parameters", "_drawn"):
+        for name in ("_known_vectors", "_flat_parameters", "_drawn", "_tied"):
             state.pop(name, None)
         return state
 
@@ -434,6 +453,7 @@ class Model(StoredLayer):
             layer.is_owned = True
         is_built = self.output_shape is not None
         if is_built:
+            self._bind_ties(find_ties(type(self).__name__, self, self.ties))
             self._pack({})
 
     def __len__(self) -> int:

@@ -14,6 +14,7 @@ from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Join
 from layerkit.models.base import Model
+from layerkit.models.ties import add_gradients, check_ties
 from layerkit.models.wiring import (
     bare,
     by_name,
@@ -27,7 +28,6 @@ from layerkit.models.wiring import (
     listed,
     sort_nodes,
 )
-from layerkit.parameters import Parameter
 from layerkit.storage.models import CLASSES
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Graph(Model):
         Dtype of the parameters and the outputs.
     seed : int or numpy.random.Generator, optional
         Source of the parameters' first values. The same seed gives the same bytes.
+    ties : dict of str to str, optional
+        Parameters that share the value of another one; see `Sequential`.
     name : str, optional
         Name of the model.
 
@@ -109,12 +111,14 @@ class Graph(Model):
         *,
         dtype: npt.DTypeLike = np.float64,
         seed: int | np.random.Generator | None = None,
+        ties: Mapping[str, str] | None = None,
         name: str | None = None,
     ) -> None:
         self.dtype = check.floating_dtype(_WHERE, "dtype", dtype)
         self.seed = seed
         self.name = check.name(_WHERE, name)
         rng = check.generator(_WHERE, "seed", seed)
+        self.ties = check_ties(_WHERE, ties)
         for argument, value in (("inputs", inputs), ("nodes", nodes)):
             if not isinstance(value, Mapping) or not value:
                 check.fail(_WHERE, argument, "a dict of at least one name", value)
@@ -132,7 +136,7 @@ class Graph(Model):
         self._done = last_reads(self.order, self.reads, self.outputs)
         check_use(_WHERE, self.inputs, self.reads, self.order, self.outputs)
         ordered = [layers[node] for node in self.order]
-        self._assemble(ordered, partial(self._connect, ordered), rng)
+        self._assemble(_WHERE, ordered, partial(self._connect, ordered), rng)
 
     def _check_nodes(self, nodes: Mapping[str, Any]) -> dict[str, Layer]:
         """Check each node by itself, and note what it reads."""
@@ -169,11 +173,10 @@ class Graph(Model):
             wanted = "a graph of one input and one output, as a part of another"
             check.fail(_WHERE, where, wanted, layer, "Write its nodes into this graph.")
 
-    def _connect(self, layers: list[Layer], rng: np.random.Generator) -> dict[Parameter, Array]:
-        """Build the layers in the order of the pass, and draw their parameters."""
+    def _connect(self, layers: list[Layer]) -> None:
+        """Build the layers in the order of the pass."""
         self._children = ()
         shapes: dict[str, Any] = dict(self.inputs)
-        drawn: dict[Parameter, Array] = {}
         for name, layer in zip(self.order, layers, strict=True):
             own = tuple(shapes[read] for read in self.reads[name])
             shape: Any = own if isinstance(layer, Join) else own[0]
@@ -182,7 +185,6 @@ class Graph(Model):
                 wanted = f"a layer that takes what it reads, of shape {shape}"
                 check.fail(_WHERE, f"nodes[{name!r}]", wanted, got, error=ShapeError)
             shapes[name] = self.add_layer(layer, shape)
-            drawn |= self._draw(layer, rng)
         named = dict(zip(self.order, layers, strict=True))
         check_integers(_WHERE, self.inputs, self.reads, named)
         self.input_shape = bare(self.inputs)
@@ -190,7 +192,6 @@ class Graph(Model):
         self.takes_integers = len(self.inputs) == 1 and all(
             dtype.kind == "i" for dtype in self.input_dtypes.values()
         )
-        return drawn
 
     @property
     def layer_names(self) -> list[str]:
@@ -294,6 +295,8 @@ class Graph(Model):
                 if part is not None:
                     # Not in place: two nodes may have been given the same array.
                     grads[read] = grads[read] + part if read in grads else part
+        if self._tied:
+            add_gradients(self._tied)
         if not need_dx:
             return None
         if len(self.inputs) == 1 and not grads and not self.takes_integers:
@@ -432,6 +435,7 @@ class Graph(Model):
             "outputs": self.outputs,
             "dtype": self.dtype,
             "seed": self.seed,
+            **({"ties": dict(self.ties)} if self.ties else {}),
             "name": self.name,
         }
 
@@ -460,6 +464,7 @@ class Graph(Model):
         )
         rest = [f"dtype='{self.dtype}'"] if self.dtype != np.float64 else []
         rest += [f"seed={self.seed!r}"] if self.seed is not None else []
+        rest += [f"ties={self.ties!r}"] if self.ties else []
         rest += [f"name={self.name!r}"] if self.name is not None else []
         return (
             f"Graph({self.inputs}, {{\n{nodes}" + ", ".join(["}", repr(self.outputs), *rest]) + ")"

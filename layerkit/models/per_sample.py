@@ -12,6 +12,7 @@ from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
+from layerkit.models.ties import parameters_of
 
 
 def per_sample_gradients(where: str, model: Any, x: Array, y_true: Array, loss: Loss) -> Array:
@@ -22,7 +23,8 @@ def per_sample_gradients(where: str, model: Any, x: Array, y_true: Array, loss: 
             check.fail(where, "model", "one that treats each sample by itself", got)
     model = copy.deepcopy(model)
     chain = _row(model)
-    if all(map(_computes_by_sample, chain)):
+    is_tied = len(parameters_of(model)) > len(model.parameters)
+    if not is_tied and all(map(_computes_by_sample, chain)):
         return _in_one_pass(model, chain, x, y_true, loss)
     gradients = np.empty((len(x), model.values.size), model.dtype)
     for index in range(len(x)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
@@ -15,7 +15,7 @@ from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Join
 from layerkit.models.base import Model
-from layerkit.parameters import Parameter
+from layerkit.models.ties import Tie, add_gradients, check_ties, ties_inside
 from layerkit.storage.models import CLASSES
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ class Sequential(Model):
         Source of the first values of the parameters. The same seed gives the same bytes. A model
         without one, in another model, is drawn again from that one's seed, unless its parameters
         have been changed since they were drawn.
+    ties : dict of str to str, optional
+        Parameters that share the value of another one, by their names in `named_parameters`:
+        ``{"decoder.kernel": "encoder.kernel.T"}``, where ``.T`` transposes it. The tied parameter
+        is a view; its gradient is added to the other's, which is counted, saved and trained.
     name : str, optional
         Name of the model, in a model around it.
 
@@ -75,6 +79,7 @@ class Sequential(Model):
         input_shape: Shape | None = None,
         dtype: npt.DTypeLike = np.float64,
         seed: int | np.random.Generator | None = None,
+        ties: Mapping[str, str] | None = None,
         name: str | None = None,
     ) -> None:
         where = "Sequential.__init__"
@@ -83,10 +88,11 @@ class Sequential(Model):
         self.seed = seed
         self.name = check.name(where, name)
         rng = check.generator(where, "seed", seed)
+        self.ties = check_ties(where, ties)
         self._check_layers(where, chain)
         shape = self._first_shape(where, chain[0], input_shape)
         if shape is not None:
-            self._assemble(chain, partial(self._connect, where, chain, shape), rng)
+            self._assemble(where, chain, partial(self._connect, where, chain, shape), rng)
             return
         for layer in chain:
             layer.is_owned = True
@@ -99,7 +105,8 @@ class Sequential(Model):
         for layer in chain:
             layer.is_owned = False
         try:
-            self._assemble(chain, partial(self._connect, where, chain, input_shape), rng)
+            connect = partial(self._connect, where, chain, input_shape)
+            self._assemble(where, chain, connect, rng)
         except BaseException:
             self._children = tuple(chain)
             self.input_shape = self.output_shape = None  # type: ignore[assignment]
@@ -150,13 +157,10 @@ class Sequential(Model):
             check.fail(where, "input_shape", expectation, shape, error=ShapeError)
         return shape
 
-    def _connect(
-        self, where: str, chain: list[Layer], shape: Shape, rng: np.random.Generator
-    ) -> dict[Parameter, Array]:
-        """Build the layers, each on the output of the one before, and draw their parameters."""
+    def _connect(self, where: str, chain: list[Layer], shape: Shape) -> None:
+        """Build the layers, each on the output of the one before."""
         self._children = ()
         self.input_shape = shape
-        drawn: dict[Parameter, Array] = {}
         for index, layer in enumerate(chain):
             if index and layer.takes_integers:
                 giver = f"which layers[{index - 1}], {chain[index - 1]!r}, gives"
@@ -175,10 +179,8 @@ class Sequential(Model):
                     error=ShapeError,
                 )
             shape = self.add_layer(layer, shape)
-            drawn |= self._draw(layer, rng)
         self.output_shape = shape
         self.takes_integers = chain[0].takes_integers
-        return drawn
 
     @property
     def row(self) -> tuple[Layer, ...] | None:
@@ -230,9 +232,14 @@ class Sequential(Model):
         first = self._children[0]
         for layer in self._children[:0:-1]:
             dy = layer.compute_backward(dy, cache.pop())
+        dx: Any
         if need_dx or not first.takes_need_dx:
-            return first.compute_backward(dy, cache.pop())
-        return first.compute_backward(dy, cache.pop(), need_dx=False)  # type: ignore[call-arg]
+            dx = first.compute_backward(dy, cache.pop())
+        else:
+            dx = first.compute_backward(dy, cache.pop(), need_dx=False)  # type: ignore[call-arg]
+        if self._tied:
+            add_gradients(self._tied)
+        return dx
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments; see `Layer.get_config`."""
@@ -241,6 +248,7 @@ class Sequential(Model):
             "input_shape": self.input_shape,
             "dtype": self.dtype,
             "seed": self.seed,
+            **({"ties": dict(self.ties)} if self.ties else {}),
             "name": self.name,
         }
 
@@ -268,10 +276,10 @@ class Sequential(Model):
     def _part(self, chain: tuple[Layer, ...]) -> Sequential:
         """Make a model of some of the layers, whose parameters stay where they are."""
         part = object.__new__(Sequential)
-        part._share(chain)
+        part._share(chain, self._tied)
         return part
 
-    def _share(self, chain: tuple[Layer, ...]) -> None:
+    def _share(self, chain: tuple[Layer, ...], ties: tuple[Tie, ...]) -> None:
         """Become a model of layers that are part of another one, and stay so."""
         first, last = chain[0], chain[-1]
         self.dtype, self.name, self.seed = first.dtype, None, None
@@ -280,6 +288,7 @@ class Sequential(Model):
         self.is_owned = True
         self.takes_integers = first.takes_integers
         self._flat_parameters = [p for layer in chain for p in layer.parameters]
+        self._tied, self.ties = ties_inside(self, ties)
         self.input_shape, self.output_shape = first.input_shape, last.output_shape  # type: ignore[assignment]
 
     def __repr__(self) -> str:
@@ -291,6 +300,8 @@ class Sequential(Model):
             rest.append(f"dtype='{self.dtype}'")
         if self.seed is not None:
             rest.append(f"seed={self.seed!r}")
+        if self.ties:
+            rest.append(f"ties={self.ties!r}")
         if self.name is not None:
             rest.append(f"name={self.name!r}")
         layers = [repr(layer) for layer in self._children]

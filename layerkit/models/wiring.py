@@ -144,8 +144,9 @@ def by_name(where: str, argument: str, given: Any, names: Any) -> list[tuple[str
 
 def clear_gradients(layer: Layer) -> None:
     """Write zero gradients into a layer that no gradient reaches."""
-    for parameter in layer.parameters:
-        parameter.grad[...] = 0
+    for _, inner in layer.walk():
+        for parameter in inner.own_parameters.values():  # those that are tied, too
+            parameter.grad[...] = 0
     layer.forget_workspace()
 
 

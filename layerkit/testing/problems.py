@@ -81,7 +81,8 @@ def random_batch(rng: np.random.Generator, shape: tuple[int, ...], scale: float)
 
 def named_parameters(layer: Layer) -> Iterator[tuple[str, Parameter]]:
     """Go through the parameters with the expressions that lead to them: layers[1].kernel."""
-    yield from layer.own_parameters.items()
+    # A tied one is a view: its gradient is a part of the other's.
+    yield from ((name, p) for name, p in layer.own_parameters.items() if not p.is_tied)
     for index, child in enumerate(layer.children):
         places = [name for name, value in vars(layer).items() if value is child]
         place = f"layers[{index}]" if isinstance(layer, Model) or not places else places[0]
