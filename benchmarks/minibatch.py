@@ -18,7 +18,7 @@ import numpy as np
 from side_by_side import missing, race, ratio, table, write
 
 from layerkit import SGD, Dense, ReLU, Sequential, SoftmaxCrossEntropy, Trainer
-from layerkit.engines.compiled import load_kernels
+from layerkit.engines.tables import load_kernels
 
 WIDTHS = (784, 512, 256, 10)
 RATE, MOMENTUM = 0.01, 0.9

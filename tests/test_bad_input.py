@@ -526,7 +526,7 @@ CASES = {
     "model": (
         lambda: Trainer(Dense(3, 2), HalfSquaredError(), SGD(1)),
         A,
-        "Trainer.__init__: model must be an instance of Sequential; got Dense",
+        "Trainer.__init__: model must be an instance of Model; got Dense",
     ),
     "loss class": (
         lambda: Trainer(model(), MeanSquaredError, SGD(1)),

@@ -80,7 +80,7 @@ def _computes_as(layer: Layer, kind: type[Layer]) -> bool:
     """Return whether a layer is of a kind, and has that kind's own passes."""
     return isinstance(layer, kind) and all(
         getattr(getattr(layer, method), "__func__", None) is getattr(kind, method)
-        for method in ("compute_forward", "compute_backward")
+        for method in ("build", "compute_forward", "compute_backward")
     )
 
 
@@ -97,6 +97,8 @@ def dense_layers(model: Layer) -> list[Dense]:
             raise Refused(f"layers[{index}], {layer!r}, is not a Dense")
         if layer.input_shape != (layer.n_in,):
             raise Refused(f"layers[{index}], {layer!r}, takes samples of several axes")
+        if any(parameter.is_tied for parameter in layer.own_parameters.values()):
+            raise Refused(f"layers[{index}], {layer!r}, has tied parameters")
         if any(not parameter.trainable for parameter in layer.parameters):
             raise Refused(f"layers[{index}], {layer!r}, has frozen parameters")
         layers.append(layer)

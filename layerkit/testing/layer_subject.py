@@ -87,6 +87,10 @@ class Subject:
     def model(self, dtype: type = np.float64, *, moved: bool = True) -> Sequential:
         """Make a model of a fresh layer; each has the same weights."""
         layer = self._layer()
+        if self.input_shape is None and layer.input_shape is None:
+            remedy = f"{layer!r} takes any: write check_layer(make, (3,)) for 3 features."
+            got = validation.Said("None")
+            validation.fail("check_layer", "input_shape", "the shape of one sample", got, remedy)
         built = layer.output_shape is not None  # a model, with a dtype of its own
         model = Sequential(
             [layer],

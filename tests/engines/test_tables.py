@@ -51,7 +51,28 @@ class Reversed(Sequential):
         return super().compute_forward(-x, training=training)
 
 
+class Rebuilt(Dense):
+    """Computes as a Dense does, on parameters that may be others."""
+
+    def build(self, input_shape):
+        return super().build(input_shape)
+
+
+def tied():
+    layers = [Dense(2, 3, name="a"), Dense(3, 2, name="b")]
+    return Sequential(layers, ties={"b.kernel": "a.kernel.T"})
+
+
 REFUSED = {
+    "rebuilt Dense": (
+        lambda name: fit(name, Sequential([Rebuilt(2, 2)])),
+        r"layers\[0\], Rebuilt\(2, 2\), is not a Dense",
+    ),
+    "tied": (lambda name: fit(name, tied()), r"layers\[1\], .* has tied parameters"),
+    "axes": (
+        lambda name: fit(name, Sequential([Dense(2, 2)], input_shape=(3, 2)), x=np.ones((4, 3, 2))),
+        r"layers\[0\], Dense\(2, 2\), takes samples of several axes",
+    ),
     "model": (
         lambda name: fit(name, Reversed([Dense(2, 2)])),
         "the model is a Reversed, which has a pass of its own",

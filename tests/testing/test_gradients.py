@@ -53,7 +53,16 @@ def test_everything_built_in_is_here():
     assert len(LOSSES) >= 5
     # A new layer needs a network of its own in this file; but those that are another function in
     # training than in evaluation are `check_layer`'s, which differentiates the training.
-    assert LAYERS == ["BatchNorm", "Dense", "Dropout", "Sequential", "Standardize"]
+    # Joins, which take several arrays, and graphs are differentiated in tests/layers/test_joins.py
+    # and tests/models/test_graph.py.
+    others = ["Add", "Concatenate", "Graph", "Multiply"]
+    assert sorted({*LAYERS} - {*others}) == [
+        "BatchNorm",
+        "Dense",
+        "Dropout",
+        "Sequential",
+        "Standardize",
+    ]
 
 
 def targets_for(loss, y_pred, rng):

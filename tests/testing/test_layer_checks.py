@@ -71,8 +71,9 @@ def test_every_public_layer_is_here():
         and issubclass(getattr(layerkit, name), Layer)
         and not isabstract(getattr(layerkit, name))
     }
-    assert public == set(MAKERS)
     assert public == {kind.__name__ for kind in concrete(Layer)}
+    # Of several arrays: see tests/layers/test_joins.py and tests/testing/test_graphs.py.
+    assert public - {"Add", "Concatenate", "Graph", "Multiply"} == set(MAKERS)
 
 
 @pytest.mark.parametrize(

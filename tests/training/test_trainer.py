@@ -1,12 +1,16 @@
+import ast
 import copy
 import pickle
+import re
 import signal
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import layerkit
 from layerkit import (
     SGD,
     Accuracy,
@@ -458,3 +462,28 @@ def test_another_loss_from_now_on(data):
     trainer.loss = MeanSquaredError()
     expected = MeanSquaredError().value(trainer.model.predict(x), y)
     assert trainer.train_step(x, y) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_way_from_fit_to_the_weights_is_as_short_as_the_readme_says():
+    package = Path(layerkit.__file__).parent
+    contributing = (package.parent / "CONTRIBUTING.md").read_text()
+    files = re.findall(r"(?m)^\d\. `([\w/]+\.py)`: ", contributing)
+    assert len(files) == 5
+    n_lines = sum(len((package / name).read_text().splitlines()) for name in files)
+    assert f"five files of {n_lines:,} lines" in (package.parent / "README.md").read_text()
+    # Line by line what runs in a fit of one process, without weights and accumulation.
+    way = {
+        "training/trainer.py": {"fit"},
+        "training/fit.py": {"run", "_begin", "_train", "_validate", "_end"},
+        "engines/numpy.py": {"train", "_figures"},
+        "steps/step.py": {"__call__", "_lose", "_update", "_totals"},
+        "steps/updates.py": {"apply"},
+    }
+    assert list(way) == files
+    n_body = 0
+    for name, methods in way.items():
+        for node in ast.walk(ast.parse((package / name).read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name in methods:
+                first = node.body[bool(ast.get_docstring(node))]
+                n_body += node.end_lineno - first.lineno + 1
+    assert 100 < n_body <= 200
