@@ -18,7 +18,7 @@ from layerkit.errors import ShapeError, StateError
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
 from layerkit.models.stored import StoredLayer
-from layerkit.models.summary import html_table, shorten, text_table
+from layerkit.models.summary import figures, html_table, shorten, text_table
 from layerkit.models.ties import Tie, find_ties
 from layerkit.parameters import Parameter
 
@@ -488,19 +488,9 @@ class Model(StoredLayer):
 
     def _table(self) -> list[tuple[str, ...]]:
         rows: list[tuple[str, ...]] = [("layer", "kind", "output shape", "parameters", "trainable")]
-        for name, layer in [*zip(self.layer_names, self._children, strict=True), ("total", self)]:
-            parameters = layer.parameters
-            n_trainable = sum(p.size for p in parameters if p.trainable)
-            rows.append(
-                (
-                    name,
-                    str(self.dtype) if layer is self else shorten(repr(layer)),
-                    f"({', '.join(['n', *map(str, layer.output_shape or ())])})",
-                    f"{sum(p.size for p in parameters):,}",
-                    f"{n_trainable:,}",
-                )
-            )
-        return rows
+        for name, layer in zip(self.layer_names, self._children, strict=True):
+            rows.append((name, shorten(repr(layer)), *figures(layer)))
+        return [*rows, ("total", str(self.dtype), *figures(self))]
 
     def _repr_html_(self) -> str:
         """Show the summary as a table in a notebook."""

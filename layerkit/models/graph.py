@@ -14,13 +14,15 @@ from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Join
 from layerkit.models.base import Model
+from layerkit.models.drawing import drawn_table
 from layerkit.models.ties import add_gradients, check_ties
 from layerkit.models.wiring import (
     bare,
     by_name,
     check_batch,
+    check_inputs,
     check_integers,
-    check_layer,
+    check_nodes,
     check_outputs,
     check_use,
     clear_gradients,
@@ -119,59 +121,14 @@ class Graph(Model):
         self.name = check.name(_WHERE, name)
         rng = check.generator(_WHERE, "seed", seed)
         self.ties = check_ties(_WHERE, ties)
-        for argument, value in (("inputs", inputs), ("nodes", nodes)):
-            if not isinstance(value, Mapping) or not value:
-                check.fail(_WHERE, argument, "a dict of at least one name", value)
-            for own in value:
-                if not isinstance(own, str) or not own or "." in own:
-                    check.fail(_WHERE, argument, "named by texts without a dot", own)
-        self.inputs = {
-            own: check.sample_shape(_WHERE, f"inputs[{own!r}]", shape)
-            for own, shape in inputs.items()
-        }
-        layers = self._check_nodes(nodes)
-        self.outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
-        check_outputs(_WHERE, self.reads, self.outputs)
+        self.inputs = check_inputs(_WHERE, inputs)
+        layers, self.reads = check_nodes(_WHERE, self.inputs, nodes, self.dtype)
+        self.outputs = check_outputs(_WHERE, self.reads, outputs)
         self.order = sort_nodes(_WHERE, self.inputs, self.reads)
         self._done = last_reads(self.order, self.reads, self.outputs)
         check_use(_WHERE, self.inputs, self.reads, self.order, self.outputs)
         ordered = [layers[node] for node in self.order]
         self._assemble(_WHERE, ordered, partial(self._connect, ordered), rng)
-
-    def _check_nodes(self, nodes: Mapping[str, Any]) -> dict[str, Layer]:
-        """Check each node by itself, and note what it reads."""
-        self.reads: dict[str, tuple[str, ...]] = {}
-        layers: dict[str, Layer] = {}
-        known = {*self.inputs, *nodes}
-        for name, node in nodes.items():
-            where = f"nodes[{name!r}]"
-            if not isinstance(node, tuple | list) or len(node) != 2:
-                wanted = "a layer and what it reads, such as (Dense(3, 2), 'x')"
-                check.fail(_WHERE, where, wanted, node)
-            layer = check.instance(_WHERE, where, node[0], Layer)
-            reads = (node[1],) if isinstance(node[1], str) else node[1]
-            if not isinstance(reads, tuple | list) or not reads:
-                check.fail(_WHERE, where, "a layer and the names that it reads", node)
-            self._check_layer(where, name, layer, layers)
-            for read in reads:
-                if read not in known:
-                    got = check.Said(f"{read!r}, which is neither an input nor a node")
-                    check.fail(_WHERE, where, f"one that reads {listed(known - {name})}", got)
-            if len(reads) > 1 and not isinstance(layer, Join):
-                got = check.Said(f"{layer!r}, which reads {listed(reads)}")
-                remedy = "Join them first, with Concatenate() or another Join."
-                check.fail(_WHERE, where, "a Join, if it reads several", got, remedy)
-            layers[name], self.reads[name] = layer, tuple(reads)
-        return layers
-
-    def _check_layer(self, where: str, name: str, layer: Layer, before: dict[str, Layer]) -> None:
-        if name in self.inputs:
-            got = check.Said(f"{name!r} for an input and a node")
-            check.fail(_WHERE, "nodes", "of names that are not taken", got, "Rename one of them.")
-        check_layer(_WHERE, where, layer, before, self.dtype)
-        if isinstance(layer, Graph) and (len(layer.inputs), len(layer.outputs)) != (1, 1):
-            wanted = "a graph of one input and one output, as a part of another"
-            check.fail(_WHERE, where, wanted, layer, "Write its nodes into this graph.")
 
     def _connect(self, layers: list[Layer]) -> None:
         """Build the layers in the order of the pass."""
@@ -446,15 +403,7 @@ class Graph(Model):
         return self._children[self.order.index(name)]
 
     def _table(self) -> list[tuple[str, ...]]:
-        """Add to the table of the layers what each of them reads."""
-        head, *rows, total = super()._table()
-        read = [", ".join(self.reads[name]) for name in self.order]
-        shape = f"{len(self.outputs)} outputs" if len(self.outputs) > 1 else total[2]
-        return [
-            (head[0], "reads", *head[1:]),
-            *((row[0], names, *row[1:]) for row, names in zip(rows, read, strict=True)),
-            (total[0], "", total[1], shape, *total[3:]),
-        ]
+        return drawn_table(super()._table(), self.inputs, self.reads)
 
     def __repr__(self) -> str:
         """Return the constructor call as text."""

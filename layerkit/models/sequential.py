@@ -16,6 +16,7 @@ from layerkit.layers.base import Layer
 from layerkit.layers.joins import Join
 from layerkit.models.base import Model
 from layerkit.models.ties import Tie, add_gradients, check_ties, ties_inside
+from layerkit.models.wiring import check_alone
 from layerkit.storage.models import CLASSES
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class Sequential(Model):
                 remedy = "Use it as a node of a Graph."
                 got = check.Said(f"layers[{index}], {layer!r}")
                 check.fail(where, "layers", "layers of one input", got, remedy)
+            check_alone(where, f"layers[{index}]", layer)
             if layer.name in named:
                 got = f"{layer.name!r} for layers[{named[layer.name]}] and layers[{index}]"
                 check.fail(where, "layers", "of different names", check.Said(got))

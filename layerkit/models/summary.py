@@ -1,6 +1,9 @@
 """Tables of a model: as text, and as HTML for notebooks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from layerkit.layers.base import Layer
 
 Rows = Sequence[tuple[str, ...]]
 
@@ -12,6 +15,21 @@ def shorten(text: str, width: int = 60) -> str:
     """Shorten a repr to one line of at most ``width`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 3] + "..."
+
+
+def figures(layer: Layer) -> tuple[str, str, str]:
+    """Return the cells of a layer's row: output shape, parameters, trainable ones."""
+    parameters = layer.parameters
+    n_trainable = sum(p.size for p in parameters if p.trainable)
+    shape: Any = layer.output_shape
+    named = shape.items() if isinstance(shape, Mapping) else [("", shape or ())]
+    shapes = ", ".join(f"{name} {batch_shape(own)}".strip() for name, own in named)
+    return shapes, f"{sum(p.size for p in parameters):,}", f"{n_trainable:,}"
+
+
+def batch_shape(shape: Sequence[Any]) -> str:
+    """Return the shape of a batch of samples as text."""
+    return f"({', '.join(['n', *map(str, shape)])})"
 
 
 def text_table(rows: Rows) -> str:

@@ -11,6 +11,7 @@ from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
+from layerkit.layers.joins import Join
 
 Reads = Mapping[str, tuple[str, ...]]
 
@@ -60,6 +61,65 @@ def check_use(
             check.fail(where, argument, "in use", got, remedy)
 
 
+def check_inputs(where: str, inputs: Any) -> dict[str, Shape]:
+    """Check the names and the shapes of the inputs."""
+    _check_names(where, "inputs", inputs)
+    return {
+        name: check.sample_shape(where, f"inputs[{name!r}]", shape)
+        for name, shape in inputs.items()
+    }
+
+
+def _check_names(where: str, argument: str, named: Any) -> None:
+    if not isinstance(named, Mapping) or not named:
+        check.fail(where, argument, "a dict of at least one name", named)
+    for name in named:
+        if not isinstance(name, str) or not name or "." in name:
+            check.fail(where, argument, "named by texts without a dot", name)
+
+
+def check_nodes(
+    where: str, inputs: Mapping[str, Shape], nodes: Any, dtype: np.dtype[Any]
+) -> tuple[dict[str, Layer], dict[str, tuple[str, ...]]]:
+    """Check each node by itself, and return the layers, and what they read."""
+    _check_names(where, "nodes", nodes)
+    layers: dict[str, Layer] = {}
+    reads: dict[str, tuple[str, ...]] = {}
+    known = {*inputs, *nodes}
+    for name, node in nodes.items():
+        place = f"nodes[{name!r}]"
+        if not isinstance(node, tuple | list) or len(node) != 2:
+            wanted = "a layer and what it reads, such as (Dense(3, 2), 'x')"
+            check.fail(where, place, wanted, node)
+        layer = check.instance(where, place, node[0], Layer)
+        own = (node[1],) if isinstance(node[1], str) else node[1]
+        if not isinstance(own, tuple | list) or not own:
+            check.fail(where, place, "a layer and the names that it reads", node)
+        if name in inputs:
+            got = check.Said(f"{name!r} for an input and a node")
+            check.fail(where, "nodes", "of names that are not taken", got, "Rename one of them.")
+        check_layer(where, place, layer, layers, dtype)
+        check_alone(where, place, layer)
+        for read in own:
+            if not isinstance(read, str) or read not in known:
+                got = check.Said(f"{read!r}, which is neither an input nor a node")
+                check.fail(where, place, f"one that reads {listed(known - {name})}", got)
+        if len(own) > 1 and not isinstance(layer, Join):
+            got = check.Said(f"{layer!r}, which reads {listed(own)}")
+            remedy = "Join them first, with Concatenate() or another Join."
+            check.fail(where, place, "a Join, if it reads several", got, remedy)
+        layers[name], reads[name] = layer, tuple(own)
+    return layers, reads
+
+
+def check_alone(where: str, place: str, layer: Layer) -> None:
+    """Refuse a graph of several inputs or outputs where a layer is to be."""
+    shapes: tuple[Any, ...] = layer.input_shape, layer.output_shape
+    if any(isinstance(shape, Mapping) for shape in shapes):
+        wanted = "a graph of one input and one output, as a part of another"
+        check.fail(where, place, wanted, layer, "Write its nodes into a graph of all.")
+
+
 def check_layer(
     where: str, argument: str, layer: Layer, before: Mapping[str, Layer], dtype: np.dtype[Any]
 ) -> None:
@@ -76,16 +136,21 @@ def check_layer(
         check.fail(where, argument, f"of dtype {dtype}", got, remedy)
 
 
-def check_outputs(where: str, reads: Reads, outputs: tuple[str, ...]) -> None:
-    """Refuse outputs that are not nodes, or named twice."""
+def check_outputs(where: str, reads: Reads, outputs: Any) -> tuple[str, ...]:
+    """Check for the name of a node, or several of them, and return them."""
+    if isinstance(outputs, str):
+        outputs = (outputs,)
+    if not isinstance(outputs, tuple | list):
+        check.fail(where, "outputs", "the name of a node, or a tuple of them", outputs)
     if not outputs:
         check.fail(where, "outputs", "at least one node", check.Said("none"))
     for index, name in enumerate(outputs):
-        if name not in reads:
+        if not isinstance(name, str) or name not in reads:
             check.fail(where, "outputs", f"among the nodes, {listed(reads)}", name)
         if name in outputs[:index]:
             got = check.Said(f"{name!r} twice")
             check.fail(where, "outputs", "of different names", got)
+    return tuple(outputs)
 
 
 def check_integers(

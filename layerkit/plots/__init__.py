@@ -7,6 +7,7 @@ Each function draws on the axes ``ax``, or on those of a new figure, and returns
 
 from layerkit.plots.classes import confusion_matrix, decision_boundary
 from layerkit.plots.curves import epochs_to_target, learning_curves
+from layerkit.plots.graphs import graph
 from layerkit.plots.layers import (
     activation_histograms,
     codes_cube,
@@ -22,6 +23,7 @@ __all__ = [
     "decision_boundary",
     "epochs_to_target",
     "gradient_flow",
+    "graph",
     "hidden_codes",
     "learning_curves",
     "weights",

@@ -1,6 +1,5 @@
 import copy
 import pickle
-import re
 
 import numpy as np
 import pytest
@@ -307,16 +306,6 @@ def test_trace_names_what_each_node_computes():
     assert_array_equal(traced["y"].y, model.predict(x))
 
 
-def test_summary_says_what_each_node_reads():
-    lines = two_heads().summary().splitlines()
-    assert re.split(r"  +", lines[0]) == [
-        "layer", "reads", "kind", "output shape", "parameters", "trainable"
-    ]  # fmt: skip
-    assert re.split(r"  +", lines[5])[:4] == ["both", "seen, place", "Concatenate()", "(n, 5)"]
-    assert re.split(r"  +", lines[-1]) == ["total", "float64", "2 outputs", "40", "40"]
-    assert "<td>seen, place</td>" in two_heads()._repr_html_()
-
-
 def test_the_repr_makes_the_same_model():
     model = two_heads(dtype="float32", name="heads")
     again = eval(repr(model))
@@ -460,3 +449,23 @@ def test_nodes_may_be_called_like_other_layers():
     model = Graph({"x": (2,)}, nodes, "y")
     assert next(iter(model.named_parameters())) == "dense_1.kernel"
     assert model["y"].name == "dense_1"
+
+
+def test_a_graph_of_several_outputs_is_no_layer_of_a_row():
+    two = {"a": (Dense(2, 3), "x"), "b": (Dense(2, 1), "x")}
+    words = r"layers\[1\] must be a graph of one input and one output, as a part of another"
+    with pytest.raises(ArgumentError, match=words):
+        Sequential([Dense(2, 2), Graph({"x": (2,)}, two, ("a", "b"))])
+
+
+@pytest.mark.parametrize(
+    ("reads", "outputs", "message"),
+    [
+        ("x", 3, "outputs must be the name of a node, or a tuple of them; got 3"),
+        ("x", ("y", []), r"outputs must be among the nodes, 'y'; got \[\]"),
+        (([], "x"), "y", r"nodes\['y'\] must be one that reads 'x'; got \[\], which is neither"),
+    ],
+)
+def test_names_that_are_no_texts(reads, outputs, message):
+    with pytest.raises(ArgumentError, match=message):
+        Graph({"x": (2,)}, {"y": (Add(), reads)}, outputs)
