@@ -306,3 +306,10 @@ def test_each_source_file_has_its_test_file(name):
     *folder, last = name.split(".")
     tests = Path(__file__).parent.joinpath(*folder)
     assert (tests / f"test_{last}.py").is_file()
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda p: p.parent.name)
+def test_each_folder_says_what_belongs_there_and_what_may_not(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    # Read them: a test can only ask that there are both sentences.
+    assert path.parent == PACKAGE or len(docstring.split("\n\n")) >= 2

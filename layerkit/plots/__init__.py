@@ -1,5 +1,7 @@
 """Plots of training and of models, by matplotlib (``pip install 'layerkit[plot]'``).
 
+Nothing is computed here that a picture does not need.
+
 Each function draws on the axes ``ax``, or on those of a new figure, and returns them.
 """
 

@@ -1,4 +1,6 @@
-"""Tools to know that layers, activations, losses and optimizers of one's own are right.
+"""Checks that layers, activations, losses and optimizers of one's own are right.
+
+Tests of layerkit itself belong to ``tests/``, which use these.
 
 ``layerkit.testing.strategies``, for hypothesis, is imported by its own name.
 """
