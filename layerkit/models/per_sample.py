@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from layerkit.losses import Loss
 from layerkit.models.ties import parameters_of
 
 
-def per_sample_gradients(where: str, model: Any, x: Array, y_true: Array, loss: Loss) -> Array:
+def per_sample_gradients(where: str, model: Any, x: Any, y_true: Any, loss: Loss) -> Array:
     """Compute the gradients of all samples on a copy of the model; see `Model`."""
     for name, layer in model.walk():
         if layer.mixes_samples:
@@ -26,13 +27,20 @@ def per_sample_gradients(where: str, model: Any, x: Array, y_true: Array, loss: 
     is_tied = len(parameters_of(model)) > len(model.parameters)
     if not is_tied and all(map(_computes_by_sample, chain)):
         return _in_one_pass(model, chain, x, y_true, loss)
-    gradients = np.empty((len(x), model.values.size), model.dtype)
-    for index in range(len(x)):
-        one = slice(index, index + 1)
-        y_pred, cache = model.compute_forward(x[one], training=True)
-        model.compute_backward(loss.gradient(y_pred, y_true[one]), cache)
+    n_samples = len(next(iter(x.values())) if isinstance(x, Mapping) else x)
+    gradients = np.empty((n_samples, model.values.size), model.dtype)
+    for index in range(n_samples):
+        y_pred, cache = model.compute_forward(_one(x, index), training=True)
+        model.compute_backward(loss.gradient(y_pred, _one(y_true, index)), cache)
         gradients[index] = model.grads
     return gradients
+
+
+def _one(arrays: Any, index: int) -> Any:
+    """Return a batch of one sample, of an array, or of each array of a dict."""
+    if isinstance(arrays, Mapping):
+        return {name: _one(array, index) for name, array in arrays.items()}
+    return None if arrays is None else arrays[index : index + 1]
 
 
 def _in_one_pass(model: Any, chain: list[Layer], x: Array, y_true: Array, loss: Loss) -> Array:
@@ -41,10 +49,8 @@ def _in_one_pass(model: Any, chain: list[Layer], x: Array, y_true: Array, loss: 
         x, cache = layer.compute_forward(x, training=True)
         caches.append(cache)
     # Of each sample by itself, as a loss is a mean over samples.
-    ones = [slice(index, index + 1) for index in range(n_samples)]
-    dy: Any = np.concatenate(
-        [np.empty((0, *x.shape[1:]), x.dtype), *(loss.gradient(x[i], y_true[i]) for i in ones)]
-    )
+    own = [loss.gradient(_one(x, index), _one(y_true, index)) for index in range(n_samples)]
+    dy: Any = np.concatenate([np.empty((0, *x.shape[1:]), x.dtype), *own])
     gradients = np.zeros((n_samples, model.values.size), model.dtype)
     starts = flat.starts(model.parameters)
     for layer, cache in zip(reversed(chain), reversed(caches), strict=True):

@@ -520,6 +520,41 @@ def test_gradients_of_a_graph_in_one_call():
     assert check_gradients(residual(), HalfSquaredError(), x, RNG.normal(size=(4, 4))).passed
 
 
+def two_towers(**options):
+    return Graph(
+        {"x": (3,), "mask": (3,)},
+        {
+            "a": (Dense(3, 3, Tanh()), "x"),
+            "seen": (Masked(), ("a", "mask")),
+            "kind": (Dense(3, 3), "seen"),
+            "size": (Dense(3, 1), "a"),
+        },
+        ("kind", "size"),
+        **{"seed": 0, **options},
+    )
+
+
+@pytest.mark.parametrize("ties", [None, {"kind.kernel": "a.kernel.T"}])
+def test_gradients_of_several_inputs_and_outputs_in_one_call(ties):
+    x = {"x": RNG.normal(size=(4, 3)), "mask": RNG.integers(2, size=(4, 3))}
+    y = {"kind": RNG.integers(3, size=4), "size": RNG.normal(size=(4, 1))}
+    model = two_towers(ties=ties)
+    assert check_gradients(model, x).passed
+    assert check_gradients(model, LOSS, x, y).passed
+
+
+@pytest.mark.parametrize("ties", [None, {"kind.kernel": "a.kernel.T"}])
+def test_gradients_of_samples_of_several_inputs_and_outputs(ties):
+    x = {"x": RNG.normal(size=(4, 3)), "mask": RNG.integers(2, size=(4, 3))}
+    y = {"kind": RNG.integers(3, size=4), "size": RNG.normal(size=(4, 1))}
+    model = two_towers(ties=ties)
+    rows = model.per_sample_gradients(x, y, LOSS)
+    for index in range(4):
+        one = [{n: array[index : index + 1] for n, array in arrays.items()} for arrays in (x, y)]
+        model.backward(LOSS.gradient(model.forward(one[0], training=True), one[1]))
+        assert_allclose(rows[index], model.grads, rtol=1e-10, atol=1e-13)
+
+
 def test_a_trace_shows_every_node():
     model = network()
     before = pickle.dumps(model)

@@ -8,6 +8,7 @@ from layerkit import (
     ArgumentError,
     BatchNorm,
     Dense,
+    Dropout,
     HalfSquaredError,
     Identity,
     Layer,
@@ -134,3 +135,20 @@ def test_a_layer_need_not_offer_it():
     layer = Wrapper(Dense(2, 2))
     with pytest.raises(NotImplementedError):
         layer.compute_sample_gradients(np.ones((1, 2)), None)
+
+
+@pytest.mark.parametrize("layer", [Dense(3, 2), Dropout(0.0)])
+def test_a_loss_without_targets(layer):
+    class Penalty(HalfSquaredError):
+        takes_targets = False
+
+        def gradient(self, y_pred, y_true):
+            assert y_true is None
+            return super().gradient(y_pred, 0 * y_pred)
+
+    model = Sequential([Dense(3, 3), layer], seed=0)
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    rows = model.per_sample_gradients(x, None, Penalty())
+    model.forward(x, training=True)
+    model.backward(model.predict(x) / 4)
+    np.testing.assert_allclose(rows.mean(axis=0), model.grads, rtol=1e-12, atol=1e-14)
