@@ -14,10 +14,10 @@ import numpy as np
 from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
-from layerkit.errors import ShapeError, StateError
+from layerkit.errors import StateError
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
-from layerkit.models.stored import StoredLayer
+from layerkit.models.packed import PackedLayer
 from layerkit.models.summary import figures, html_table, shorten, text_table
 from layerkit.models.ties import Tie, find_ties
 from layerkit.parameters import Parameter
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Model"]
 
 
-class Model(StoredLayer):
+class Model(PackedLayer):
     """Base class of the models: layers put together, and what can be done with the whole.
 
     A model is a layer itself, so models nest. All parameters lie in two contiguous vectors,
@@ -52,8 +52,6 @@ class Model(StoredLayer):
     input_shape: Shape
     output_shape: Shape
     seed: Any
-    _known_vectors: tuple[Array, Array] | None = None
-    _flat_parameters: Sequence[Parameter] = ()
     _drawn: tuple[Any, list[Parameter], list[Layer]] | None = None
     ties: Mapping[str, str] = MappingProxyType({})
     _tied: tuple[Tie, ...] = ()
@@ -143,15 +141,6 @@ class Model(StoredLayer):
             remedy = "Write input_shape=(8,) for 8 features, or put the model into another one."
             check.fail(where, "input_shape", "known by then", None, remedy, error=StateError)
 
-    def _pack(self, drawn: dict[Parameter, Array]) -> None:
-        """Move all parameters into two vectors of the model's own."""
-        self._flat_parameters = super().parameters
-        self._known_vectors = None
-        flat.pack(self._flat_parameters, self.dtype, drawn)
-        self.forget_workspace()  # it may hold the arrays of where the parameters were
-        for _, layer in self.walk():
-            layer.dtype = self.dtype
-
     @abstractmethod
     def compute_backward(self, dy: Any, cache: Any, *, need_dx: bool = True) -> Any:
         """Compute the gradients; dx too, unless nobody needs it."""
@@ -213,41 +202,6 @@ class Model(StoredLayer):
     def layers(self) -> tuple[Layer, ...]:
         """The layers, first to last."""
         return self._children
-
-    @property
-    def parameters(self) -> list[Parameter]:
-        """All parameters, layer by layer, each layer's in the order they were declared."""
-        self._check_built("parameters")
-        return [parameter for parameter in self._flat_parameters if not parameter.is_tied]
-
-    @property
-    def vectors(self) -> tuple[Array, Array]:
-        """`values` and `grads`: the same two objects as long as the parameters stay in place."""
-        parameters, known = self._flat_parameters, self._known_vectors
-        if known is None or not flat.is_in_place(parameters, known):
-            self._check_built("vectors")
-            # A model around this one has taken the parameters into its own vectors.
-            self._flat_parameters = parameters = self.parameters
-            known = self._known_vectors = flat.flat_vectors(parameters, self.dtype)
-        return known
-
-    @property
-    def values(self) -> Array:
-        """All parameters in one vector; assigning copies into it, as ``parameter.value`` does."""
-        return self.vectors[0]
-
-    @values.setter
-    def values(self, values: Any) -> None:
-        flat.copy_into(self.values, values, f"{type(self).__name__}.values", "values")
-
-    @property
-    def grads(self) -> Array:
-        """All gradients in one vector; assigning copies into it, as ``parameter.grad`` does."""
-        return self.vectors[1]
-
-    @grads.setter
-    def grads(self, grads: Any) -> None:
-        flat.copy_into(self.grads, grads, f"{type(self).__name__}.grads", "grads")
 
     def predict(self, x: Any, batch_size: int | None = None) -> Array:
         """Compute the outputs; nothing in the model changes, so threads may share it.
@@ -374,45 +328,6 @@ class Model(StoredLayer):
         check.predictions(where, np.empty((len(array), 1)), y_true)
         loss.check_targets(where, y_true, self.output_shape)
         return batch, y_true.astype(dtype, copy=False)
-
-    def get_weights(self) -> list[Array]:
-        """Copy all parameters, in order.
-
-        Returns
-        -------
-        list of ndarray
-            Values such as [kernel, bias, kernel, bias], in the order of `parameters`.
-        """
-        return [parameter.value.copy() for parameter in self.parameters]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all parameters.
-
-        Parameters
-        ----------
-        weights : list of array_like
-            One array a parameter, in the order and the shapes of `get_weights`.
-
-        Raises
-        ------
-        ShapeError
-            If there are more or fewer, or one has another shape; then none is set.
-        """
-        where = f"{type(self).__name__}.set_weights"
-        parameters = self.parameters
-        shapes = [parameter.shape for parameter in parameters]
-        if not isinstance(weights, list | tuple) or len(weights) != len(parameters):
-            got = check.Said(f"{len(weights)} of them") if isinstance(weights, list) else weights
-            expectation = f"a list of {len(parameters)} arrays, of the shapes {shapes}"
-            check.fail(where, "weights", expectation, got, error=ShapeError)
-        arrays = []
-        for index, (weight, parameter) in enumerate(zip(weights, parameters, strict=True)):
-            array = check.numeric_array(where, f"weights[{index}]", weight, None)
-            check.exact_shape(where, f"weights[{index}]", array, parameter.shape)
-            # A copy: the caller's array may be a view of these very parameters.
-            arrays.append(array.copy())
-        for parameter, array in zip(parameters, arrays, strict=True):
-            parameter.value = array
 
     def astype(self, dtype: npt.DTypeLike) -> Self:
         """Copy the model, with parameters of another dtype.

@@ -25,7 +25,6 @@ from layerkit import (
     Normal,
     ReLU,
     Sequential,
-    ShapeError,
     Sigmoid,
     StateError,
     Tanh,
@@ -157,42 +156,6 @@ def test_layers_may_be_driven_one_by_one(model):
         dy = layer.backward(dy)
     assert_array_equal(dy, dx)
     assert_array_equal(model.grads, grads)
-
-
-def test_weights_come_and_go_in_order(model):
-    weights = model.get_weights()
-    assert [w.shape for w in weights] == [(8, 3), (3,), (3, 8), (8,)]
-    weights[0][:] = 7  # a copy
-    assert not (model.values == 7).any()
-    new = [np.full(w.shape, float(i)) for i, w in enumerate(weights)]
-    model.set_weights(new)
-    assert_array_equal(np.unique(model.values), [0, 1, 2, 3])
-    assert_in_place(model)
-    model.set_weights([parameter.value for parameter in model.parameters])
-    assert_array_equal(np.unique(model.values), [0, 1, 2, 3])
-
-
-def test_set_weights_sets_all_or_none(model):
-    before, weights = model.values.copy(), model.get_weights()
-    weights[0][:] = 5
-    weights[3] = np.zeros((8, 1))
-    with pytest.raises(ShapeError, match=r"weights\[3\] must be of shape \(8,\); got \(8, 1\)"):
-        model.set_weights(weights)
-    with pytest.raises(ShapeError, match="a list of 4 arrays"):
-        model.set_weights(weights[:3])
-    assert_array_equal(model.values, before)
-
-
-def test_the_vectors_may_be_assigned_to(model):
-    vector, kernel = model.values, model[0].kernel
-    model.values = np.arange(59)
-    model.values *= 2
-    model.grads = -model.values
-    assert model.values is vector
-    assert_array_equal(kernel.value[0], [0, 2, 4])
-    assert_array_equal(kernel.grad[0], [0, -2, -4])
-    with pytest.raises(ShapeError, match=r"Sequential.values: values must be of shape \(59,\)"):
-        model.values = np.zeros(58)
 
 
 def test_predict_by_batches(model):
