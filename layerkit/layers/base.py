@@ -17,7 +17,7 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.signatures import takes
-from layerkit._support.state import restore, state_of
+from layerkit._support.state import is_generator, restore, state_of
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError, StateError
 from layerkit.initializers import Initializer
@@ -28,7 +28,7 @@ __all__ = ["Layer", "Workspace"]
 _NO_STATE = frozenset(
     "name input_shape output_shape dtype _own_parameters _children is_owned has_learned_shape "
     "_cache _workspace _spare _known_vectors _flat_parameters min_batch_size takes_integers "
-    "_drawn _tied".split()
+    "_drawn _tied _as_built".split()
 )
 _INTEGERS = np.dtype(np.int64)
 
@@ -109,6 +109,7 @@ class Layer(ConstructorRepr, ABC):
     is_owned: bool = False
     has_learned_shape: bool = False
     _cache: tuple[Any, Shape, Shape] | None = None
+    _as_built: Mapping[str, Any] = MappingProxyType({})
     _workspace: Any = None
     _spare: Any = None
 
@@ -307,7 +308,13 @@ class Layer(ConstructorRepr, ABC):
             check.fail(where, "layer", expectation, got, error=ShapeError)
         if layer.output_shape is None:
             built = f"{type(layer).__name__}.build"
+            before = dict(vars(layer))
             layer.output_shape = check.sample_shape(built, "output_shape", layer.build(input_shape))
+            layer._as_built = {
+                name: copy.deepcopy(value)
+                for name, value in state_of(layer, _NO_STATE).items()
+                if before.get(name) is not value and not is_generator(value)
+            }
             layer.has_learned_shape = layer.input_shape != input_shape
             layer.input_shape = input_shape
         layer.is_owned = True
@@ -317,6 +324,11 @@ class Layer(ConstructorRepr, ABC):
     def _name_of_next(self, layer: Layer) -> str:
         """Return the name that a layer gets inside this one, if it is added now."""
         return layer.name or f"{type(layer).__name__.lower()}_{len(self._children)}"
+
+    @property
+    def as_built(self) -> Mapping[str, Any]:
+        """State that `build` has set, as it was then; training may have changed it since."""
+        return self._as_built
 
     @property
     def children(self) -> tuple[Layer, ...]:

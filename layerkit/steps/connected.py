@@ -25,7 +25,14 @@ from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.steps.ranks import Facts, Lose, Ranks
 from layerkit.storage.files import Path
-from layerkit.storage.models import contents_of, fill, tree_from_bytes, tree_to_bytes, write_tree
+from layerkit.storage.models import (
+    contents_of,
+    fill,
+    set_trained_state,
+    tree_from_bytes,
+    tree_to_bytes,
+    write_tree,
+)
 
 __all__ = ["ConnectedRanks", "ranks_of"]
 
@@ -172,7 +179,7 @@ class ConnectedRanks(Ranks):
         if parts is not None and len(parts) == self.size:
             own = parts[self.rank]
             for path, layer in self.model.walk():
-                layer.set_state(own["states"].get(path, {}))
+                set_trained_state(layer, own["states"].get(path, {}))
             progress |= {name: own[name] for name in ("totals", "accumulated")}
         elif self.rank:
             progress["totals"] = []

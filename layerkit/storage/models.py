@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -96,12 +97,39 @@ def classes_with(where: str, custom_objects: Any) -> dict[str, type]:
 def contents_of(model: Layer) -> dict[str, Any]:
     """Return a model's parameters, the names of the frozen ones, and the layers' states."""
     parameters = model.named_parameters()
-    states = {name: layer.get_state() for name, layer in model.walk()}
+    states = {name: _trained_state(layer) for name, layer in model.walk()}
     return {
         "values": {name: parameter.value for name, parameter in parameters.items()},
         "frozen": [name for name, parameter in parameters.items() if not parameter.trainable],
         "states": {name: state for name, state in states.items() if state},
     }
+
+
+def _trained_state(layer: Layer) -> dict[str, Any]:
+    """Return a layer's state without what is as `build` made it, and will make it again."""
+    as_built = layer.as_built
+    return {
+        name: value
+        for name, value in layer.get_state().items()
+        if not (name in as_built and _is_same(value, as_built[name]))
+    }
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    if isinstance(value, np.ndarray) and isinstance(other, np.ndarray):
+        same_kind = (value.shape, value.dtype) == (other.shape, other.dtype)
+        return same_kind and value.tobytes() == other.tobytes()  # NaN is NaN
+    try:
+        return type(value) is type(other) and bool(value == other)
+    except ValueError:  # collections of arrays, which say nothing as a whole
+        return False
+
+
+def set_trained_state(layer: Layer, state: Mapping[str, Any]) -> None:
+    """Set a layer's state to what was saved, and else to what `build` made."""
+    known = layer.get_state()
+    as_built = {name: value for name, value in layer.as_built.items() if name in known}
+    layer.set_state({**copy.deepcopy(as_built), **state})
 
 
 def fill(where: str, model: Layer, contents: Any) -> None:
@@ -118,9 +146,12 @@ def fill(where: str, model: Layer, contents: Any) -> None:
     for name, parameter in parameters.items():
         parameter.value = values[name]
         parameter.trainable = name not in frozen
-    for name, state in states.items():
+    for name, layer in layers.items():
+        state = states.get(name, {})
+        if not (state or layer.as_built):
+            continue
         try:
-            layers[name].set_state(state)
+            set_trained_state(layer, state)
         except LayerkitError:
             raise
         except Exception as error:

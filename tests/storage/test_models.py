@@ -314,3 +314,52 @@ def test_without_safetensors(tmp_path):
         for call in (network().save_weights, network().load_weights):
             with pytest.raises(MissingExtraError, match=r"pip install 'layerkit\[safetensors\]'"):
                 call(tmp_path / "w")
+
+
+def positions(scale):
+    """A class whose `build` derives numbers from the shape: a version of it for each scale."""
+
+    class Positions(layerkit.Layer):
+        def build(self, input_shape):
+            self.table = scale * np.arange(float(input_shape[0]))
+            self.width = scale * input_shape[0]
+            self.n_seen, self.mean = 0, np.zeros(input_shape)
+            return input_shape
+
+        def compute_forward(self, x, *, training):
+            if training:
+                self.n_seen += len(x)
+                self.mean = 0.5 * self.mean + 0.5 * x.mean(axis=0)
+            return x + self.table, None
+
+        def compute_backward(self, dy, cache):
+            return dy
+
+    return Positions
+
+
+def test_what_build_derives_is_no_state_and_what_training_changed_is(tmp_path):
+    model = Sequential([positions(1)(), Dense(3, 2)], input_shape=(3,), seed=0)
+    model.forward(np.ones((4, 3)), training=True)
+    model.save(tmp_path / "m")
+    again = Sequential.load(tmp_path / "m", custom_objects={"Positions": positions(10)})
+    # The newer class's build counts for what it derives, and the file for what was learned.
+    np.testing.assert_array_equal(again[0].table, [0, 10, 20])
+    assert again[0].width == 30
+    assert again[0].n_seen == 4
+    np.testing.assert_array_equal(again[0].mean, [0.5, 0.5, 0.5])
+
+
+def test_a_checkpoint_from_before_a_change_takes_it_back(tmp_path):
+    def trainer_of():
+        model = Sequential([positions(1)(), Dense(3, 2)], input_shape=(3,), seed=0)
+        return layerkit.Trainer(model, layerkit.HalfSquaredError(), layerkit.SGD(0.1), seed=0)
+
+    x, y = np.ones((4, 3)), np.ones((4, 2))
+    trainer = trainer_of()
+    trainer.save_checkpoint(tmp_path / "c")  # n_seen and mean are as they were built
+    trainer.fit(x, y, epochs=2)
+    assert trainer.model[0].n_seen == 8
+    trainer.resume(tmp_path / "c")
+    assert trainer.model[0].n_seen == 0
+    np.testing.assert_array_equal(trainer.model[0].mean, np.zeros(3))
