@@ -56,9 +56,10 @@ class Sequential(Model):
     Raises
     ------
     ArgumentError
-        If there is no layer, something that is not one, or one that is in use already.
+        If there is no layer, something that is not one, or one that is in use already; if a tie
+        names no parameter, or one that is tied already.
     ShapeError
-        If the shapes of neighbours don't fit.
+        If the shapes of neighbours don't fit, or those of a tie.
 
     Examples
     --------
@@ -71,6 +72,10 @@ class Sequential(Model):
     >>> encoder = model[:1]
     >>> encoder.predict([[1, 0, 0, 0, 0, 0, 0, 0]]).shape
     (1, 3)
+    >>> layers = [Dense(8, 3, Sigmoid(), name="encoder"), Dense(3, 8, name="decoder")]
+    >>> tied = Sequential(layers, ties={"decoder.kernel": "encoder.kernel.T"})
+    >>> tied.values.shape
+    (35,)
     """
 
     def __init__(
