@@ -217,10 +217,9 @@ class _Tie:
 
     @property
     def grad(self) -> Array:
-        """An array in C order, as layers expect it, of the source's dtype."""
-        value = self.value
-        if self._grad is None or self._grad.dtype != value.dtype:
-            self._grad = np.zeros(value.shape, value.dtype)
+        """An array in C order, as layers expect it."""
+        if self._grad is None:
+            self._grad = np.zeros(self.value.shape, self.value.dtype)
         return self._grad
 
 

@@ -35,6 +35,7 @@ from layerkit import (
     Tanh,
     Trainer,
 )
+from layerkit.replicas import Replicas
 from layerkit.storage.models import write_tree
 from layerkit.testing import check_gradients
 
@@ -335,6 +336,38 @@ def test_every_optimizer_trains_one_kernel_used_twice(kind, size):
     assert_allclose(model.values, twin.values, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_a_fit_is_resumed(make, tmp_path):
+    def training():
+        return Trainer(make(), HalfSquaredError(), SGD(0.01, momentum=0.9), seed=0)
+
+    whole, first, second = training(), training(), training()
+    whole.fit(X, X, epochs=4, batch_size=3)
+    first.fit(X, X, epochs=2, batch_size=3)
+    first.save_checkpoint(tmp_path / "c")
+    second.resume(tmp_path / "c")
+    second.fit(X, X, epochs=4, batch_size=3)
+    assert second.model.values.tobytes() == whole.model.values.tobytes()
+    assert_tied(second.model)
+
+
+@pytest.mark.parametrize("make", [autoencoder, graph], ids=["row", "graph"])
+@pytest.mark.parametrize("size", [1, 3])
+def test_replicas_are_trained_as_one_by_one(make, size):
+    def build(seed):
+        return Trainer(make(seed=seed), HalfSquaredError(), SGD(0.01), seed=seed)
+
+    replicas = Replicas(build, seeds=3)
+    replicas.fit(X, X, epochs=2, batch_size=size)
+    for seed, values, trainer in zip(
+        replicas.seeds, replicas.values, replicas.trainers, strict=True
+    ):
+        alone = build(seed)
+        alone.fit(X, X, epochs=2, batch_size=size)
+        assert_array_equal(values, alone.model.values)
+        assert_array_equal(ends_of(trainer.model)[1].value, ends_of(alone.model)[1].value)
+
+
 def test_a_frozen_source_stays_and_so_does_what_is_tied():
     model = autoencoder()
     model["encoder"].kernel.trainable = False
@@ -394,6 +427,19 @@ def test_ties_are_bound_when_a_model_is_built_where_it_is_put():
     wrong = Sequential([BatchNorm(), *layers()], ties={"decoder.kernel": "encoder.kernel"})
     with pytest.raises(ShapeError, match=r"Write 'encoder.kernel.T'"):
         Sequential([Dense(5, 5), wrong], seed=0)
+
+
+def test_models_inside_find_what_is_left_of_their_vectors():
+    first, last = (Sequential([layer], name=layer.name) for layer in layers())
+    slices = first[:], last[:]
+    for part in (first, last, *slices):
+        assert_in_place(part)  # their vectors are known by now
+    model = Sequential([first, last], ties={"decoder.decoder.kernel": "encoder.encoder.kernel.T"})
+    assert_tied(model)
+    for part in (first, last, *slices):
+        assert_in_place(part)
+        assert np.shares_memory(part.values, model.values)
+    assert [part.values.size for part in (first, last)] == [18, 5]
 
 
 def test_ties_without_a_transposition():
