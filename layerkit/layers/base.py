@@ -472,15 +472,17 @@ class Layer(ConstructorRepr, ABC):
             If the layer is not part of a model yet.
         """
         where = f"{type(self).__name__}.forward"
-        self._check_built("forward")
-        assert self.input_shape is not None and self.output_shape is not None  # noqa: S101, PT018
-        batch = check.batch(where, "x", x, self.input_shape, self.input_dtype)
+        if self.output_shape is None or self.input_shape is None:
+            self._check_built("forward")
+        # As `input_dtype` says, without a call: a row is predicted in some microseconds.
+        dtype = _INTEGERS if self.takes_integers else self.dtype
+        batch = check.batch(where, "x", x, self.input_shape, dtype)  # type: ignore[arg-type]
         # The cache must not change when the caller's array does, nor that when the layer errs.
         batch = batch.copy() if training else batch.view()
         batch.setflags(write=False)
         y, cache = self.compute_forward(batch, training=training)
         computed = f"{type(self).__name__}.compute_forward"
-        check.computed(computed, "y", y, (len(batch), *self.output_shape), self.dtype)
+        check.computed(computed, "y", y, (len(batch), *self.output_shape), self.dtype)  # type: ignore[misc]
         if training:
             self._cache = (cache, batch.shape, y.shape)
         # An array that owns its memory shares it with nobody; asking NumPy takes longer.

@@ -224,9 +224,9 @@ class Model(PackedLayer):
             If x has another shape.
         """
         self._check_built("predict")
-        where = f"{type(self).__name__}.predict"
         if batch_size is None:
             return self.forward(x)
+        where = f"{type(self).__name__}.predict"
         batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         # Cast batch by batch: the data may be larger than memory.
         samples = check.numeric_array(where, "x", x, None)
