@@ -100,7 +100,7 @@ def _refuse_rules(work: Work, has_groups: bool) -> None:
         ("regularizers", step.rules.regularizers),
         ("clipping", step.rules.clipping),
         ("groups", has_groups),
-        ("accumulate", step.n_batches > 1),
+        ("accumulate", work.position.batches_per_update > 1),
         (f"{step.ranks.size} ranks", step.ranks.size > 1),
     ):
         if what:

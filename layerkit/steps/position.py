@@ -51,6 +51,8 @@ class Position:
         Sum of the gradients that wait for an update, each times its weight.
     accumulated_weight, n_accumulated : float, int
         Sum of those weights, and the number of those batches.
+    batches_per_update : int
+        Number of batches that make an update together.
     stopped : bool
         Whether the fit is to end after the current epoch.
     settings : dict of str to object
@@ -73,6 +75,7 @@ class Position:
         self.settings: dict[str, Any] = {}
         self.accumulated: Array | None = None
         self.accumulated_weight, self.n_accumulated = 0.0, 0
+        self.batches_per_update = 1
         self.is_resumed = saved is not None
         if saved is not None:
             for name in (*_NUMBERS, *_FLAGS, *_OTHERS):

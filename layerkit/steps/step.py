@@ -45,8 +45,6 @@ class TrainingStep:
 
     Attributes
     ----------
-    n_batches : int
-        Batches that make an update together.
     value_and_gradient : callable
         Computes the loss of a batch without weights; an engine may set a quicker one.
     """
@@ -63,7 +61,6 @@ class TrainingStep:
     ) -> None:
         self.model, self.loss, self.optimizer, self.metrics = model, loss, optimizer, metrics
         self.rules, self.updates, self.ranks = rules, updates, ranks
-        self.n_batches = 1
         self.lose = ranks.scaled(self._lose)
         self.value_and_gradient: ValueAndGradient = loss.value_and_gradient
 
@@ -84,7 +81,7 @@ class TrainingStep:
             self.model.compute_backward(dy, cache, need_dx=False)
         else:
             loss = self.ranks.sit_out(x)
-        is_whole = self.n_batches == 1
+        is_whole = position.batches_per_update == 1
         loss, size, share = self.ranks.reduce(loss, size, share, is_whole)
         if self.rules.are_any:
             loss += self.rules.penalty()
@@ -92,7 +89,7 @@ class TrainingStep:
             self._update(loss, x, describe)
         else:
             self.updates.hold()
-            if accumulate(position, self.model, share) == self.n_batches:
+            if accumulate(position, self.model, share) == position.batches_per_update:
                 self.finish(loss, x, position, describe)
         position.add(loss, size, share, added)
         return loss

@@ -127,7 +127,7 @@ class Fit:
         self.names = figure_names(step.metrics, is_validated=False)
         names = figure_names(step.metrics, is_validated=validation is not None)
         self.history = history_of(where, resumed, names)
-        step.n_batches = n_batches
+        self.position.batches_per_update = n_batches
         self._engine_wanted: EngineName = engine
         self._has_groups = has_groups
         self._n_steps = epochs * (data.steps_per_epoch or 0) + n_steps_before

@@ -90,8 +90,9 @@ class Setup:
     def step(self) -> TrainingStep:
         """The step, with the loss and the metrics that the trainer has now."""
         step, trainer = self._step, self.trainer
-        step.loss, step.metrics, step.n_batches = trainer.loss, trainer.metrics, 1
-        step.value_and_gradient = trainer.loss.value_and_gradient
+        step.metrics = trainer.metrics
+        if step.loss is not trainer.loss:  # else an engine may have set a quicker form of it
+            step.loss, step.value_and_gradient = trainer.loss, trainer.loss.value_and_gradient
         return step
 
     def preparation(self, metrics: Sequence[Metric] | None = None) -> Preparation:

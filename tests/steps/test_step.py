@@ -77,7 +77,7 @@ def test_gradients_wait_until_enough_batches_are_together():
     trainer = trainer_of()
     before = trainer.model.values.copy()
     step, position = trainer.setup.step, Position()
-    step.n_batches = 2
+    position.batches_per_update = 2
     step.updates.prepare()
     step(X[:2], Y[:2], None, position, str)
     assert_array_equal(trainer.model.values, before)

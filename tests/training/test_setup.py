@@ -9,6 +9,7 @@ from layerkit import (
     ConfusionMatrix,
     Dense,
     HalfSquaredError,
+    LambdaCallback,
     MeanSquaredError,
     ProgressBar,
     Sequential,
@@ -63,3 +64,23 @@ def test_metrics_that_can_not_be_recorded():
             SGD(0.1),
             metrics=[Accuracy(), Accuracy()],
         )
+
+
+def test_a_callback_may_evaluate_and_step_amid_an_accumulating_fit():
+    x = np.random.default_rng(0).normal(size=(8, 2))
+    ends = []
+    for evaluates in (False, True):
+        trainer = trainer_of(seed=0)
+
+        def look(trainer, evaluates=evaluates):
+            if evaluates:
+                trainer.evaluate(x, x)
+
+        callbacks = [LambdaCallback(on_batch_end=look)]
+        trainer.fit(x, x, epochs=2, batch_size=1, accumulate=4, callbacks=callbacks)
+        assert trainer.optimizer.n_steps == 4
+        ends.append(trainer.model.values.copy())
+    np.testing.assert_array_equal(*ends)
+    before = trainer.optimizer.n_steps
+    trainer.train_step(x, x)  # an update at once, after a fit that accumulates too
+    assert trainer.optimizer.n_steps == before + 1
