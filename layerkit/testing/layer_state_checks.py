@@ -4,6 +4,7 @@ Each function that starts with ``check_`` is a named check; `layer_checks` puts 
 """
 
 import copy
+import importlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -234,7 +235,7 @@ def _parts(thing: Any) -> Iterator[Any]:
 def check_concurrent_predict(subject: Subject) -> None:
     """Threads that share a model get what one alone gets, bit for bit."""
     try:
-        import threading
+        threading: Any = importlib.import_module("threading")
     except ImportError:
         return  # where there are no threads, none disturbs another
     model = subject.model()
