@@ -59,12 +59,16 @@ from layerkit.initializers import (
     Uniform,
     Zeros,
 )
+from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
-from layerkit.layers.joins import Add, Concatenate, Join, Multiply
+from layerkit.layers.gated import GLU, Maxout, SwiGLU
+from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
+from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
+from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.losses import (
     AbsoluteError,
     CosineDistance,
@@ -147,6 +151,7 @@ __all__ = [
     "CELU",
     "ELU",
     "GELU",
+    "GLU",
     "L1",
     "L2",
     "LBFGS",
@@ -155,6 +160,7 @@ __all__ = [
     "AbsoluteError",
     "Accuracy",
     "Activation",
+    "ActivationLayer",
     "Adadelta",
     "Adagrad",
     "Adam",
@@ -164,6 +170,7 @@ __all__ = [
     "BatchNorm",
     "CSVLogger",
     "Callback",
+    "Chain",
     "ClipByGlobalNorm",
     "ClipByNorm",
     "ClipByValue",
@@ -176,11 +183,13 @@ __all__ = [
     "CosineDistance",
     "Dataset",
     "Dense",
+    "Dot",
     "Dropout",
     "EarlyStopping",
     "EngineUsed",
     "Exponential",
     "F1Score",
+    "Flatten",
     "Focal",
     "ForOutput",
     "GlorotNormal",
@@ -216,6 +225,7 @@ __all__ = [
     "Loss",
     "Losses",
     "MPICommunicator",
+    "Maxout",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Metric",
@@ -229,8 +239,11 @@ __all__ = [
     "Normal",
     "Optimizer",
     "Orthogonal",
+    "PReLU",
+    "Parallel",
     "Parameter",
     "ParameterGroup",
+    "Permute",
     "Poisson",
     "Precision",
     "ProgressBar",
@@ -241,6 +254,9 @@ __all__ = [
     "Recall",
     "ReduceOnPlateau",
     "Regularizer",
+    "RepeatVector",
+    "Reshape",
+    "Residual",
     "RootMeanSquaredError",
     "SaveError",
     "Schedule",
@@ -266,11 +282,13 @@ __all__ = [
     "SweepFailure",
     "SweepResults",
     "SweepRun",
+    "SwiGLU",
     "Table",
     "Tanh",
     "TanhShrink",
     "TensorBoard",
     "Threshold",
+    "TimeDistributed",
     "TopKAccuracy",
     "Trainer",
     "TrainingState",
