@@ -127,7 +127,15 @@ class ArrayBatches(Batches):
         The weight of each sample, or of each of its positions.
     rows : ndarray of int, optional
         The numbers of the samples that take part; by default all.
+
+    Attributes
+    ----------
+    sample_weight, class_weight : ndarray or None, dict or str or None
+        What ``weight`` was made of, if that counts in training alone.
     """
+
+    sample_weight: Array | None = None
+    class_weight: Any = None
 
     def __init__(
         self,
