@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
+from layerkit._support.samples import name_of
 from layerkit.errors import ArgumentError, LayerkitError, MissingExtraError, ShapeError
 
 # What numpy.typing.NDArray[Any] is, without the import.
@@ -297,7 +298,7 @@ def finite(where: str, argument: str, array: Array, part: slice = slice(None)) -
                 where,
                 argument,
                 "finite",
-                Said(f"{array[bad][~np.isfinite(array[bad])].flat[0]} in sample {bad}"),
+                Said(f"{array[bad][~np.isfinite(array[bad])].flat[0]} in {name_of(bad)}"),
                 "Remove such samples, or fill in their missing values.",
             )
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.samples import name_of
 from layerkit._support.validation import Array
 from layerkit.communication.base import Communicator, part
 from layerkit.data.batches import (
@@ -317,7 +318,7 @@ class Preparation:
         check.finite(where, "sample_weight", weight)
         if (weight < 0).any():
             lowest = np.unravel_index(weight.argmin(), weight.shape)
-            got = check.Said(f"{weight[lowest]:g} in sample {lowest[0]}")
+            got = check.Said(f"{weight[lowest]:g} in {name_of(int(lowest[0]))}")
             check.fail(where, "sample_weight", "of at least 0", got)
         return weight
 

@@ -16,7 +16,10 @@ __all__ = ["evaluate", "figure_names"]
 
 
 def evaluate(
-    where: str, step: TrainingStep, data: Batches, metrics: Sequence[Metric]
+    step: TrainingStep,
+    data: Batches,
+    metrics: Sequence[Metric],
+    where: str = "Trainer.evaluate",
 ) -> dict[str, Any]:
     """Return the loss and the metrics over all samples, and change nothing.
 
@@ -24,14 +27,14 @@ def evaluate(
 
     Parameters
     ----------
-    where : str
-        Call that errors name.
     step : TrainingStep
         Model, loss and penalties, and the ranks that have a part of the data each.
     data : Batches
         Samples that are checked.
     metrics : sequence of Metric
         Metrics to compute.
+    where : str
+        Name of the call, for errors.
     """
     sums: list[Any] = [0.0] * len(metrics)
     loss_total, total_weight, n_counted = 0.0, 0.0, 0

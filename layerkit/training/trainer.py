@@ -340,7 +340,7 @@ class Trainer:
             is_training=False,
         )
         data.divide(self.communicator.rank, self.communicator.size)
-        return evaluate(where, self.setup.step, data, chosen)
+        return evaluate(self.setup.step, data, chosen)
 
     def save_checkpoint(self, path: Path) -> None:
         """Write all that the training needs to go on, bit for bit: anywhere, at any time.
