@@ -64,7 +64,7 @@ def _stacked(values: Any) -> Any:
 
 @contextlib.contextmanager
 def named(name: Callable[[int], str]) -> Iterator[None]:
-    """Let messages call the samples of a batch by the names that this function gives to places."""
+    """Set the names by which messages call the samples of a batch, a function of their places."""
     token = _names.set(name)
     try:
         yield

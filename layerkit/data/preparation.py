@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
-from layerkit._support.samples import name_of
+from layerkit._support.samples import kind_of, name_of
 from layerkit._support.validation import Array
 from layerkit.communication.base import Communicator, part
 from layerkit.data.batches import (
     ArrayBatches,
     Batch,
     Batches,
-    Dataset,
     DatasetBatches,
     StreamBatches,
     held_out,
@@ -61,7 +60,10 @@ class Preparation:
         is_training: bool = True,
     ) -> Batches:
         """Check arrays, a `Dataset` or a stream, and return their batches."""
-        kind = _kind(x)
+        kind = kind_of(x)
+        if kind == "single samples":
+            remedy = "Wrap it: torch.utils.data.DataLoader(dataset, batch_size=32)."
+            check.fail(where, "x", "a stream of batches, not of single samples", x, remedy)
         if kind == "arrays":
             if steps_per_epoch is not None:
                 expectation = "None with arrays, whose epochs have an end"
@@ -342,18 +344,6 @@ def _check_kind(where: str, argument: str, array: Array, dtype: np.dtype[Any]) -
 def _key(shape: Any) -> Any:
     """Turn the shape of an array or of `Fields` into a key of a dict."""
     return tuple(shape.items()) if isinstance(shape, dict) else shape
-
-
-def _kind(x: Any) -> str:
-    if hasattr(x, "__next__"):
-        return "iterator"
-    if isinstance(x, list | tuple | str | bytes) or hasattr(x, "__array__"):
-        return "arrays"
-    if isinstance(x, Dataset) and not isinstance(x, Mapping):
-        return "dataset"
-    if callable(x) or (hasattr(x, "__iter__") and not isinstance(x, Mapping)):
-        return "stream"
-    return "arrays"
 
 
 def _by_name(model: Any) -> Any:
