@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
+from layerkit._support.samples import name_of
 from layerkit.errors import ArgumentError, LayerkitError, MissingExtraError, ShapeError, StateError
 
 # What numpy.typing.NDArray[Any] is, without the import.
@@ -222,19 +223,48 @@ def numeric_array(where: str, argument: str, value: Any, dtype: np.dtype[Any] | 
 
     The array is cast to ``dtype`` if it has another one; with None it keeps its own.
     """
+    if type(value) is not np.ndarray:
+        _refuse_masked_and_sparse(where, argument, value)
     try:
         array = np.asarray(value)
     except ValueError as error:  # rows of different lengths
         fail(where, argument, "an array of numbers", Said(f"rows that don't line up ({error})"))
+    except (TypeError, RuntimeError) as error:  # a tensor on another device, or with a gradient
+        got = Said(f"{describe(value)} ({error})")
+        fail(where, argument, "an array of real numbers", got)
     if array.dtype.kind not in "biuf":
-        fail(
-            where,
-            argument,
-            "an array of real numbers",
-            array if isinstance(value, np.ndarray) else value,
-            "Convert it first, for example with numpy.asarray(data, dtype=float).",
-        )
+        remedy = "Convert it first, for example with numpy.asarray(data, dtype=float)."
+        if _has_texts(array):
+            remedy = (
+                "Number texts that name classes: names, numbers = numpy.unique(texts, "
+                "return_inverse=True); read others as numbers by numpy.asarray(texts, dtype=float)."
+            )
+        said = array if isinstance(value, np.ndarray) else value
+        fail(where, argument, "an array of real numbers", said, remedy)
     return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def _refuse_masked_and_sparse(where: str, argument: str, value: Any) -> None:
+    """Refuse what would become an array that says something else, or none."""
+    if hasattr(value, "toarray"):
+        remedy = (
+            f"Write {argument}.toarray(). If that is too large, write a Dataset whose "
+            "__getitem__ returns x[indices].toarray(), and the targets y[indices]."
+        )
+        fail(where, argument, "an array, not a sparse one", value, remedy)
+    parts = value if isinstance(value, list | tuple) else (value,)
+    if any(hasattr(part, "filled") and hasattr(part, "mask") for part in parts):
+        remedy = (
+            f"Leave out the samples in which something is masked, or fill them in, "
+            f"{argument}.filled(0), with a sample_weight of 0 for what is to count nowhere."
+        )
+        fail(where, argument, "an array without a mask", Said("a masked array"), remedy)
+
+
+def _has_texts(array: Array) -> bool:
+    """Return whether an array holds texts, also as pandas keeps them."""
+    kind = array.dtype.kind
+    return kind in "USa" or kind == "T" or (kind == "O" and isinstance(next(array.flat, None), str))
 
 
 def fits(shape: Shape, wanted: Shape) -> bool:
@@ -307,7 +337,7 @@ def finite(where: str, argument: str, array: Array, part: slice = slice(None)) -
                 where,
                 argument,
                 "finite",
-                Said(f"{array[bad][~np.isfinite(array[bad])].flat[0]} in sample {bad}"),
+                Said(f"{array[bad][~np.isfinite(array[bad])].flat[0]} in {name_of(bad)}"),
                 "Remove such samples, or fill in their missing values.",
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from layerkit._support import validation as check
 from layerkit.data.batches import Batches
 from layerkit.losses.base import weighted
 from layerkit.metrics import Metric
@@ -14,8 +15,15 @@ from layerkit.steps.step import TrainingStep
 __all__ = ["evaluate", "figure_names"]
 
 
-def evaluate(step: TrainingStep, data: Batches, metrics: Sequence[Metric]) -> dict[str, Any]:
+def evaluate(
+    step: TrainingStep,
+    data: Batches,
+    metrics: Sequence[Metric],
+    where: str = "Trainer.evaluate",
+) -> dict[str, Any]:
     """Return the loss and the metrics over all samples, and change nothing.
+
+    A batch may weigh nothing, but not all of them together: that is no loss of 0.
 
     Parameters
     ----------
@@ -25,6 +33,8 @@ def evaluate(step: TrainingStep, data: Batches, metrics: Sequence[Metric]) -> di
         Samples that are checked.
     metrics : sequence of Metric
         Metrics to compute.
+    where : str
+        Name of the call, for errors.
     """
     sums: list[Any] = [0.0] * len(metrics)
     loss_total, total_weight, n_counted = 0.0, 0.0, 0
@@ -45,7 +55,10 @@ def evaluate(step: TrainingStep, data: Batches, metrics: Sequence[Metric]) -> di
     loss_total, total_weight, n_counted, *sums = step.ranks.add_up(
         loss_total, total_weight, n_counted, *sums
     )
-    figures = {"loss": loss_total / (total_weight or 1) + step.rules.penalty()}
+    if not total_weight:
+        got = check.Said("0 for all")
+        check.fail(where, "sample_weight", "above 0 for some sample", got)
+    figures = {"loss": loss_total / total_weight + step.rules.penalty()}
     for metric, total in zip(metrics, sums, strict=True):
         figures[metric.name] = metric.result(total, n_counted)
     return figures

@@ -212,7 +212,8 @@ class Fit:
         return self.engine.train(n_epochs, goals)
 
     def _validate(self, validation: Batches) -> Figures:
-        figures = evaluate(self.step, validation, self.step.metrics)
+        metrics, where = self.step.metrics, "Trainer.fit, validation_data"
+        figures = evaluate(self.step, validation, metrics, where)
         return {f"val_{name}": [figure] for name, figure in figures.items()}
 
     def _choose_engine(self, *, refuses: bool = False, as_before: str | None = None) -> Engine:

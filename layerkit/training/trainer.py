@@ -142,7 +142,7 @@ class Trainer:
 
     @property
     def batch_loss(self) -> float:
-        """Loss of the last batch, before its update; NaN before the first."""
+        """Loss of the last batch that weighs something, before its update; NaN before the first."""
         return self.setup.position.batch_loss
 
     def fit(
@@ -184,16 +184,19 @@ class Trainer:
         validation_data : tuple of array_like, Dataset or stream, optional
             ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch.
         validation_split : float, optional
-            Share of the samples to evaluate instead, drawn at random; they are not trained on.
+            Share of the samples to evaluate instead, drawn at random; they are not trained on,
+            and a further fit of as many samples holds out the same.
         stratify : bool
             Whether the split takes its share of each class.
         steps_per_epoch : int, optional
             Number of batches of a stream that make an epoch. Only an iterator needs it.
         sample_weight : array_like of shape (n_samples,) or (n_samples, *positions), optional
             Weight of each sample, or of each position of it; the loss is Σ weight · loss /
-            Σ weight. Metrics leave out positions of weight 0, and are not weighted else.
+            Σ weight. Metrics leave out positions of weight 0, and are not weighted else. A batch
+            may weigh nothing; an epoch, a part of a split or an evaluation may not.
         class_weight : dict of int to float or {"balanced"}, optional
-            Weight of the samples of each class; 1 for a class that is not named.
+            Weight of the samples of each class, in training but not in validation; 1 for a class
+            that is not named.
         accumulate : int
             Number of batches that make an update together, with the mean gradient over all
             their samples, as a batch so many times as large would, in less memory.
