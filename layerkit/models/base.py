@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from layerkit.models.trace import LayerTrace
 
 __all__ = ["Model"]
+
+
+# Up to so many samples, the width of the layers is not looked at.
+_FEW = 256
+# Bytes that a layer's output may have in a prediction of all samples at once.
+_LARGE = 1 << 25
 
 
 class Model(PackedLayer):
@@ -206,7 +213,8 @@ class Model(PackedLayer):
         x : array_like of shape (n_samples, *input_shape)
             The inputs; cast to the model's dtype.
         batch_size : int, optional
-            Number of samples to compute at a time, to save memory; by default all at once.
+            Number of samples to compute at a time. By default all, or so many that no layer's
+            output takes more than 32 MB. The last bits of a product may depend on it.
 
         Returns
         -------
@@ -219,12 +227,17 @@ class Model(PackedLayer):
             If x has another shape.
         """
         self._check_built("predict")
-        if batch_size is None:
+        n_samples = len(x) if hasattr(x, "__len__") else 0
+        if batch_size is None and n_samples <= _FEW:
             return self.forward(x)
         where = f"{type(self).__name__}.predict"
-        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         # Cast batch by batch: the data may be larger than memory.
         samples = check.numeric_array(where, "x", x, None)
+        if batch_size is None:
+            batch_size = self._samples_at_once([samples], [self.input_shape])
+            if n_samples <= batch_size:
+                return self.forward(samples)
+        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         check.batch_shape(where, "x", samples.shape, self.input_shape)
         y: Array | None = None
         for start in range(0, max(len(samples), 1), batch_size):
@@ -234,6 +247,16 @@ class Model(PackedLayer):
                 y = np.empty((len(samples), *own.shape[1:]), self.dtype)
             y[span] = own
         return y  # type: ignore[return-value]
+
+    def _samples_at_once(self, arrays: Iterable[Array], shapes: Iterable[Shape]) -> int:
+        """Return how many samples to compute together, so that no layer's output is large."""
+        length = 1
+        for array, shape in zip(arrays, shapes, strict=True):
+            sizes = zip(array.shape[1:], shape, strict=False)
+            length *= math.prod(own for own, wanted in sizes if wanted is None)
+        shapes = [layer.output_shape or () for _, layer in self.walk() if layer is not self]
+        widest = max((math.prod(n or length for n in shape) for shape in shapes), default=1)
+        return max(_LARGE // (max(widest, 1) * self.dtype.itemsize), 1)
 
     def _batch(self, where: str, x: Any) -> Any:
         """Check a batch of inputs, and cast it."""

@@ -352,7 +352,7 @@ class Graph(Model):
         x : dict of str to array_like of shape (n_samples, *input_shape)
             Inputs by name; a bare array if there is one.
         batch_size : int, optional
-            Number of samples to compute at a time, to save memory; by default all at once.
+            Number of samples to compute at a time; by default as in `Model.predict`.
 
         Returns
         -------
@@ -365,14 +365,17 @@ class Graph(Model):
             If an input has another shape, or another number of samples.
         """
         where = f"{type(self).__name__}.predict"
-        if batch_size is None:
-            return self.forward(x)
-        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         samples = {
             name: check.numeric_array(where, argument, value, None)
             for name, argument, value in by_name(where, "x", x, self.inputs)
         }
         n_samples = max(len(array) if array.ndim else 0 for array in samples.values())
+        if batch_size is None:
+            shapes = [self.inputs[name] for name in samples]
+            batch_size = self._samples_at_once(samples.values(), shapes)
+            if n_samples <= batch_size:
+                return self.forward(x)
+        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         parts: list[dict[str, Array]] = []
         for start in range(0, max(n_samples, 1), batch_size):
             span = slice(start, start + batch_size)
