@@ -39,6 +39,13 @@ def describe(value: object) -> str:
     return text
 
 
+def printable(text: str, keep: str = "\n") -> str:
+    """Write control characters as escapes: text of a file must not command a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
+
+
 def fail(
     where: str,
     argument: str,
@@ -54,7 +61,7 @@ def fail(
     """
     said = got if isinstance(got, Said) else describe(got)
     message = f"{where}: {argument} must be {expectation}; got {said}."
-    raise error(f"{message} {remedy}" if remedy else message)
+    raise error(printable(f"{message} {remedy}" if remedy else message))
 
 
 class Said(str):

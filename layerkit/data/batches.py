@@ -133,7 +133,7 @@ class ArrayBatches(Batches):
     Attributes
     ----------
     sample_weight, class_weight : ndarray or None, dict or str or None
-        What ``weight`` was made of, if that counts in training alone.
+        Parts of ``weight``: the latter counts in training alone.
     """
 
     sample_weight: Array | None = None
