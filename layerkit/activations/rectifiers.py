@@ -172,10 +172,12 @@ class SiLU(Activation):
 
     def value(self, z: Array) -> Array:
         """Return y; see `Activation.value`."""
-        return z * sigmoid(z)
+        near = _near(z)
+        return np.maximum(z, near) * sigmoid(near)
 
     def derivative(self, z: Array, y: Array) -> Array:
         """Return s (1 + z (1 − s)) with s = sigmoid(z); see `Activation.derivative`."""
+        z = _near(z)
         s = sigmoid(z)
         slope: Array = s * (1 + z * (1 - s))
         return slope
@@ -204,11 +206,24 @@ class GELU(Activation):
 
     def value(self, z: Array) -> Array:
         """Return y; see `Activation.value`."""
-        return z * sigmoid(self._SCALE * z * (1 + self._CUBIC * z * z))
+        near = _near(z)
+        return np.maximum(z, near) * sigmoid(self._SCALE * near * (1 + self._CUBIC * near * near))
 
     def derivative(self, z: Array, y: Array) -> Array:
         """Return s + z s (1 − s) · d(2u)/dz, s = sigmoid(2u); see `Activation.derivative`."""
+        z = _near(z)
         square = z * z
         s = sigmoid(self._SCALE * z * (1 + self._CUBIC * square))
         slope: Array = s + z * s * (1 - s) * (self._SCALE * (1 + 3 * self._CUBIC * square))
         return slope
+
+
+def _near(z: Array) -> Array:
+    """Return z, at most so far from 0 that sigmoid(z) and 1 − sigmoid(z) have become 0.
+
+    Farther off, what should vanish would be the product of a number near the smallest with one
+    near the largest.
+    """
+    limit = CONSTANTS[z.dtype].exp_limit
+    near: Array = np.minimum(np.maximum(z, -limit), limit)
+    return near

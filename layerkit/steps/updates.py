@@ -1,7 +1,8 @@
 """Updates of a model: each is made whole, or not at all.
 
 Before the optimizer's step, the loss and the gradient must be finite; a step that overflows is
-taken back; frozen parameters stay as they are; and Ctrl-C waits for the step's end.
+taken back; frozen parameters stay as they are; and Ctrl-C waits for the step's end. What happens
+inside of a layer is not looked at: an infinity that leaves loss and gradient finite may stay.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from layerkit.optimizers import Optimizer
 from layerkit.parameters import Parameter
 from layerkit.steps.ranks import Ranks
 
-__all__ = ["Step", "Updates"]
+__all__ = ["Step", "Updates", "calm_limit"]
 
 
 def _signal() -> Any:
@@ -29,6 +30,11 @@ def _signal() -> Any:
 
 
 Step = Callable[[Array, Array], None]
+
+
+def calm_limit(dtype: np.dtype[Any]) -> float:
+    """Return the size below which neither a number nor a sum of many comes near overflow."""
+    return float(np.finfo(dtype).max) * 1e-6
 
 
 class Updates:
@@ -48,8 +54,7 @@ class Updates:
     ) -> None:
         self.model, self.optimizer, self.ranks = model, optimizer, ranks
         self._usual_step: Step = step or optimizer.step
-        # Below this, neither a sum of squared steps nor a parameter comes near overflow.
-        self._calm = float(np.finfo(model.dtype).max) * 1e-6
+        self._calm = calm_limit(model.dtype)
         self._vectors = model.vectors
         self._most = 0.0
         self._step: Step = self._usual_step

@@ -57,7 +57,8 @@ class Trainer:
         Engine that runs the epochs of `fit`. "numpy" goes through the layers batch by batch;
         "numba" compiles whole epochs into one call, for chains of `Dense` layers, `SGD`, and
         arrays. "auto" chooses numba where it is installed, can serve, and is faster. Both compute
-        the same numbers up to rounding; `engine_used` has the reason.
+        the same numbers up to rounding, and end at the same ones that aren't finite: where any
+        comes near overflow, NumPy makes the step. `engine_used` has the reason.
     communicator : Communicator, optional
         Connection of the processes that train the model together, such as `MPICommunicator`. All
         make the same calls with the same arguments, and `batch_size` counts the samples of all:
@@ -214,7 +215,9 @@ class Trainer:
         StateError
             If the model is being trained already, by a callback or in another thread.
         NonFiniteError
-            If a NaN or an infinity turns up; the parameters stay at their last finite values.
+            If a loss, a gradient or an update has a NaN or an infinity; the parameters stay at
+            their last finite values. An infinity inside of a layer that leaves these three finite,
+            as one that `Tanh` takes to 1, is no reason to stop.
         """
         where = "Trainer.fit"
         epochs = check.integer(where, "epochs", epochs, minimum=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from layerkit import ELU, GELU, LeakyReLU, ReLU, Sigmoid, Softplus
+from layerkit import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus
 
 
 def test_small_slopes_keep_their_digits():
@@ -42,3 +42,15 @@ def test_softplus_and_gelu_keep_small_numbers():
     # ½ (1 + tanh u) as a quotient: the textbook form cancels far below 0.
     assert gelu == pytest.approx(float(-6 / (1 + np.exp(-2 * u))), rel=1e-13)
     assert gelu != 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", [SiLU(), GELU()], ids=repr)
+def test_what_vanishes_far_from_0_does_so_at_any_size(activation, dtype):
+    largest = np.finfo(dtype).max
+    far = np.array([[90.0, 800.0, 1e6, 1e20, 1e30, largest, np.inf]], dtype)
+    with np.errstate(all="raise", under="ignore"):
+        assert_array_equal(activation.forward(far), far)
+        assert_array_equal(activation.derivative(far, far), np.ones_like(far))
+        assert_allclose(activation.forward(-far), np.zeros_like(far), rtol=0, atol=1e-30)
+        assert_allclose(activation.derivative(-far, -far), np.zeros_like(far), rtol=0, atol=1e-30)
