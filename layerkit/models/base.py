@@ -13,6 +13,7 @@ import numpy as np
 
 from layerkit import parameters as flat
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import StateError
 from layerkit.layers.base import Layer
@@ -246,6 +247,7 @@ class Model(PackedLayer):
         """Check a batch of inputs, and cast it."""
         return check.batch(where, "x", x, self.input_shape, self.input_dtype)
 
+    @ignoring("under")
     def trace(self, x: Any, y_true: Any, loss: Loss) -> dict[str, LayerTrace]:
         """Return the arrays of each layer in a step of training, forward and back.
 
@@ -276,6 +278,7 @@ class Model(PackedLayer):
         traced: dict[str, LayerTrace] = trace.trace_layers(self, Model, batch, y_true, loss)
         return traced
 
+    @ignoring("under")
     def per_sample_gradients(self, x: Any, y_true: Any, loss: Loss) -> Array:
         """Return the gradient of each sample's own loss.
 

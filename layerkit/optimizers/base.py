@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.state import is_plain, restore
 from layerkit._support.validation import Array
@@ -144,6 +145,7 @@ class Optimizer(ConstructorRepr, ABC):
             Vectors made by `init_state`; changed in place.
         """
 
+    @ignoring("under")
     def step(self, values: Array, grads: Array) -> None:
         """Update the parameters by one step.
 

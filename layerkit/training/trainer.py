@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit.communication.base import Communicator, SerialCommunicator
 from layerkit.engines.base import EngineUsed
 from layerkit.engines.choice import EngineName, check_engine
@@ -259,6 +260,8 @@ class Trainer:
                 fit.run()
         return self.history
 
+    # The guard before each update names what overflows better than NumPy's warnings do.
+    @ignoring("all")
     def train_step(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Make one update on one batch, for a training loop of one's own or an endless stream.
 
@@ -284,12 +287,12 @@ class Trainer:
         self.setup.begin_step(where, batch)
         step = self.setup.step
         step.updates.prepare()
-        with np.errstate(all="ignore"):
-            try:
-                return step(*batch, self._scratch, lambda: f"{where}: the loss")
-            finally:
-                step.updates.release()
+        try:
+            return step(*batch, self._scratch, lambda: f"{where}: the loss")
+        finally:
+            step.updates.release()
 
+    @ignoring("under")
     def evaluate(
         self,
         x: Any,

@@ -217,3 +217,15 @@ def test_a_compiled_loss_of_a_batch_overflows_where_numpys_does(loss, monkeypatc
         ends.append((str(caught.value), model.values.tobytes(), trainer.setup.position.arithmetic))
     assert ends[0][:2] == ends[1][:2]
     assert [end[2] for end in ends] == ["numpy", "parts"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_data_beyond_the_models_dtype_is_refused_in_the_step_that_takes_it(batch_size):
+    x = np.linspace(-1, 1, 6)[:, None]
+    x[3] = 1e300  # infinite in float32
+    make = trainers((1, 1), kernels=[[[0.5]]], dtype=np.float32)
+    fit = {"epochs": 2, "batch_size": batch_size, "shuffle": False}
+    numpys, compiled = (outcome(engine, make, x, np.cos(x), **fit) for engine in ENGINES)
+    assert compiled[0] == numpys[0]
+    assert f"epoch 1, step {3 // batch_size + 1}, " in numpys[0]
+    assert_allclose(compiled[1], numpys[1], rtol=1e-6)
