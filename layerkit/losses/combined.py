@@ -98,7 +98,6 @@ class Losses(Loss):
             if name not in outputs:
                 check.fail(where, "y_true", f"for {_listed(outputs)} alone", name)
 
-    @ignoring("under")
     def parts(self, y_pred: Any, y_true: Any) -> dict[str, float]:
         """Compute the loss of each output, before it is weighted.
 
@@ -117,7 +116,6 @@ class Losses(Loss):
         self._check_names("parts", y_pred, y_true)
         return {name: loss.value(p, t) for name, loss, _, p, t in self._each(y_pred, y_true)}
 
-    @ignoring("under")
     def value(self, y_pred: Any, y_true: Any) -> float:
         """Compute the sum of the weighted losses; see `Loss.value`."""
         self._check_names("value", y_pred, y_true)
