@@ -68,7 +68,7 @@ class GroupedStep:
         self, where: str, model: Model, optimizer: Optimizer, groups: Sequence[ParameterGroup]
     ) -> None:
         self.optimizer, self.initial_rate = optimizer, optimizer.learning_rate
-        if not optimizer.is_elementwise:
+        if not optimizer.is_elementwise or optimizer.needs_closure:
             expectation = "empty for an optimizer that uses all parameters together"
             check.fail(where, "groups", expectation, check.Said(repr(optimizer)))
         starts, parameters = flat.starts(model.parameters), model.parameters

@@ -8,7 +8,8 @@ inside of a layer is not looked at: an infinity that leaves loss and gradient fi
 import contextlib
 import importlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -21,7 +22,7 @@ from layerkit.optimizers import Optimizer
 from layerkit.parameters import Parameter
 from layerkit.steps.ranks import Ranks
 
-__all__ = ["Step", "Updates", "calm_limit"]
+__all__ = ["Closure", "Step", "Updates", "calm_limit"]
 
 
 def _signal() -> Any:
@@ -30,6 +31,17 @@ def _signal() -> Any:
 
 
 Step = Callable[[Array, Array], None]
+Closure = Callable[[], float]
+
+
+def _without(frozen: Sequence[tuple[Parameter, Array]], closure: Closure) -> float:
+    """Compute a loss and gradients that do not depend on frozen parameters."""
+    for parameter, value in frozen:
+        parameter.value = value
+    loss = closure()
+    for parameter, _ in frozen:
+        parameter.grad.fill(0)
+    return loss
 
 
 def calm_limit(dtype: np.dtype[Any]) -> float:
@@ -74,7 +86,9 @@ class Updates:
         self._frozen = [p for p in self.model.parameters if not p.trainable]
         self.ranks.prepare()
 
-    def apply(self, loss: float, x: Array, place: Callable[[], str]) -> None:
+    def apply(
+        self, loss: float, x: Array, place: Callable[[], str], closure: Closure | None = None
+    ) -> None:
         """Make an update with the gradients that the model holds; SIGINT waits for `release`.
 
         Parameters
@@ -85,6 +99,8 @@ class Updates:
             The batch's inputs, to find out where a number stops being finite.
         place : callable
             Gives the start of an error's message.
+        closure : callable, optional
+            Computes the batch's loss and gradients again, for an optimizer that needs it.
 
         Raises
         ------
@@ -96,10 +112,12 @@ class Updates:
         calm = grads.dot(grads) < self._most and -math.inf < loss < math.inf
         self._busy = True
         try:
-            if calm and not self._frozen:
+            if not calm or self._frozen:
+                self._apply_carefully(loss, x, place, closure)
+            elif closure is None:
                 self._step(values, grads)
             else:
-                self._apply_carefully(loss, x, place)
+                self.optimizer.step_with(values, grads, loss, closure)
         except BaseException:
             self.release()
             raise
@@ -125,7 +143,9 @@ class Updates:
             ranks.is_interrupted = ranks.wants_to_stop = False
             raise KeyboardInterrupt
 
-    def _apply_carefully(self, loss: float, x: Array, place: Callable[[], str]) -> None:
+    def _apply_carefully(
+        self, loss: float, x: Array, place: Callable[[], str], closure: Closure | None
+    ) -> None:
         values, grads = self._vectors
         if not (math.isfinite(loss) and np.isfinite(grads).all()):
             self._refuse(loss, x, place)
@@ -135,7 +155,10 @@ class Updates:
         frozen = [(parameter, parameter.value.copy()) for parameter in self._frozen]
         for parameter, _ in frozen:
             parameter.grad.fill(0)
-        self._usual_step(values, grads)
+        if closure is None:
+            self._usual_step(values, grads)
+        else:
+            self.optimizer.step_with(values, grads, loss, partial(_without, frozen, closure))
         for parameter, value in frozen:
             parameter.value = value
         if not all(np.isfinite(vector).all() for vector in (values, *state.values())):
