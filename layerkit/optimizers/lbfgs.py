@@ -136,20 +136,27 @@ class LBFGS(Optimizer):
             return
         self.bind(values, grads)
         self.n_steps += 1
-        self.last_length = 0.0
-        eps = float(np.finfo(values.dtype).eps)
-        if math.isclose(loss, self.stalled_at, rel_tol=math.sqrt(eps)):
+        self.last_length = length = last = 0.0
+        rounding = float(np.finfo(values.dtype).eps)
+        if math.isclose(loss, self.stalled_at, rel_tol=math.sqrt(rounding)):
             return
-        before, gradient = values.copy(), self.state["gradient"]
+        direction, gradient = self.state["direction"], self.state["gradient"]
+        before = values.copy()
         np.copyto(gradient, grads)
+
+        def evaluate(length: float) -> tuple[float, float]:
+            nonlocal last
+            last = length
+            np.multiply(direction, length, values)
+            np.add(values, before, values)
+            return float(closure()), _dot(grads, direction)
+
         try:
-            length = self._search(values, grads, loss, closure, eps * abs(loss))
-            if length:
-                self._remember(values - before, grads, values, self.state)
-            elif self.n_pairs:
-                self.n_pairs = 0  # as at the beginning, from the next step on
-            else:
-                self.stalled_at = loss
+            if self._point_down(grads, self.state):
+                length = self._search(evaluate, grads, loss, rounding * abs(loss))
+            if length not in (0.0, last):
+                evaluate(length)
+            self._learn(length, loss, values - before, grads, values)
         except BaseException:
             length = 0.0
             raise
@@ -160,33 +167,25 @@ class LBFGS(Optimizer):
 
     def _search(
         self,
-        values: Array,
+        evaluate: Callable[[float], tuple[float, float]],
         grads: Array,
         loss: float,
-        closure: Callable[[], float],
         rounding: float,
     ) -> float:
-        """Go to parameters of a lower loss; return how far they are, 0 if there are none."""
-        if not self._point_down(grads, self.state):
-            return 0.0
-        direction, before = self.state["direction"], values.copy()
-
-        last = 0.0
-
-        def evaluate(length: float) -> tuple[float, float]:
-            nonlocal last
-            last = length
-            np.multiply(direction, length, values)
-            np.add(values, before, values)
-            return float(closure()), _dot(grads, direction)
-
-        start = Point(0.0, loss, _dot(grads, direction))
+        """Return a length of a lower loss; 0 if there is none, or if it would be rounding."""
+        start = Point(0.0, loss, _dot(grads, self.state["direction"]))
         if -start.slope <= rounding:
             return 0.0
-        length = strong_wolfe(evaluate, start, self._first_length(grads), rounding).length
-        if length not in (0.0, last):
-            evaluate(length)
-        return length
+        return strong_wolfe(evaluate, start, self._first_length(grads), rounding).length
+
+    def _learn(self, length: float, loss: float, step: Array, grads: Array, values: Array) -> None:
+        """Remember a step; if none was found, forget those before, or give up without them."""
+        if length:
+            self._remember(step, grads, values, self.state)
+        elif self.n_pairs:
+            self.n_pairs = 0  # as at the beginning, from the next step on
+        else:
+            self.stalled_at = loss
 
     def _first_length(self, grads: Array) -> float:
         """Return the length to try first along the direction."""

@@ -69,7 +69,8 @@ class Trainer:
     Raises
     ------
     ArgumentError
-        If an argument is of the wrong kind, or two metrics share a name.
+        If an argument is of the wrong kind, two metrics share a name, or the optimizer evaluates
+        the loss of a batch several times, which random layers or clipping make another one.
     MissingExtraError
         If ``engine="numba"``, and numba is not installed.
 
