@@ -19,6 +19,7 @@ from layerkit._support.validation import Array
 from layerkit.errors import NonFiniteError
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
+from layerkit.optimizers.parameter_groups import GroupedStep
 from layerkit.parameters import Parameter
 from layerkit.steps.ranks import Ranks
 
@@ -80,11 +81,21 @@ class Updates:
     def prepare(self) -> None:
         """Bind the optimizer, and find what is frozen; before the first update of an epoch."""
         self._vectors = self.model.vectors
-        self.optimizer.bind(*self._vectors)
-        rate = getattr(self.optimizer, "learning_rate", 1.0)
-        self._most = self._calm / rate / rate
+        optimizer = self.optimizer
+        optimizer.bind(*self._vectors)
+        rate = getattr(optimizer, "learning_rate", 1.0)
+        self._most = self._most_of(rate, getattr(optimizer, "weight_decay", 0.0))
+        if isinstance(self._usual_step, GroupedStep):
+            settings = self._usual_step.settings()
+            self._most = min([self._most, *(self._most_of(*each) for each in settings)])
         self._frozen = [p for p in self.model.parameters if not p.trainable]
         self.ranks.prepare()
+
+    def _most_of(self, rate: float, decay: float) -> float:
+        """Return the sum of squared gradients up to which a step can't overflow; 0 for none."""
+        # A decay of more than twice the parameters makes them grow, from step to step.
+        is_tame = rate < self._calm and rate * decay <= 2
+        return self._calm / rate / rate if is_tame else 0.0
 
     def apply(
         self, loss: float, x: Array, place: Callable[[], str], closure: Closure | None = None

@@ -408,3 +408,4 @@ def test_bad_arguments():
     with pytest.raises(ArgumentError, match="history_size must be a whole number of at least 1"):
         LBFGS(history_size=0)
     assert repr(LBFGS(0.5, line_search=None)) == "LBFGS(0.5, line_search=None)"
+    assert (LBFGS().history_size, LBFGS().learning_rate) == (10, 1.0)
