@@ -181,6 +181,7 @@ class LBFGS(Optimizer):
     def _learn(self, length: float, loss: float, step: Array, grads: Array, values: Array) -> None:
         """Remember a step; if none was found, forget those before, or give up without them."""
         if length:
+            self.stalled_at = math.nan
             self._remember(step, grads, values, self.state)
         elif self.n_pairs:
             self.n_pairs = 0  # as at the beginning, from the next step on

@@ -176,6 +176,18 @@ def test_after_other_data_it_goes_on():
         assert losses[-1] < 1e-25
 
 
+def test_a_stall_is_forgotten_as_soon_as_a_step_is_found():
+    compute, _ = PROBLEMS["quadratic 10"]
+    optimizer = LBFGS()
+    flat = Descent(optimizer, lambda x: (abs(x).sum(), np.sign(x) + (x == 0)), np.zeros(4)).step()
+    assert optimizer.stalled_at == 0.0
+    flat.compute = compute
+    flat.closure()
+    flat.losses[-1] = 7.0
+    flat.step()
+    assert math.isnan(optimizer.stalled_at)
+
+
 def test_it_stops_at_a_kink_and_at_a_gradient_of_0():
     def kink(x):
         return abs(x).sum(), np.sign(x) + (x == 0)
@@ -356,11 +368,12 @@ def test_what_is_no_descent_is_forgotten():
     # A memory that points uphill, as rounding or another function may leave it.
     for place in range(3):
         optimizer.state[f"change_{place}"] *= -1
-    before, gradient = values.copy(), np.array([3.0, 4.0])
-    optimizer.last_length = 0.0
-    optimizer.step(values, gradient)
-    assert optimizer.n_pairs == 0
-    assert_allclose(values, before - 0.5 / 7 * gradient, rtol=1e-12)
+    for gradient, length in (([3.0, 4.0], 0.5 / 7), ([0.03, 0.04], 0.5)):
+        twin, there = copy.deepcopy(optimizer), values.copy()
+        twin.last_length = 0.0
+        twin.step(there, np.array(gradient))
+        assert twin.n_pairs == 0
+        assert_allclose(there, values - length * np.array(gradient), rtol=1e-12)
 
 
 @pytest.mark.parametrize("history", [1, 3, 10])
