@@ -136,6 +136,8 @@ class Fit:
         self._n_steps = epochs * (data.steps_per_epoch or 0) + n_steps_before
         as_before = self.position.arithmetic
         self.engine = self._choose_engine(refuses=engine == "numba", as_before=as_before)
+        if epochs:  # what an optimizer refuses, it refuses before callbacks begin
+            step.optimizer.bind(*step.model.vectors)
 
     def run(self) -> None:
         """Train, epoch by epoch, until the last one, or until somebody asks to stop."""

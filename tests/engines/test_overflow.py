@@ -169,11 +169,12 @@ def test_gradients_that_overflow_where_a_kernel_needs_none_are_refused(
         return chosen
 
     make = trainers((2, 1), (1, 1), kernels=kernels, optimizer=tiny_steps)
-    data = np.array([[0.0, 0.0]] * 3 + [x]), np.array([[1.0], [1.0], [1.0], [y]])
+    # Not in the last step, behind which the engine looks at the gradients.
+    data = np.array([[0.0, 0.0], x, [0.0, 0.0], [0.0, 0.0]]), np.array([[1.0], [y], [1.0], [1.0]])
     fit = {"epochs": 2, "batch_size": batch_size, "shuffle": False}
     numpys, compiled = (outcome(engine, make, *data, **fit) for engine in ENGINES)
     assert compiled[0] == numpys[0]
-    assert f"step {4 // batch_size}, samples [{4 - batch_size}" in compiled[0]
+    assert f"step {2 // batch_size}, samples [{2 - batch_size}" in compiled[0]
     assert "infinity first in the gradient of 'kernel' of layers[" in compiled[0]
     assert compiled[1].tobytes() == numpys[1].tobytes()
 
@@ -229,3 +230,24 @@ def test_data_beyond_the_models_dtype_is_refused_in_the_step_that_takes_it(batch
     assert compiled[0] == numpys[0]
     assert f"epoch 1, step {3 // batch_size + 1}, " in numpys[0]
     assert_allclose(compiled[1], numpys[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [HalfSquaredError(), MeanSquaredError()])
+def test_losses_whose_sum_overflows_are_refused_by_both_engines(loss):
+    x = np.zeros((6, 1))
+    x[4:] = 1.5e19  # each squared error is below 3.4e38, the sum of two is not
+
+    def make(engine):
+        model = Sequential([Dense(1, 1, use_bias=False)], dtype=np.float32)
+        model.set_weights([np.ones((1, 1))])
+        return Trainer(model, loss, SGD(1e-38), engine=engine)
+
+    fit = {"epochs": 1, "batch_size": 2, "shuffle": False}
+    numpys, compiled = (outcome(engine, make, x, -x / 6, **fit) for engine in ENGINES)
+    assert (
+        "epoch 1, step 3, samples [4, 5], and its gradient must be finite; got a loss of inf"
+        in (numpys[0])
+    )
+    assert compiled[0] == numpys[0]
+    assert compiled[1] == numpys[1] == 1
+    assert compiled[2] == numpys[2] == 2

@@ -10,6 +10,7 @@ from layerkit import (
     ArgumentError,
     Dense,
     HalfSquaredError,
+    LambdaCallback,
     Optimizer,
     Sequential,
     Trainer,
@@ -78,7 +79,9 @@ def test_the_smallest_epsilon_leaves_a_zero_gradient_without_a_step(kind, dtype)
 @pytest.mark.parametrize("width", [1, 3000])  # the longer vector's step may be compiled
 def test_an_epsilon_that_is_0_in_float32_is_refused_at_each_fit(width):
     model = Sequential([Dense(width, 1)], dtype=np.float32, seed=0)
-    trainer = Trainer(model, HalfSquaredError(), Adam(epsilon=1e-46))
+    begun = []
+    hook = LambdaCallback(on_train_begin=begun.append)
+    trainer = Trainer(model, HalfSquaredError(), Adam(epsilon=1e-46), callbacks=[hook])
     x, before = np.zeros((4, width)), model.values.tobytes()
     for _ in range(2):
         with pytest.raises(ArgumentError, match=r"Adam.step: epsilon must be .* 1.17549e-38 in"):
@@ -87,3 +90,5 @@ def test_an_epsilon_that_is_0_in_float32_is_refused_at_each_fit(width):
         trainer.train_step(x, x[:, :1])
     assert model.values.tobytes() == before
     assert trainer.optimizer.n_steps == 0
+    assert not begun
+    trainer.fit(x, x[:, :1], epochs=0)
