@@ -158,6 +158,7 @@ def test_a_sum_of_opposite_infinities_is_what_numpy_says(dtype, huge, place, bat
         (([[0.5], [0.5]], [[1e200]]), [0.0, 0.0], 1e150),
         # A gradient that overflows, times a rate that brings it back.
         (([[0.0], [0.0]], [[1.0]]), [1e180, 0.0], 1e150),
+        (([[1e90], [0.0]], [[0.0]]), [1e90, 0.0], 1e150),
     ],
 )
 def test_gradients_that_overflow_where_a_kernel_needs_none_are_refused(
