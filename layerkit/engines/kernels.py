@@ -527,7 +527,8 @@ def _is_calm(zs, nodes, deltas, first, loss, calm):
     A sum of magnitudes is NaN or infinite as soon as one of them is, also where an infinity is
     gone in the layer's output, or is multiplied by a zero that the loops above leave out.
     """
-    z, y, dz = abs(loss), abs(loss), abs(loss)
+    z = abs(loss)
+    y = dz = z - z
     for i in range(first):
         y += abs(nodes[i])
     for i in range(first, np.uint64(zs.shape[0])):

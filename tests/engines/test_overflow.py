@@ -235,8 +235,9 @@ def test_data_beyond_the_models_dtype_is_refused_in_the_step_that_takes_it(batch
 
 @pytest.mark.parametrize("loss", [HalfSquaredError(), MeanSquaredError()])
 def test_losses_whose_sum_overflows_are_refused_by_both_engines(loss):
-    x = np.zeros((6, 1))
-    x[4:] = 1.5e19  # each squared error is below 3.4e38, the sum of two is not
+    x, y = np.zeros((2, 6, 1))
+    y[4:] = 2e19  # half of each squared error is below 3.4e38, the sum of two is not
+    y *= 0.7 if isinstance(loss, MeanSquaredError) else 1
 
     def make(engine):
         model = Sequential([Dense(1, 1, use_bias=False)], dtype=np.float32)
@@ -244,7 +245,7 @@ def test_losses_whose_sum_overflows_are_refused_by_both_engines(loss):
         return Trainer(model, loss, SGD(1e-38), engine=engine)
 
     fit = {"epochs": 1, "batch_size": 2, "shuffle": False}
-    numpys, compiled = (outcome(engine, make, x, -x / 6, **fit) for engine in ENGINES)
+    numpys, compiled = (outcome(engine, make, x, y, **fit) for engine in ENGINES)
     assert (
         "epoch 1, step 3, samples [4, 5], and its gradient must be finite; got a loss of inf"
         in (numpys[0])

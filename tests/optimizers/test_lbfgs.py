@@ -200,6 +200,7 @@ def test_it_stops_at_a_kink_and_at_a_gradient_of_0():
     assert descent.optimizer.stalled_at == 0
     flat = Descent(LBFGS(), lambda x: (1.0, 0 * x), [1.0, 2.0]).step(2)
     assert flat.n_evaluations == 0
+    assert (flat.optimizer.stalled_at, flat.optimizer.last_length) == (1.0, 0.0)
     assert_array_equal(flat.values, [1, 2])
 
 
