@@ -228,10 +228,10 @@ def test_the_first_length_is_the_learning_rates():
 
     def compute(x):
         lengths.append(x[0])
-        return x @ x / 2, x
+        return x @ x, 2 * x
 
     Descent(LBFGS(0.5), compute, [0.25]).step()
-    assert lengths[:2] == [0.25, 0.25 - 0.5 * 0.25]
+    assert lengths[:2] == [0.25, 0.25 - 0.5 * 0.5]
     lengths.clear()
     Descent(LBFGS(0.5), compute, [8.0]).step()  # −η · min(1, 1 / ‖g‖₁) · g
     assert lengths[:2] == [8.0, 7.5]
@@ -377,6 +377,18 @@ def test_what_is_no_descent_is_forgotten():
         twin.step(there, np.array(gradient))
         assert twin.n_pairs == 0
         assert_allclose(there, values - length * np.array(gradient), rtol=1e-12)
+
+
+def test_a_direction_that_underflows_is_forgotten():
+    optimizer, values = LBFGS(0.5), np.array([1.0, 1.0])
+    for _ in range(3):
+        optimizer.step(values, np.array([1.0, 10.0]) * values)
+    for place in range(2):
+        optimizer.state[f"change_{place}"] *= 1e150
+    optimizer.last_length = 0.0
+    optimizer.step(values, np.array([3e-200, 4e-200]))
+    assert optimizer.n_pairs == 0
+    assert_array_equal(optimizer.state["direction"], [-3e-200, -4e-200])
 
 
 @pytest.mark.parametrize("history", [1, 3, 10])
