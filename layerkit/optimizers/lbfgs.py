@@ -63,7 +63,7 @@ class LBFGS(Optimizer):
     ...     np.multiply(scales, values, grads)
     ...     return float(values @ grads) / 2
     >>> optimizer = LBFGS()
-    >>> for _ in range(10):
+    >>> for _ in range(20):
     ...     optimizer.step_with(values, grads, loss(), loss)
     >>> bool(abs(values).max() < 1e-6)
     True

@@ -215,7 +215,7 @@ def test_a_compiled_loss_of_a_batch_overflows_where_numpys_does(loss, monkeypatc
         model.set_weights([np.ones((20, 1))])
         trainer = Trainer(model, loss, SGD(1e-38), engine=engine)
         with pytest.raises(NonFiniteError, match="got a loss of inf") as caught:
-            trainer.fit(x, -x[:, :1] / 4, epochs=1, batch_size=len(x), shuffle=False)
+            trainer.fit(x, -x[:, :1] / 6, epochs=1, batch_size=len(x), shuffle=False)
         ends.append((str(caught.value), model.values.tobytes(), trainer.setup.position.arithmetic))
     assert ends[0][:2] == ends[1][:2]
     assert [end[2] for end in ends] == ["numpy", "parts"]
