@@ -35,7 +35,7 @@ from layerkit.engines import parts as parts_module
 
 ACTIVATIONS = [
     *(Identity(), Sigmoid(), Tanh(), ReLU(), LeakyReLU(0.1)),
-    *(ELU(0.7), Softplus(), SiLU(), GELU(), Softmax()),
+    *(ELU(0.7), Softplus(), SiLU(), GELU(approximate=True), Softmax()),
 ]
 ENGINES = ("numpy", "numba")
 LOSSES = [
