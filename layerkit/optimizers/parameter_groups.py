@@ -91,7 +91,10 @@ class GroupedStep:
 
     def _settings_of(self, group: ParameterGroup | None) -> tuple[float, float]:
         """Return a group's learning rate and weight decay, 0 where the optimizer has none."""
-        rate, decay = self.optimizer.learning_rate, getattr(self.optimizer, "weight_decay", 0.0)
+        rate, decay = (
+            self.optimizer.learning_rate,
+            getattr(self.optimizer, "weight_decay", None) or 0.0,
+        )
         if group is not None and group.learning_rate is not None:
             rate = rate * group.learning_rate / self.initial_rate
         if group is not None and group.weight_decay is not None:

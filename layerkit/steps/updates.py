@@ -84,7 +84,7 @@ class Updates:
         optimizer = self.optimizer
         optimizer.bind(*self._vectors)
         rate = getattr(optimizer, "learning_rate", 1.0)
-        self._most = self._most_of(rate, getattr(optimizer, "weight_decay", 0.0))
+        self._most = self._most_of(rate, getattr(optimizer, "weight_decay", None) or 0.0)
         if isinstance(self._usual_step, GroupedStep):
             settings = self._usual_step.settings()
             self._most = min([self._most, *(self._most_of(*each) for each in settings)])

@@ -107,6 +107,8 @@ def test_large_but_finite_gradients_are_no_reason_to_stop():
 
 def test_an_optimizer_without_a_learning_rate():
     class Halve(Optimizer):
+        weight_decay = None
+
         def update(self, values, grads, state):
             values *= 0.5
 
