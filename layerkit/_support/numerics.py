@@ -1,12 +1,45 @@
-"""Numerical functions shared by activations and losses."""
+"""Numerical functions shared by activations and losses, and the errors that none of them means."""
 
+import functools
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def ignoring(*errors: str) -> Callable[[F], F]:
+    """Return a decorator of functions in which NumPy is to ignore some floating-point errors.
+
+    A number too small for its dtype is 0, and no error of anybody's: exp(−1000) in a sigmoid.
+    Users who let NumPy raise, or warn, want to hear of others. The decorator stands at what users
+    call, once around all layers, as it costs some tenths of a microsecond.
+
+    Parameters
+    ----------
+    *errors : {"over", "under", "divide", "invalid", "all"}
+        Errors to ignore, as in `numpy.errstate`.
+    """
+    settings: Any = dict.fromkeys(errors, "ignore")
+    if int(np.__version__.partition(".")[0]) >= 2:
+        return np.errstate(**settings)  # in C, quicker than a with statement
+    return functools.partial(_entering, settings)
+
+
+def _entering(settings: dict[str, Any], function: F) -> F:
+    """Wrap a function by a context of each call's own, as NumPy 1 needs it."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        with np.errstate(**settings):
+            return function(*args, **options)
+
+    return call  # type: ignore[return-value]
 
 
 class _Constants:

@@ -114,19 +114,35 @@ def number(
     above: float = -math.inf,
     minimum: float = -math.inf,
     below: float = math.inf,
+    maximum: float = math.inf,
     remedy: str = "",
 ) -> float:
-    """Check for a finite number with ``above < value``, ``minimum <= value``, ``value < below``."""
+    """Check for a finite number, with ``above < value < below`` and ``minimum ≤ value ≤ maximum``.
+
+    A whole number beyond the largest float counts as infinite.
+    """
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
-        taken = float(value)
-        if math.isfinite(taken) and above < taken and minimum <= taken < below:
+        try:
+            taken = float(value)
+        except OverflowError:
+            taken = math.inf
+        if math.isfinite(taken) and above < taken < below and minimum <= taken <= maximum:
             return taken
     bounds = [f"above {above:g}"] if above != -math.inf else []
     bounds += [f"of at least {minimum:g}"] if minimum != -math.inf else []
     bounds += [f"below {below:g}"] if below != math.inf else []
+    bounds += [f"at most {maximum:g}"] if maximum != math.inf else []
     fail(
         where, argument, " ".join(["a finite number", " and ".join(bounds)]).strip(), value, remedy
     )
+
+
+def normal(where: str, argument: str, value: float, dtype: np.dtype[Any]) -> None:
+    """Check that a number above 0 does not come near 0 in the dtype that it is computed with."""
+    if dtype.kind == "f":
+        least = float(np.finfo(dtype).tiny)
+        if value < least:
+            fail(where, argument, f"at least {least:g} in {dtype}, to be told from 0", value)
 
 
 def boolean(where: str, argument: str, value: object) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.signatures import takes
 from layerkit._support.state import is_generator, restore, state_of
@@ -450,6 +451,7 @@ class Layer(ConstructorRepr, ABC):
         for child in self._children:
             child.forget_workspace()
 
+    @ignoring("under")
     def forward(self, x: Any, training: bool = False) -> Array:
         """Compute the output of a batch.
 
@@ -490,6 +492,7 @@ class Layer(ConstructorRepr, ABC):
         is_shared = y.base is not None and np.may_share_memory(y, batch)
         return y.copy() if training or is_shared else y
 
+    @ignoring("under")
     def backward(self, dy: Any) -> Any:
         """Carry a gradient back through the last ``forward(x, training=True)``.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
@@ -67,6 +68,7 @@ class Join(Layer):
     def compute_backward(self, dy: Array, cache: Any) -> Any:
         """Compute a tuple of gradients, one for each input; see `Layer.compute_backward`."""
 
+    @ignoring("under")
     def forward(self, x: Any, training: bool = False) -> Array:
         """Compute the output of a batch.
 
@@ -109,6 +111,7 @@ class Join(Layer):
             self._cache = (cache, tuple(batch.shape for batch in batches), y.shape)
         return y.copy() if training else y
 
+    @ignoring("under")
     def backward(self, dy: Any) -> Any:
         """Compute the gradients of the last ``forward(x, training=True)``.
 

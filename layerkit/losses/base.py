@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
@@ -234,10 +235,12 @@ class BuiltInLoss(Loss):
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         """Compute the loss and its gradient, of arguments that are checked."""
 
+    @ignoring("under")
     def value(self, y_pred: Array, y_true: Array) -> float:
         """Compute the loss; see `Loss.value`."""
         return self._compute(*self._checked("value", y_pred, y_true))[0]
 
+    @ignoring("over", "under")  # of the value, which is computed too
     def gradient(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the gradient; see `Loss.gradient`."""
         return self._compute(*self._checked("gradient", y_pred, y_true))[1]
@@ -255,10 +258,12 @@ class BuiltInLoss(Loss):
         losses = self._per_position(y_pred, y_true)
         return mean_over_positions(losses, 1)
 
+    @ignoring("under")
     def per_sample(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each sample; see `Loss.per_sample`."""
         return self.compute_per_sample(*self._checked("per_sample", y_pred, y_true))
 
+    @ignoring("under")
     def per_position(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each position; see `Loss.per_position`."""
         return self._per_position(*self._checked("per_position", y_pred, y_true))

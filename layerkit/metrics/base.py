@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
@@ -116,6 +117,7 @@ class Metric(ConstructorRepr, ABC):
             got = check.Said(f"{y_true_shape}, which {type(self).__name__} can't take")
             check.fail(where, "y_true", f"of shape {wanted}", got, error=ShapeError)
 
+    @ignoring("under")
     def __call__(self, y_pred: Any, y_true: Any = None) -> float:
         """Compute the figure of one set of predictions.
 

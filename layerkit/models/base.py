@@ -14,6 +14,7 @@ import numpy as np
 
 from layerkit import parameters as flat
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import StateError
 from layerkit.layers.base import Layer
@@ -195,10 +196,12 @@ class Model(PackedLayer):
             If an output does not have the shape that the layer declared, or another dtype.
         """
         n_samples = len(next(iter(x.values())) if isinstance(x, Mapping) else x)
-        for place, layer, y in self.each_output(x):
-            where = f"{type(layer).__name__}.compute_forward, in {place}"
-            shape = (n_samples, *(layer.output_shape or ()))
-            check.computed(where, "y", y, shape, layer.dtype)
+        # What overflows is no matter of shapes, and has errors of its own.
+        with np.errstate(all="ignore"):
+            for place, layer, y in self.each_output(x):
+                where = f"{type(layer).__name__}.compute_forward, in {place}"
+                shape = (n_samples, *(layer.output_shape or ()))
+                check.computed(where, "y", y, shape, layer.dtype)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -262,6 +265,7 @@ class Model(PackedLayer):
         """Check a batch of inputs, and cast it."""
         return check.batch(where, "x", x, self.input_shape, self.input_dtype)
 
+    @ignoring("under")
     def trace(self, x: Any, y_true: Any, loss: Loss) -> dict[str, LayerTrace]:
         """Return the arrays of each layer in a step of training, forward and back.
 
@@ -292,6 +296,7 @@ class Model(PackedLayer):
         traced: dict[str, LayerTrace] = trace.trace_layers(self, Model, batch, y_true, loss)
         return traced
 
+    @ignoring("under")
     def per_sample_gradients(self, x: Any, y_true: Any, loss: Loss) -> Array:
         """Return the gradient of each sample's own loss.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
@@ -263,6 +264,7 @@ class Graph(Model):
     def _batch(self, where: str, x: Any) -> dict[str, Array]:
         return check_batch(where, x, self.inputs, self.input_dtypes)
 
+    @ignoring("under")
     def forward(self, x: Any, training: bool = False) -> Any:
         """Compute the outputs of a batch.
 
@@ -306,6 +308,7 @@ class Graph(Model):
             self._cache = (cache, (), shapes)
         return bare(outputs)
 
+    @ignoring("under")
     def backward(self, dy: Any) -> Any:
         """Carry gradients back through the last ``forward(x, training=True)``.
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit.data.batches import Batch, Batches
 from layerkit.data.preparation import Preparation
 from layerkit.engines.base import EngineUsed
@@ -113,6 +114,7 @@ class Setup:
             "seed": type(self.trainer.rng.bit_generator).__name__,
         }
 
+    @ignoring("under")
     def batches(
         self,
         where: str,
@@ -238,6 +240,7 @@ class Setup:
             self.trainer.rng.bit_generator.state = before
             raise
 
+    @ignoring("under")
     def divided(
         self, where: str, data: Batches, validation_data: Any, share: float | None, stratify: bool
     ) -> tuple[Batches, Batches | None]:

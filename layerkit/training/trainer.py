@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit.communication.base import Communicator, SerialCommunicator
 from layerkit.engines.base import EngineUsed
 from layerkit.engines.choice import EngineName, check_engine
@@ -57,7 +58,8 @@ class Trainer:
         Engine that runs the epochs of `fit`. "numpy" goes through the layers batch by batch;
         "numba" compiles whole epochs into one call, for chains of `Dense` layers, `SGD`, and
         arrays. "auto" chooses numba where it is installed, can serve, and is faster. Both compute
-        the same numbers up to rounding; `engine_used` has the reason.
+        the same numbers up to rounding, and end at the same ones that aren't finite: where any
+        comes near overflow, NumPy makes the step. `engine_used` has the reason.
     communicator : Communicator, optional
         Connection of the processes that train the model together, such as `MPICommunicator`. All
         make the same calls with the same arguments, and `batch_size` counts the samples of all:
@@ -67,7 +69,8 @@ class Trainer:
     Raises
     ------
     ArgumentError
-        If an argument is of the wrong kind, or two metrics share a name.
+        If an argument is of the wrong kind, two metrics share a name, or the optimizer evaluates
+        the loss of a batch several times, which random layers or clipping make another one.
     MissingExtraError
         If ``engine="numba"``, and numba is not installed.
 
@@ -217,7 +220,9 @@ class Trainer:
         StateError
             If the model is being trained already, by a callback or in another thread.
         NonFiniteError
-            If a NaN or an infinity turns up; the parameters stay at their last finite values.
+            If a loss, a gradient or an update has a NaN or an infinity; the parameters stay at
+            their last finite values. An infinity inside of a layer that leaves these three finite,
+            as one that `Tanh` takes to 1, is no reason to stop.
         """
         where = "Trainer.fit"
         epochs = check.integer(where, "epochs", epochs, minimum=0)
@@ -259,6 +264,8 @@ class Trainer:
                 fit.run()
         return self.history
 
+    # The guard before each update names what overflows better than NumPy's warnings do.
+    @ignoring("all")
     def train_step(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Make one update on one batch, for a training loop of one's own or an endless stream.
 
@@ -284,12 +291,12 @@ class Trainer:
         self.setup.begin_step(where, batch)
         step = self.setup.step
         step.updates.prepare()
-        with np.errstate(all="ignore"):
-            try:
-                return step(*batch, self._scratch, lambda: f"{where}: the loss")
-            finally:
-                step.updates.release()
+        try:
+            return step(*batch, self._scratch, lambda: f"{where}: the loss")
+        finally:
+            step.updates.release()
 
+    @ignoring("under")
     def evaluate(
         self,
         x: Any,

@@ -2,9 +2,9 @@ import math
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
-from layerkit import GELU, Mish, Softplus, Squareplus
+from layerkit import GELU, Mish, SiLU, Softplus, Squareplus
 
 
 def test_softplus_and_gelu_keep_small_numbers():
@@ -41,3 +41,15 @@ def test_mish_keeps_its_digits_where_its_slope_is_nearly_1():
     w = np.tanh(np.log1p(np.exp(np.longdouble(15))))
     exact = w + z * (1 - w * w) / (1 + np.exp(-np.longdouble(15)))
     assert_allclose(Mish().derivative(z, z) - 1, (exact - 1).astype(float), rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", [SiLU(), GELU(), GELU(approximate=True), Mish()], ids=repr)
+def test_what_vanishes_far_from_0_does_so_at_any_size(activation, dtype):
+    largest = np.finfo(dtype).max
+    far = np.array([[90.0, 800.0, 1e6, 1e20, 1e30, largest, np.inf]], dtype)
+    with np.errstate(all="raise", under="ignore"):
+        assert_array_equal(activation.forward(far), far)
+        assert_array_equal(activation.derivative(far, far), np.ones_like(far))
+        assert_allclose(activation.forward(-far), np.zeros_like(far), rtol=0, atol=1e-30)
+        assert_allclose(activation.derivative(-far, -far), np.zeros_like(far), rtol=0, atol=1e-30)

@@ -13,6 +13,7 @@ from layerkit import (
     LambdaCallback,
     LearningRateSchedule,
     ReduceOnPlateau,
+    Schedule,
     Sequential,
     Step,
     Trainer,
@@ -65,6 +66,28 @@ def test_a_schedule_may_end_at_0():
     rates = rates_of(trainer(LearningRateSchedule(Cosine(2))), epochs=4)
     assert rates[0] == 0.8
     assert 0 < rates[-1] < 1e-20
+
+
+class Returns(Schedule):
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, time):
+        return self.factor
+
+
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+def test_what_a_schedule_may_not_return_ends_the_training_before_a_step(unit):
+    for factor, message in [
+        (-1.0, "Returns.__call__: the factor at time 0 must be a finite number of at least 0; got"),
+        (1e308, "SGD.__init__: learning_rate must be a finite number above 0; got inf"),
+    ]:
+        training = trainer(LearningRateSchedule(Returns(factor), unit), rate=8.0)
+        before = training.model.values.tobytes()
+        with pytest.raises(ArgumentError, match=message):
+            training.fit(X, X, epochs=1)
+        assert training.model.values.tobytes() == before
+        assert training.optimizer.learning_rate == 8.0
 
 
 def test_a_copy_sets_the_rate_of_its_own_trainer():
