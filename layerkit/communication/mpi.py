@@ -20,7 +20,7 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.communication.base import gather
-from layerkit.communication.supervisor import LINE
+from layerkit.communication.supervisor import LINE, forget_shared_memory
 from layerkit.communication.watchdog import (
     COMPUTES,
     HAS_ENDED,
@@ -189,6 +189,8 @@ class _Job:
             sys.excepthook = self._handler_of_errors(sys.excepthook)
             self.comm, self._reports = mpi.COMM_WORLD.Dup(), mpi.COMM_WORLD.Dup()
             table = self._table()
+            # All ranks have mapped it by now. What has no name can't outlive a job that is killed.
+            forget_shared_memory(self._pid, "mpich_shm_")
             self._advise(table)
             processes = [Process(entry["host"], entry["pid"]) for entry in table]
             self._watchdog = Watchdog(processes, self.rank, timeout, time.monotonic())
