@@ -130,7 +130,7 @@ def die_with_parent(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
-        os._exit(1)  # it has ended before that
+        os.kill(os.getpid(), signal.SIGKILL)  # it has ended before that
 
 
 def forget_shared_memory(pid: int | str, prefix: str) -> None:

@@ -174,4 +174,4 @@ def test_a_program_whose_supervisor_is_gone_before_it_starts_does_not_start():
         preexec_fn=lambda: supervisor.die_with_parent(os.getpid()),
         capture_output=True,
     )
-    assert (done.returncode, done.stdout) == (1, b"")
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"")
