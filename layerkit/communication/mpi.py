@@ -183,6 +183,7 @@ class _Job:
         self._n_calls = 0
         self._exchanged: tuple[int, int] | None = None
         self._has_ended = False
+        self._line: str | None = None
         if self.size > 1:
             self._line = os.environ.pop(LINE, None)
             self._tell(f"rank {self.rank} of {self.size}")
@@ -335,9 +336,8 @@ class _Job:
         """End all ranks of the job at once; see `MPICommunicator.abort`."""
         self._tell("said")
         sys.stdout.flush()
-        sys.stderr.write(
-            f"layerkit: {reason.rstrip('.')}. This ends the job of {self.size} ranks.\n"
-        )
+        ranks = "1 rank" if self.size == 1 else f"{self.size} ranks"
+        sys.stderr.write(f"layerkit: {reason.rstrip('.')}. This ends the job of {ranks}.\n")
         sys.stderr.flush()
         time.sleep(_UNTIL_IT_IS_READ)
         self.mpi.COMM_WORLD.Abort(code)
