@@ -40,6 +40,7 @@ from layerkit import (
 from layerkit.activations import Activation
 from layerkit.replicas import Replicas, fitting
 from layerkit.replicas.fitting import Line
+from layerkit.training.setup import Setup
 
 X = np.eye(8)
 
@@ -218,6 +219,39 @@ def test_one_by_one_a_failure_is_kept(tmp_path):
     assert results.n_epochs.tolist() == [2, 0, 2]
 
 
+def test_one_by_one_each_is_told_when_it_has_ended(monkeypatch):
+    told = []
+    monkeypatch.setattr(Line, "tell", lambda line, n_ended, epoch=None: told.append(n_ended))
+    Replicas(lambda s: build(s, loss=OwnLoss()), 3).fit(X, X, epochs=1, engine="numpy")
+    assert told == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("engine", "asked"), [("auto", ["auto", "numpy", "auto"]), ("numpy", ["numpy"] * 3)]
+)
+def test_one_by_one_each_has_the_engine_that_its_trainer_asks_for(engine, asked, monkeypatch):
+    def noted(setup, *arguments, **options):
+        if options["epochs"]:
+            seen.append(options["engine"])
+        return usual(setup, *arguments, **options)
+
+    seen, usual = [], Setup.new_fit
+    monkeypatch.setattr(Setup, "new_fit", noted)
+    own = ["auto", "numpy", "auto"]
+    replicas = Replicas(lambda s: build(s, engine=own[s], loss=OwnLoss()), 3)
+    assert replicas.fit(X, X, epochs=2, engine=engine).errors == [None] * 3
+    assert seen == asked
+
+
+def test_one_by_one_a_fit_that_can_not_begin_fails_alone():
+    own = ["numpy", "numba", "numpy"]
+    replicas = Replicas(lambda s: build(s, engine=own[s], loss=OwnLoss()), 3)
+    results = replicas.fit(X, X, epochs=2)
+    assert [error is None for error in results.errors] == [True, False, True]
+    assert "engine must be able to serve; got a fit that it can't do" in str(results.errors[1])
+    assert results.n_epochs.tolist() == [2, 0, 2]
+
+
 def test_auto_respects_what_a_trainer_asks_for():
     replicas = Replicas(lambda s: build(s, engine="numpy" if s else "auto"), 2)
     results = replicas.fit(X, X, epochs=2, batch_size=1)
@@ -255,7 +289,13 @@ def test_no_epochs_change_nothing(engine):
 def test_the_line(monkeypatch):
     now = iter([1.0, 1.05, 2.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(now))
-    shown = io.StringIO()
+    seen = []
+
+    class Shown(io.StringIO):
+        def flush(self):
+            seen.append(self.getvalue().rpartition("\r")[2])
+
+    shown = Shown()
     monkeypatch.setattr(sys, "stderr", shown)
     line = Line(1200, is_shown=True)
     line.tell(5, 1234)
@@ -268,6 +308,7 @@ def test_the_line(monkeypatch):
     )
     width = len(last)
     assert shown.getvalue() == f"\r{first}\r{last.ljust(len(first))}\r{' ' * width}\r"
+    assert seen == [first, last.ljust(len(first)), ""]  # at once: it is not the end of a line
 
 
 def test_no_line_unless_asked_for(capsys):
