@@ -289,6 +289,22 @@ def test_a_second_fit_goes_on(optimizer):
         assert_same(replica, single)
 
 
+@pytest.mark.parametrize(("optimizer", "is_at_once"), [(SGD, True), (Adam, False)])
+def test_replicas_may_have_stepped_unequally_where_steps_do_not_count(optimizer, is_at_once):
+    def used(seed):
+        trainer = chain(seed, 0.02, optimizer=optimizer)
+        trainer.fit(X, Y, **FIT | {"epochs": seed})
+        return trainer
+
+    replicas, singles = Replicas(used, 3), [used(seed) for seed in range(3)]
+    reason = replicas.fit(X, Y, **FIT).engine_used.reason
+    assert ("all replicas are trained at once" in reason) == is_at_once
+    assert ("the replicas differ in more than their numbers" in reason) != is_at_once
+    for replica, single in zip(replicas.trainers, singles, strict=True):
+        single.fit(X, Y, **FIT)
+        assert_same(replica, single)
+
+
 def test_a_single_fit_goes_on_from_replicas():
     replicas = Replicas(lambda seed: chain(seed, optimizer=Adam), 2)
     replicas.fit(X, Y, **FIT)
@@ -372,18 +388,24 @@ class Fragile(Metric):
         return 1.0
 
 
-def test_an_error_in_a_metric_is_that_of_its_replica():
-    rates = [0.05, 3.0, 0.02]
+@pytest.mark.parametrize("rate", [3.0, 0.9])  # in the first epoch, and in the fourth
+def test_an_error_in_a_metric_is_that_of_its_replica(rate):
+    rates = [0.05, rate, 0.02]
     replicas = Replicas(lambda seed, rate: chain(seed, rate, metrics=[Fragile()]), 3, rates)
     results = replicas.fit(X, Y, **FIT)
     assert [type(error) for error in results.errors] == [type(None), ValueError, type(None)]
-    for seed in (0, 2):
+    for seed in range(3):
         single = chain(seed, rates[seed], metrics=[Fragile()])
-        single.fit(X, Y, **FIT)
+        if seed == 1:
+            with pytest.raises(ValueError, match="too large for me"):
+                single.fit(X, Y, **FIT)
+            assert single.history.n_epochs == (3 if rate < 1 else 0)
+        else:
+            single.fit(X, Y, **FIT)
         assert_same(replicas.trainers[seed], single)
 
 
-@pytest.mark.parametrize("step", [0, 3, 5])
+@pytest.mark.parametrize("step", [0, 3, 4, 5])
 def test_where_it_is_stopped_each_has_its_last_whole_update(step, monkeypatch):
     n_calls = itertools.count()
     usual = stacked.StackedStep.__call__
@@ -414,6 +436,9 @@ def test_where_it_is_stopped_each_has_its_last_whole_update(step, monkeypatch):
                     single.train_step(X[rows], Y[rows])
                     done += 1
         assert_allclose(trainer.model.values, single.model.values, rtol=1e-12, atol=1e-12)
+        # Stopped at the end of an epoch, it has drawn no order for the next.
+        assert trainer.rng.bit_generator.state == rng.bit_generator.state
+        assert trainer.step == n_updates % 5 or 5
 
 
 def test_what_is_stopped_can_be_saved_and_goes_on(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from ranks import on_ranks
 
 from layerkit import (
     L2,
@@ -207,6 +208,21 @@ def test_other_ways_that_refuse(tmp_path):
     replicas.trainers[0].resume(path)
     results = replicas.fit(X, X, epochs=2, engine="numpy")
     assert "have a checkpoint to go on from" in results.engine_used.reason
+
+
+def test_over_ranks_one_by_one():
+    def program(communicator):
+        replicas = Replicas(lambda s: build(s, communicator=communicator), 2)
+        results = replicas.fit(X, X, epochs=2, engine="numpy")
+        return results.errors, results.engine_used.reason, replicas.values
+
+    for errors, reason, values in on_ranks(2, program):
+        assert errors == [None, None]
+        assert "the trainers have other ranks to train with" in reason
+        alone = Replicas(build, 2)
+        alone.fit(X, X, epochs=2, engine="numpy")
+        # The sums over ranks round otherwise.
+        np.testing.assert_allclose(values, alone.values, rtol=1e-12)
 
 
 def test_one_by_one_a_failure_is_kept(tmp_path):

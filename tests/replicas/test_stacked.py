@@ -33,7 +33,9 @@ def test_a_layout_gives_the_same_by_its_axes(layout):
     assert layout.as_it_lies(copied).flags.c_contiguous
     numbers = RNG.integers(5, size=(3, 4))
     for array in (table, table[:, 0]):
-        assert_array_equal(layout.rows(array, numbers), array[numbers])
+        rows = layout.rows(array, numbers)
+        assert_array_equal(rows, array[numbers])
+        assert (rows.T if layout.replicas_last else rows).flags.c_contiguous
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
