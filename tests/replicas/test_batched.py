@@ -58,6 +58,7 @@ from layerkit.activations import Activation as AnyActivation
 from layerkit.losses.base import BuiltInLoss, ElementwiseLoss
 from layerkit.optimizers import Optimizer
 from layerkit.replicas import Replicas, batched, stacked
+from layerkit.replicas.fitting import Line
 
 
 class Square(Activation):
@@ -212,7 +213,9 @@ def assert_same(replica, single):
 def test_the_same_as_single_fits(problem, replicas_last):
     build, seeds, rates, data, arguments = problem
     replicas = Replicas(build, seeds, rates)
+    fits, usual_run = [], batched.BatchedFit.run
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batched.BatchedFit, "run", lambda f: (fits.append(f), usual_run(f)))
         if replicas_last is not None:
             patch.setattr(batched, "SMALL_PRODUCT", 10**9 if replicas_last else 0)
         patch.setattr(stacked, "_BLOCK", 50)
@@ -220,6 +223,8 @@ def test_the_same_as_single_fits(problem, replicas_last):
         patch.setattr(batched, "_GROUP_BYTES", 20_000)
         results = replicas.fit(*data, **arguments, engine="numpy")
     assert "all replicas are trained at once" in results.engine_used.reason
+    # None was left to its single fit, which would be right whatever is wrong here.
+    assert [fit.strays for fit in fits] == ([[]] if arguments["epochs"] else [])
     for k, (seed, rate) in enumerate(zip(seeds, rates, strict=True)):
         single = build(seed, rate)
         single.engine = "numpy"
@@ -327,11 +332,14 @@ def test_a_checkpoint_of_a_replica_is_one_of_its_trainer(tmp_path):
     assert_same(resumed, single)
 
 
-def test_replicas_that_have_ended_leave_the_others_alone():
+def test_replicas_that_have_ended_leave_the_others_alone(monkeypatch):
+    told = []
+    monkeypatch.setattr(Line, "tell", lambda line, n_ended, epoch: told.append((n_ended, epoch)))
     stops = [0.08, 1e9, 0.15, 0.0]
     replicas = Replicas(lambda seed: chain(seed, 0.05, stops[seed]), 4)
     results = replicas.fit(X, Y, epochs=60, batch_size=2)
     assert len(set(results.n_epochs.tolist())) > 2
+    assert told[-1] == (4, 60)
     assert results.reached.tolist() == (results.n_epochs < 60).tolist()
     for seed, replica in enumerate(replicas.trainers):
         single = chain(seed, 0.05, stops[seed])

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 
 import numpy as np
 import numpydoc.validate
@@ -115,6 +116,24 @@ def test_predictions_of_all():
     assert replicas.predict(X[:5], batch_size=2).shape == (3, 5, 8)
 
 
+def test_a_single_replica_and_the_default_size_of_a_batch():
+    replicas = Replicas(build, 1)
+    x = np.tile(X, (5, 1))
+    replicas.fit(x[:33], x[:33], epochs=2)
+    assert replicas.trainers[0].optimizer.n_steps == 2 * 2
+    replicas.fit(x[:32], x[:32], epochs=1)
+    assert replicas.trainers[0].optimizer.n_steps == 2 * 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "epochs", "is_shown"), [(True, 1, True), (True, 0, False), (False, 1, False)]
+)
+def test_progress_is_shown_on_a_terminal(is_terminal, epochs, is_shown, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    fit(Replicas(lambda s: build(s, engine="numpy"), 2), epochs=epochs)
+    assert ("of 2 replicas have ended" in capsys.readouterr().err) == is_shown
+
+
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))])
 def test_a_copy_has_a_table_of_its_own(make_copy):
     replicas = Replicas(build, 3)
@@ -143,7 +162,6 @@ def test_trainers_that_have_been_used_go_on():
 
 def test_importing_layerkit_leaves_replicas_out():
     import subprocess
-    import sys
 
     code = "import layerkit, sys; sys.exit('layerkit.replicas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -266,8 +284,6 @@ def test_what_is_refused_changes_nothing():
 
 
 def test_without_numba(monkeypatch):
-    import sys
-
     monkeypatch.delattr("layerkit.engines.kernels", raising=False)
     monkeypatch.setitem(sys.modules, "layerkit.engines.kernels", None)
     with pytest.raises(MissingExtraError, match=r"Replicas\.fit: numba must be installed"):
