@@ -15,6 +15,7 @@ from layerkit import (
     ArgumentError,
     Dense,
     HalfSquaredError,
+    LambdaCallback,
     MissingExtraError,
     Sequential,
     ShapeError,
@@ -130,8 +131,23 @@ def test_a_single_replica_and_the_default_size_of_a_batch():
 )
 def test_progress_is_shown_on_a_terminal(is_terminal, epochs, is_shown, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
-    fit(Replicas(lambda s: build(s, engine="numpy"), 2), epochs=epochs)
-    assert ("of 2 replicas have ended" in capsys.readouterr().err) == is_shown
+    replicas = Replicas(lambda s: build(s, callbacks=[LambdaCallback()]), 2)
+    fit(replicas, epochs=epochs, engine="numpy")
+    shown = capsys.readouterr().err
+    assert ("1 of 2 replicas have ended" in shown) == is_shown
+    assert not is_shown or shown.endswith(" \r")  # and the line is left empty
+
+
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+def test_a_fit_of_no_epochs_has_results_of_its_own(engine):
+    replicas = Replicas(lambda s: build(s, callbacks=[StopAt("val_loss", 1e9)]), 2)
+    results = fit(replicas, validation_data=(X, X))
+    assert results.reached.tolist() == [True, True]
+    results = fit(replicas, epochs=0, validation_data=(X, X), engine=engine)
+    assert results.reached.tolist() == [False, False]
+    assert [dict(history) for history in results.histories] == [{"loss": [], "val_loss": []}] * 2
+    with pytest.raises(ArgumentError, match=r"StopAt must be of one of 'loss'"):
+        fit(replicas, epochs=0)
 
 
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))])
@@ -152,9 +168,14 @@ def test_trainers_that_have_been_used_go_on():
     def used(seed):
         trainer = Trainer(model(seed), HalfSquaredError(), Adam(), seed=seed)
         trainer.fit(X, X, epochs=2)
+        trainer.model.predict(X[0][None])
         return trainer
 
     replicas, single = Replicas(used, 2), used(1)
+    # What they have computed with is left behind with the place where it lay.
+    replicas.values[:] /= 2
+    single.model.values[:] /= 2
+    assert_array_equal(replicas.trainers[1].model.predict(X), single.model.predict(X))
     fit(replicas, engine="numpy")
     single.fit(X, X, epochs=3, batch_size=1)
     np.testing.assert_allclose(replicas.values[1], single.model.values, rtol=1e-12)
@@ -226,7 +247,10 @@ CASES = {
     "shuffle": (fitted(shuffle=1), "shuffle must be True or False; got 1"),
     "progress": (fitted(progress=2), "progress must be True or False; got 2"),
     "engine": (fitted(engine="gpu"), "engine must be 'auto' or 'numpy' or 'numba'; got 'gpu'"),
-    "validation": (fitted(validation_data=X), r"validation_data must be a pair \(x, y\)"),
+    "validation": (
+        fitted(validation_data=X),
+        r"validation_data must be a pair \(x, y\), or \(x, y, sample_weight\); got",
+    ),
     "stream": (lambda: Replicas(build, 2).fit(iter([]), X, epochs=1), "x must be an array"),
     "nan": (lambda: Replicas(build, 2).fit(X * np.nan, X, epochs=1), "x must be finite"),
     "stop": (
@@ -294,8 +318,6 @@ def test_without_numba(monkeypatch):
 
 
 def test_a_model_in_training_is_refused_alone():
-    from layerkit import LambdaCallback
-
     inner = Replicas(build, 2)
     caught = []
 
