@@ -227,6 +227,7 @@ class _Group:
         self.n_steps = self.epoch = self.step = 0
         self.is_mid_epoch = False
         self.record: list[Array] = []
+        self.order: Array | None = None
         self.batch_losses = np.full(len(fits), np.nan)
         self._measure_anew()
         # The values to stop at, and whether a figure has to rise to them: a row for each StopAt.
@@ -251,6 +252,8 @@ class _Group:
             for k in range(len(self.fits)):
                 self._put_back(k)
             return
+        if not self.epoch:
+            return  # stopped before it has begun: nothing has changed
         self._write_record(np.zeros(len(self.fits), bool))
         for k in range(len(self.fits)):
             self._settle(k, self.chain.values, self.make_step.state, self.is_mid_epoch)

@@ -347,6 +347,36 @@ def test_replicas_that_have_ended_leave_the_others_alone(monkeypatch):
         assert_same(replica, single)
 
 
+def test_figures_that_rise_to_their_goal_and_those_that_fall():
+    goals = [(0.2, 1e-9), (0.99, 0.12), (-50.0, 1e-9)]
+
+    def build(seed):
+        trainer = chain(seed, 0.05, metrics=[R2Score()])
+        rise, fall = goals[seed]
+        stops = [StopAt("r2_score", rise), StopAt("loss", fall)]
+        return Trainer(
+            trainer.model,
+            trainer.loss,
+            trainer.optimizer,
+            metrics=trainer.metrics,
+            callbacks=stops,
+            seed=seed,
+            engine="numpy",
+        )
+
+    replicas = Replicas(build, 3)
+    results = replicas.fit(X, Y, epochs=200, batch_size=2)
+    assert "at once" in results.engine_used.reason
+    assert results.reached.all()
+    assert len(set(results.n_epochs.tolist())) == 3
+    reached = [[stop.reached for stop in trainer.callbacks] for trainer in replicas.trainers]
+    assert reached == [[True, False], [False, True], [True, False]]
+    for seed, replica in enumerate(replicas.trainers):
+        single = build(seed)
+        single.fit(X, Y, epochs=200, batch_size=2)
+        assert_same(replica, single)
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("optimizer", [SGD, Adam])
 def test_a_replica_that_diverges_fails_alone(shuffle, optimizer):
@@ -375,6 +405,21 @@ def test_a_replica_that_diverges_fails_alone(shuffle, optimizer):
         assert_allclose(replicas.values[seed] / size, single.model.values / size, atol=1e-9)
         assert results.n_epochs[seed] == single.history.n_epochs
         assert replicas.trainers[seed].rng.bit_generator.state == single.rng.bit_generator.state
+
+
+@pytest.mark.parametrize("optimizer", [SGD, lambda rate: SGD(rate, momentum=0.9)])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_an_update_that_overflows_behind_a_finite_loss_fails_alone(epochs, optimizer):
+    rates, arguments = [1e-5, 1e308], {"epochs": epochs, "batch_size": 10}
+    replicas = Replicas(lambda seed, rate: chain(seed, rate, optimizer=optimizer), 2, rates)
+    before = replicas.values.copy()
+    results = replicas.fit(X, 100 * Y, **arguments)
+    single = chain(1, 1e308, optimizer=optimizer)
+    with pytest.raises(NonFiniteError) as caught:
+        single.fit(X, 100 * Y, **arguments)
+    assert [str(error) for error in results.errors] == ["None", str(caught.value)]
+    assert_array_equal(replicas.values[1], before[1])
+    assert results.n_epochs.tolist() == [epochs, 0]
 
 
 def test_huge_numbers_that_stay_finite_are_trained_on():
@@ -447,6 +492,33 @@ def test_where_it_is_stopped_each_has_its_last_whole_update(step, monkeypatch):
         # Stopped at the end of an epoch, it has drawn no order for the next.
         assert trainer.rng.bit_generator.state == rng.bit_generator.state
         assert trainer.step == n_updates % 5 or 5
+
+
+def test_groups_that_are_stopped_before_they_begin_are_as_they_were(monkeypatch):
+    def stop_after(self):
+        usual(self)
+        fits[0].is_stopped = True
+
+    fits, usual, usual_run = [], stacked.StackedStep.__call__, batched.BatchedFit.run
+    monkeypatch.setattr(batched, "_GROUP_BYTES", 1)  # a group each, one after the other
+    replicas = Replicas(lambda seed: chain(seed, metrics=[SquaredDistance()]), 3)
+    before = replicas.values.copy()
+    with monkeypatch.context() as patch:
+        patch.setattr(stacked.StackedStep, "__call__", stop_after)
+        patch.setattr(batched.BatchedFit, "run", lambda f: (fits.append(f), usual_run(f)))
+        replicas.fit(X, Y, **FIT)
+    assert [trainer.optimizer.n_steps for trainer in replicas.trainers] == [1, 0, 0]
+    assert_array_equal(replicas.values[1:], before[1:])
+    assert [(trainer.epoch, trainer.step) for trainer in replicas.trainers] == [
+        (1, 1),
+        (0, 0),
+        (0, 0),
+    ]
+    assert not any(trainer.history.n_epochs for trainer in replicas.trainers)
+    replicas.fit(X, Y, **FIT)
+    single = chain(2, metrics=[SquaredDistance()])
+    single.fit(X, Y, **FIT)
+    assert_same(replicas.trainers[2], single)
 
 
 def test_what_is_stopped_can_be_saved_and_goes_on(tmp_path, monkeypatch):
