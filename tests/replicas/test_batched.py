@@ -377,6 +377,22 @@ def test_figures_that_rise_to_their_goal_and_those_that_fall():
         assert_same(replica, single)
 
 
+@pytest.mark.parametrize(("figure", "goal"), [("accuracy", 1.0), ("loss", 0.5)])
+def test_a_figure_that_is_just_the_goal_reaches_it(figure, goal):
+    def build(seed):
+        model = Sequential([Dense(4, 2, kernel_initializer=Constant(0.0))], seed=seed)
+        stop = StopAt(figure, goal)
+        options = {"metrics": [Accuracy()], "callbacks": [stop], "seed": seed, "engine": "numpy"}
+        # Its steps are too small to change a number.
+        return Trainer(model, HalfSquaredError(), SGD(1e-300), **options)
+
+    replicas = Replicas(build, 2)
+    results = replicas.fit(X, np.eye(2)[np.zeros(10, int)], epochs=3, batch_size=10)
+    assert "at once" in results.engine_used.reason
+    assert results.n_epochs.tolist() == [1, 1]
+    assert results.reached.tolist() == [True, True]
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("optimizer", [SGD, Adam])
 def test_a_replica_that_diverges_fails_alone(shuffle, optimizer):

@@ -276,6 +276,28 @@ def test_auto_respects_what_a_trainer_asks_for():
     assert [trainer.engine for trainer in replicas.trainers] == ["auto", "numpy"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "engine", "used"),
+    [
+        ("auto", "auto", "numpy"),
+        ("auto", "numba", "numba"),
+        ("numba", "auto", "numba"),
+        ("numpy", "numba", "numba"),
+        ("numba", "numpy", "numpy"),
+    ],
+)
+def test_the_caller_is_asked_before_the_trainers(asked, engine, used):
+    # So large that numba would be slower.
+    def make(seed):
+        layers = [Dense(8, 60, Tanh()), Dense(60, 60), Dense(60, 8)]
+        return build(seed, 0.01, layers=layers, engine=asked)
+
+    x = np.tile(X, (8, 1))
+    results = Replicas(make, 2).fit(x, x, epochs=1, batch_size=64, engine=engine)
+    assert results.errors == [None, None]
+    assert results.engine_used.name == used
+
+
 def test_large_batches_are_numpys():
     def make(seed):
         layers = [Dense(8, 60, Tanh()), Dense(60, 60), Dense(60, 8)]

@@ -154,6 +154,7 @@ def test_a_fit_of_no_epochs_has_results_of_its_own(engine):
 def test_a_copy_has_a_table_of_its_own(make_copy):
     replicas = Replicas(build, 3)
     fit(replicas)
+    assert set(replicas.__getstate__()) == {"seeds", "trainers", "results"}  # no table twice
     copied = make_copy(replicas)
     assert_array_equal(copied.values, replicas.values)
     assert not np.shares_memory(copied.values, replicas.values)

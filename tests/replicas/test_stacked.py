@@ -89,6 +89,29 @@ def test_a_metric_adds_up_for_each(metric):
     assert_allclose(stacked.result(8), expected, rtol=1e-13)
 
 
+def test_the_accuracy_of_one_output_at_its_very_threshold():
+    metric = Accuracy()
+    y_pred = np.array([[0.5, 0.4, 0.6, 0.5], [0.1, 0.5, 0.5, 0.9]])[..., None]
+    y_true = np.array([[1, 0, 1, 0], [1, 1, 0, 1]])
+    expected = [metric.total(p, t[:, None]) for p, t in zip(y_pred, y_true, strict=True)]
+    assert expected == [3, 2]
+    for truth in (y_true, y_true[..., None]):
+        stacked = StackedMetric(metric, 2)
+        stacked.add(y_pred, truth)
+        assert [stacked.total_of(k) for k in range(2)] == expected
+
+
+@pytest.mark.parametrize("n_targets", [1, 3])
+def test_targets_that_all_share_are_those_of_each(n_targets):
+    metric = TopKAccuracy(2)
+    stacked = StackedMetric(metric, 3)
+    y_pred, y_true = RNG.normal(size=(3, 8, 4)), RNG.integers(4, size=(n_targets, 8))
+    stacked.add(y_pred, np.eye(4)[y_true])
+    expected = [metric.total(y_pred[k], np.eye(4)[y_true[k % n_targets]]) for k in range(3)]
+    assert len(set(expected)) > 1
+    assert [stacked.total_of(k) for k in range(3)] == expected
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("make", [lambda: SGD(0.1), lambda: RMSprop(0.1, momentum=0.5)])
 def test_each_steps_at_its_own_rate(layout, make):
