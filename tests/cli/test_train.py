@@ -1,5 +1,6 @@
 """Tables: trained on, predicted, and looked at, from the command line."""
 
+import argparse
 import csv
 import os
 import re
@@ -12,6 +13,7 @@ import pytest
 
 from layerkit import Sequential
 from layerkit.__main__ import main
+from layerkit.cli import train
 
 
 def write(path, header, rows):
@@ -90,6 +92,28 @@ def test_a_layer_may_have_one_unit_and_names_without_a_number_are_skipped(folder
     arguments = ["train", "houses.csv", "--target", "b", "--task", "regress", "--epochs", "1"]
     assert main([*arguments, "--hidden", "1,"]) == 0
     assert [layer.n_out for layer in Sequential.load("model.layerkit").layers[1:]] == [1, 1]
+
+
+def test_the_defaults_of_the_options():
+    parser = argparse.ArgumentParser()
+    train.add_parser(parser.add_subparsers())
+    options = vars(parser.parse_args(["train", "a.csv", "--target", "b", "--seed", "0"]))
+    expected = {
+        "data": "a.csv", "target": "b", "ignore": "", "delimiter": ",", "task": "auto",
+        "hidden": "64,64", "activation": "relu", "dropout": 0.0, "epochs": 300, "batch_size": 32,
+        "learning_rate": 0.001, "validation": 0.2, "patience": 30, "seed": 0,
+        "model": "model.layerkit", "history": "history.csv", "force": False,
+    }  # fmt: skip
+    assert {name: options[name] for name in expected} == expected
+    with pytest.raises(SystemExit):
+        parser.parse_args(["train", "a.csv"])
+
+
+@pytest.mark.parametrize(("n_values", "words"), [(20, "classification"), (21, "regression")])
+def test_so_many_different_numbers_are_classes(n_values, words, folder, capsys):
+    write("numbers.csv", ["a", "b"], [[k, k % n_values] for k in range(126)])
+    assert main(["train", "numbers.csv", "--target", "b", "--epochs", "1"]) == 0
+    assert f"{words} of 'b'" in capsys.readouterr().out
 
 
 def test_the_figures_to_compare_with(folder, capsys):

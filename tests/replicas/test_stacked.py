@@ -8,10 +8,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from layerkit import (
     SGD,
+    AbsoluteError,
     Accuracy,
     Dense,
     HalfSquaredError,
     MeanAbsoluteError,
+    MeanSquaredError,
     RMSprop,
     Sequential,
     Sigmoid,
@@ -40,13 +42,13 @@ def test_a_layout_gives_the_same_by_its_axes(layout):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shared", [True, False])
-def test_the_passes_are_those_of_the_models(layout, shared):
+@pytest.mark.parametrize("loss", [HalfSquaredError(), MeanSquaredError(), AbsoluteError()])
+def test_the_passes_are_those_of_the_models(layout, shared, loss):
     models = [Sequential([Dense(4, 3, Sigmoid()), Dense(3, 2)], seed=s) for s in range(6)]
     values = np.stack([model.values for model in models])
     chain = StackedChain(models[0].layers, models[0].parameters, layout, values)
     x = RNG.normal(size=(5, 4)) if shared else RNG.normal(size=(6, 5, 4))
     y_pred, caches = chain.forward(x)
-    loss = HalfSquaredError()
     losses, dy = chain.lose(loss, y_pred, np.ones((1, 5, 2)))
     outputs = y_pred.copy()
     chain.backward(dy, caches)
