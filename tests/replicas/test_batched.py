@@ -488,7 +488,7 @@ def test_where_it_is_stopped_each_has_its_last_whole_update(step, monkeypatch):
     usual_run = batched.BatchedFit.run
     monkeypatch.setattr(stacked.StackedStep, "__call__", stop_after)
     monkeypatch.setattr(batched.BatchedFit, "run", lambda f: (fits.append(f), usual_run(f)))
-    replicas = Replicas(chain, 3)
+    replicas = Replicas(lambda seed: chain(seed, stop=0.0), 3)  # which is not reached
     replicas.fit(X, Y, epochs=50, batch_size=2)
     n_updates = 5 * 4 + step + 1
     for seed, trainer in enumerate(replicas.trainers):
@@ -537,14 +537,15 @@ def test_groups_that_are_stopped_before_they_begin_are_as_they_were(monkeypatch)
     assert_same(replicas.trainers[2], single)
 
 
-def test_what_is_stopped_can_be_saved_and_goes_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("last", [22, 24])  # in the middle of an epoch, and at its end
+def test_what_is_stopped_can_be_saved_and_goes_on(last, tmp_path, monkeypatch):
     n_calls = itertools.count()
     usual, usual_run = stacked.StackedStep.__call__, batched.BatchedFit.run
     fits = []
 
     def stop_after(self):
         usual(self)
-        if next(n_calls) == 22:
+        if next(n_calls) == last:
             fits[0].is_stopped = True
 
     monkeypatch.setattr(stacked.StackedStep, "__call__", stop_after)
