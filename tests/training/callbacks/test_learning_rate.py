@@ -126,3 +126,13 @@ def test_on_a_plateau_it_is_lowered():
 def test_bad_arguments(make, message):
     with pytest.raises(ArgumentError, match=message):
         make()
+
+
+def test_epochs_before_a_first_figure_are_waited_for_too():
+    class Unknown(Callback):
+        def on_epoch_end(self, trainer):
+            trainer.history["loss"][-1] = np.nan
+
+    training = trainer(Unknown(), ReduceOnPlateau("loss", 0.5, patience=2), engine="numpy")
+    assert rates_of(training, epochs=5) == [0.8, 0.4, 0.4, 0.2, 0.2]
+    assert rates_of(training, epochs=2) == [0.2, 0.1]  # what was waited before counts no more
