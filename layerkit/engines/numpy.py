@@ -63,9 +63,11 @@ class NumPyEngine(Engine):
             finally:
                 updates.release()
         if position.n_accumulated:
-            updates.hold()
-            step.finish(position.batch_loss, x, position, describe)
-            updates.release()
+            after_update = work.after_update
+            with updates.whole():
+                step.finish(position.batch_loss, x, position, describe)
+                if after_update:
+                    after_update()
         return self._figures()
 
     def _figures(self) -> Figures:

@@ -356,9 +356,10 @@ class Trainer:
         SaveError
             If the file can't be written, or a state can't be put into one.
         """
-        saved = Saved(self.model, self.optimizer, self.rng)
-        tree = checkpoint_tree(saved, self.setup.position, self.setup.hooks, self.history)
-        self.setup.ranks.write_checkpoint("Trainer.save_checkpoint", path, tree)
+        saved, setup = Saved(self.model, self.optimizer, self.rng), self.setup
+        tree = checkpoint_tree(saved, setup.position, setup.hooks, self.history)
+        tree |= setup.resumed or {}  # a fit that nobody has gone on with yet
+        setup.ranks.write_checkpoint("Trainer.save_checkpoint", path, tree)
 
     def resume(self, path: Path) -> None:
         """Return to a checkpoint; the next `fit` goes on with the fit that it was saved in.
@@ -381,7 +382,7 @@ class Trainer:
             changed.
         """
         saved = Saved(self.model, self.optimizer, self.rng)
-        self.setup.resumed = read_checkpoint("Trainer.resume", path, saved)
+        self.setup.go_on_with(read_checkpoint("Trainer.resume", path, saved))
 
     def stop(self) -> None:
         """End training after the current epoch; for callbacks."""

@@ -284,8 +284,8 @@ class LambdaCallback(Callback):
     ----------
     on_train_begin, on_train_end, on_epoch_begin, on_epoch_end : callable, optional
         Functions to call as the hooks of `Callback` of these names.
-    on_batch_begin, on_batch_end : callable, optional
-        Functions to call before and after each batch.
+    on_batch_begin, on_update_end, on_batch_end : callable, optional
+        Functions to call before and after each batch, and after each update.
     period : int
         Number of epochs from one call of the epoch hooks to the next.
 
@@ -308,6 +308,7 @@ class LambdaCallback(Callback):
         on_epoch_begin: Callable[[TrainingState], object] | None = None,
         on_epoch_end: Callable[[TrainingState], object] | None = None,
         on_batch_begin: Callable[[TrainingState], object] | None = None,
+        on_update_end: Callable[[TrainingState], object] | None = None,
         on_batch_end: Callable[[TrainingState], object] | None = None,
         period: int = 1,
     ) -> None:
@@ -317,6 +318,7 @@ class LambdaCallback(Callback):
             "on_epoch_begin": on_epoch_begin,
             "on_epoch_end": on_epoch_end,
             "on_batch_begin": on_batch_begin,
+            "on_update_end": on_update_end,
             "on_batch_end": on_batch_end,
         }
         where = "LambdaCallback.__init__"
