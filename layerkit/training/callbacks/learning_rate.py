@@ -53,9 +53,7 @@ class LearningRateSchedule(Callback):
 
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Store the initial learning rate, unless the current one is that of the last fit's end."""
-        if trainer.optimizer.learning_rate == self._left:
-            self._note_change(trainer)
-        else:
+        if trainer.optimizer.learning_rate != self._left:
             self._initial = self._last = trainer.optimizer.learning_rate
         self._first_step = trainer.optimizer.n_steps
 
@@ -72,14 +70,10 @@ class LearningRateSchedule(Callback):
         # And nothing else: a fit that goes on from here counts the change at its next step.
         self._left = trainer.optimizer.learning_rate
 
-    def _note_change(self, trainer: TrainingState) -> None:
+    def _set(self, trainer: TrainingState, time: int) -> None:
         rate = trainer.optimizer.learning_rate
         if rate != self._last:
             self._initial *= rate / self._last
-            self._last = rate
-
-    def _set(self, trainer: TrainingState, time: int) -> None:
-        self._note_change(trainer)
         rate = max(self._initial * self.schedule(time), _LEAST * self._initial)
         trainer.optimizer.learning_rate = self._last = rate
 

@@ -159,9 +159,14 @@ def test_both_go_on_from_a_checkpoint(epochs, tmp_path):
 
 
 def test_a_plateau_begins_anew_with_each_fit():
-    training = trainer(Script([1, 1, 1]), ReduceOnPlateau("loss", 0.5, patience=2))
-    assert rates_of(training, epochs=2) == [0.8, 0.8]
-    assert rates_of(training, epochs=3) == [0.8, 0.8, 0.4]
+    # Of figures that never improve, as a first one does.
+    training = trainer(Script([float("nan")] * 3), ReduceOnPlateau("loss", 0.5, patience=2))
+    assert rates_of(training, epochs=1) == [0.8]
+    assert rates_of(training, epochs=3) == [0.8, 0.4, 0.4]
+    better = trainer(Script([1, 2]), ReduceOnPlateau("loss", 0.5, patience=1))
+    assert rates_of(better, epochs=1) == [0.8]
+    better.callbacks[0].figures = [1.5, 1.4]  # worse than in the last fit, and no matter
+    assert rates_of(better, epochs=2) == [0.8, 0.8]
 
 
 @pytest.mark.parametrize(
