@@ -246,7 +246,8 @@ class Callback(ConstructorRepr):
         """Run after an update of the parameters, before the end of the batch that made it.
 
         That is after each batch; with ``accumulate=k``, after each k-th batch, and after the last
-        one of an epoch for those that are left (then, after the end of that batch).
+        one of an epoch for those that are left (then, after the end of that batch). What is to be
+        resumed exactly is saved in `on_batch_end`, which a resumed fit does not call again either.
 
         Parameters
         ----------

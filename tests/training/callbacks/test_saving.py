@@ -156,6 +156,11 @@ def test_so_many_are_kept(tmp_path):
     assert [name for name in sorted(os.listdir(tmp_path)) if name[0] == "s"] == ["s4-1", "s4-3"]
 
 
+def test_a_file_that_is_saved_again_is_one_of_them(tmp_path):
+    fit(Script([5, 5, 3, 4]), ModelCheckpoint(tmp_path / "m{loss:.0f}", keep=2), epochs=3)
+    assert sorted(os.listdir(tmp_path)) == ["m3", "m5"]
+
+
 @pytest.mark.parametrize("rises", [False, True])
 def test_the_best_so_many_are_kept(rises, tmp_path):
     figures = [5, 3, 4, math.nan, 2, 4.5, 3, 3.5]
