@@ -54,7 +54,8 @@ class ModelCheckpoint(Callback):
     Attributes
     ----------
     last_path : str or None
-        Path of the file that was saved last.
+        Path of the file that this process has saved last. No file that is loaded sets it, nor
+        where the next ones are saved.
 
     Raises
     ------
@@ -103,7 +104,7 @@ class ModelCheckpoint(Callback):
                 check.fail(where, "keep", "None where all files have one name", keep, remedy)
         self.period = self.epochs or 1
         self._saved_step = 0
-        self._best_value = math.nan
+        self._best_value, self._rises = math.nan, False
         self._ended = 0, 0  # epoch and step of the last batch that ended
         # Numbers, not names: whatever a checkpoint says, a name has the form of `path`.
         self._last: Numbers | None = None
@@ -213,22 +214,31 @@ class ModelCheckpoint(Callback):
         Raises
         ------
         LoadError
-            If it is not a state of a `ModelCheckpoint` with a path like this one.
+            If it is not a state of a `ModelCheckpoint`.
         """
-        # Version 0.1.0 saved the path itself, without the numbers.
-        is_old, fields = "_last" not in state, fields_of("ModelCheckpoint.set_state", self.path)
-        own: dict[str, Any] = {
-            "_ended": (0, 0),
-            "_last": None if fields or state.get("last_path") is None else {},
-            "_kept": [],
-        }
-        own = own | dict(state) if is_old else dict(state)
-        if not _is_state(own, set(fields)):
-            wanted, got = "that of a callback with such a path", check.Said("another")
-            check.fail("ModelCheckpoint.set_state", "state", wanted, got, error=LoadError)
+        own = self._own_state(state)
         for name in self.get_state():
             setattr(self, name, own[name])
         self._kept = list(self._kept)
+
+    def _own_state(self, state: Any) -> dict[str, Any]:
+        """Return a state of this version, and refuse one that is none."""
+        fields = set(fields_of("ModelCheckpoint.set_state", self.path))
+        own = dict(state) if isinstance(state, Mapping) else {}
+        if "_last" not in own:  # version 0.1.0 saved a path, which no file is to set any more
+            is_known = own.get("last_path") is not None and not fields
+            own = {"_ended": (0, 0), "_last": {} if is_known else None, "_kept": []} | own
+            for name in ("last_path", "period"):
+                own.pop(name, None)
+            if isinstance(own.get("_rises"), bool):
+                del own["_rises"]
+        if set(own) != set(self.get_state()) or not _is_state(own):
+            wanted, got = "that of such a callback", check.Said("another")
+            check.fail("ModelCheckpoint.set_state", "state", wanted, got, error=LoadError)
+        known = [numbers for numbers, _ in own["_kept"]] + ([own["_last"]] if own["_last"] else [])
+        if any(set(numbers) != fields for numbers in known):  # of another path than now
+            own |= {"_last": None, "_kept": []}
+        return own
 
     def __getstate__(self) -> dict[str, object]:
         """Return the attributes to copy, without the hooks that are bound to this object."""
@@ -241,26 +251,26 @@ class ModelCheckpoint(Callback):
         self._bind()
 
 
-def _is_state(state: Mapping[str, Any], fields: set[str]) -> bool:
-    """Return whether a state from a file has the form of one of a callback with these fields."""
+def _is_state(state: Mapping[str, Any]) -> bool:
+    """Return whether a state from a file has the form of one."""
 
     def are_numbers(numbers: Any) -> bool:
-        return (
-            type(numbers) is dict
-            and set(numbers) == fields
-            and all(
-                type(number) is (int if name in ("epoch", "step") else float)
-                for name, number in numbers.items()
-            )
+        return type(numbers) is dict and all(
+            _is_count(number) if name in ("epoch", "step") else type(number) is float
+            for name, number in numbers.items()
         )
 
     try:
         return (
-            type(state["_saved_step"]) is int
+            _is_count(state["_saved_step"])
             and type(state["_best_value"]) is float
-            and list(map(type, state["_ended"])) == [int, int]
+            and list(map(_is_count, state["_ended"])) == [True, True]
             and (state["_last"] is None or are_numbers(state["_last"]))
             and all(are_numbers(n) and type(figure) is float for n, figure in state["_kept"])
         )
     except (KeyError, TypeError, ValueError):
         return False
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 1 << 63

@@ -158,6 +158,16 @@ def test_both_go_on_from_a_checkpoint(epochs, tmp_path):
     assert again.model.values.tobytes() == whole.model.values.tobytes()
 
 
+def test_a_state_of_version_0_1_0_that_had_set_no_rate_yet():
+    schedule = LearningRateSchedule(Step(1, 0.5))
+    training = trainer(schedule)
+    schedule.on_train_begin(training)
+    schedule.set_state({"_initial": 0.8, "_last": float("nan"), "_first_step": 0})
+    training.setup.position.epoch = 2
+    schedule.on_epoch_begin(training)
+    assert training.optimizer.learning_rate == 0.4
+
+
 def test_a_plateau_begins_anew_with_each_fit():
     # Of figures that never improve, as a first one does.
     training = trainer(Script([float("nan")] * 3), ReduceOnPlateau("loss", 0.5, patience=2))

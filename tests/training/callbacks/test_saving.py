@@ -224,6 +224,16 @@ def test_what_is_kept_goes_on_with_the_fit(options, epochs, tmp_path):
     assert repr(known[0]) == repr(known[1])
 
 
+def test_a_path_of_other_names_forgets_the_files_of_the_old_one(tmp_path):
+    fit(ModelCheckpoint(tmp_path / "m{epoch}", keep=2, resumable=True), epochs=2)
+    saving = ModelCheckpoint(tmp_path / "n{epoch}-{step}", keep=2, resumable=True)
+    trainer = Trainer(Sequential([Dense(1, 1)]), HalfSquaredError(), SGD(0.1), callbacks=[saving])
+    trainer.resume(tmp_path / "m2")
+    trainer.fit(X, 2 * X, epochs=5, batch_size=2)
+    assert sorted(os.listdir(tmp_path)) == ["m1", "m2", "n4-3", "n5-3"]
+    assert saving.last_path == str(tmp_path / "n5-3")
+
+
 STATE = {
     "_saved_step": 3, "_best_value": 0.5, "_ended": (1, 2), "_last": {"epoch": 1},
     "_kept": [({"epoch": 1}, 0.5)],
@@ -239,22 +249,26 @@ STATE = {
         {"_ended": 3},
         {"_last": {"epoch": "../../x"}},
         {"_last": {"epoch": 1, "other": 2}},
+        {"_last": {1: "x"}},
         {"_last": {"epoch": True}},
         {"_last": "m1"},
         {"_kept": [({"epoch": "/etc/passwd"}, 0.5)]},
         {"_kept": [({"epoch": 1}, "x")]},
-        {"_kept": [({}, 0.5)]},
         {"_kept": ["m1"]},
         {"_kept": None},
+        {"path": "/etc/passwd"},
+        {"last_path": "/etc/passwd"},
+        {"steps": 1},
+        {"_saved_step": -1},
+        {"_last": {"epoch": 10**5000}},
     ],
 )
 def test_no_state_of_a_file_names_another_one(change, tmp_path):
     saving = ModelCheckpoint(tmp_path / "m{epoch}", keep=2)
-    saving.set_state(STATE | {"path": "/etc/passwd", "last_path": "/etc/passwd", "steps": 1})
-    assert (saving.path, saving.steps) == (str(tmp_path / "m{epoch}"), None)
+    saving.set_state(STATE)
     assert saving.last_path == str(tmp_path / "m1")
     before = saving.get_state()
-    with pytest.raises(LoadError, match=r"ModelCheckpoint.set_state: state must be that of a"):
+    with pytest.raises(LoadError, match=r"ModelCheckpoint.set_state: state must be that of such a"):
         saving.set_state(STATE | change)
     assert saving.get_state() == before
 
