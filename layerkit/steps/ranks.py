@@ -56,7 +56,12 @@ class Ranks:
         yield {}
 
     def synchronise(
-        self, optimizer: Optimizer, rng: np.random.Generator, resumed: Mapping[str, Any] | None
+        self,
+        optimizer: Optimizer,
+        rng: np.random.Generator,
+        resumed: Mapping[str, Any] | None,
+        *,
+        begins_fit: bool,
     ) -> Mapping[str, Any] | None:
         """Make each rank what rank 0 is, and return what the next fit goes on from."""
         return resumed
@@ -128,4 +133,4 @@ class Ranks:
 
     def write_checkpoint(self, where: str, path: Path, tree: dict[str, Any]) -> None:
         """Write a checkpoint, with what each rank has of its own."""
-        write_tree(where, path, "checkpoint", tree | {"ranks": None})
+        write_tree(where, path, "checkpoint", {"ranks": None} | tree)
