@@ -209,8 +209,10 @@ def test_other_ways_that_refuse(tmp_path):
 
 
 def test_one_by_one_a_failure_is_kept(tmp_path):
+    (tmp_path / "file").write_text("")
+
     def make(seed):
-        folder = tmp_path / ("missing" if seed == 1 else ".")
+        folder = tmp_path / ("file" if seed == 1 else ".")
         return build(seed, callbacks=[CSVLogger(folder / f"{seed}.csv")])
 
     results = Replicas(make, 3).fit(X, X, epochs=2, engine="numpy")
