@@ -384,6 +384,9 @@ class ConnectedRanks(Ranks):
 
     def write_checkpoint(self, where: str, path: Path, tree: dict[str, Any]) -> None:
         """Write a checkpoint, from rank 0, with what each rank has of its own."""
+        own = {name: tree["progress"][name] for name in ("totals", "accumulated")}
+        with self.together(where):
+            message = tree_to_bytes(where, own | {"states": tree["contents"]["states"]})
         # Rank 0 has all of it before they train together, or go on with what it has resumed.
         is_all_here = "ranks" in tree or not self.is_synchronised
         if share(self.communicator, b"yes" if is_all_here else b""):
@@ -391,9 +394,6 @@ class ConnectedRanks(Ranks):
                 if self.rank == 0:
                     super().write_checkpoint(where, path, tree)
             return
-        own = {name: tree["progress"][name] for name in ("totals", "accumulated")}
-        with self.together(where):
-            message = tree_to_bytes(where, own | {"states": tree["contents"]["states"]})
         parts = [tree_from_bytes(where, entry) for entry in gather(self.communicator, message)]
         progress = dict(tree["progress"])
         columns = zip(*(part["totals"] for part in parts), strict=True)
