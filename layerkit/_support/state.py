@@ -14,12 +14,12 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.generators import BIT_GENERATORS, generator_of
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.signatures import arguments_of
 from layerkit._support.validation import Array
 from layerkit.errors import LayerkitError, LoadError, SaveError
 
-_BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 _DTYPES = tuple("float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8".split())
 _DTYPES += ("bool",)
 
@@ -38,7 +38,7 @@ def is_plain(value: Any) -> bool:
         return value.dtype.name in _DTYPES
     if isinstance(value, bool | int | float | str) or value is None:
         return True
-    return is_generator(value) and type(value.bit_generator).__name__ in _BIT_GENERATORS
+    return is_generator(value) and type(value.bit_generator).__name__ in BIT_GENERATORS
 
 
 def is_generator(value: Any) -> TypeGuard[np.random.Generator]:
@@ -96,7 +96,7 @@ def encode(value: Any, arrays: list[Array]) -> Any:
     if is_generator(value):
         bits = value.bit_generator
         name = type(bits).__name__
-        if name in _BIT_GENERATORS:
+        if name in BIT_GENERATORS:
             return {"$generator": name, "state": encode(bits.state, arrays)}
     raise Unencodable(check.describe(value))
 
@@ -153,10 +153,8 @@ def decode(tree: Any, arrays: list[Array], classes: Mapping[str, type]) -> Any:
             }
         if kind == "$dtype" and value in _DTYPES:
             return np.dtype(value)
-        if kind == "$generator" and value in _BIT_GENERATORS:
-            bits = getattr(np.random, value)()
-            bits.state = decode(tree["state"], arrays, classes)
-            return np.random.Generator(bits)
+        if kind == "$generator" and value in BIT_GENERATORS:
+            return generator_of(value, decode(tree["state"], arrays, classes))
         if kind == "$object":
             return _make(str(value), decode(tree["config"], arrays, classes), classes)
     except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
