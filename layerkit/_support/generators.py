@@ -62,7 +62,7 @@ def generator_of(name: str, state: Any) -> np.random.Generator:
     name : str
         One of `BIT_GENERATORS`.
     state : dict
-        What the ``state`` of the bit generator was.
+        State of such a bit generator.
 
     Raises
     ------

@@ -55,9 +55,15 @@ def state_of(thing: Any, leave_out: frozenset[str] = frozenset()) -> dict[str, A
 
 
 def restore(thing: Any, state: Mapping[str, Any]) -> None:
-    """Set these attributes; arrays and generators, which others may share, are updated in place."""
+    """Set these attributes; arrays and generators, which others may share, are updated in place.
+
+    What comes from a file has passed `check_state` before. An attribute that holds no data, such
+    as an open file, is not data of an earlier time.
+    """
     for name, value in state.items():
         current = getattr(thing, name, None)
+        if value is None and not is_plain(current):
+            continue
         if is_generator(value) and is_generator(current):
             if type(value.bit_generator) is type(current.bit_generator):
                 current.bit_generator.state = value.bit_generator.state

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from layerkit.errors import ArgumentError, LayerkitError, MissingExtraError, ShapeError
+from layerkit.errors import ArgumentError, LayerkitError, LoadError, MissingExtraError, ShapeError
 
 # What numpy.typing.NDArray[Any] is, without the import.
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
@@ -37,6 +37,11 @@ def describe(value: object) -> str:
     return text
 
 
+def shortened(text: str, length: int = 200) -> str:
+    """Cut a text that may be of any length, as those in files are."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 def fail(
     where: str,
     argument: str,
@@ -51,6 +56,8 @@ def fail(
     ``got`` is described by `describe`, unless it is text of the caller (`Said`).
     """
     said = got if isinstance(got, Said) else describe(got)
+    if issubclass(error, LoadError):  # whose parts come from a file
+        argument, said = shortened(argument), shortened(said, 1000)
     message = f"{where}: {argument} must be {expectation}; got {said}."
     raise error(f"{message} {remedy}" if remedy else message)
 

@@ -18,6 +18,7 @@ from layerkit._support import validation as check
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.signatures import takes
 from layerkit._support.state import is_generator, restore, state_of
+from layerkit._support.state_checks import check_state, refuse
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError, StateError
 from layerkit.initializers import Initializer
@@ -403,6 +404,32 @@ class Layer(ConstructorRepr, ABC):
         """
         return state_of(self, _NO_STATE)
 
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse a state from a file that the layer can't have, before anything is changed.
+
+        Unless overridden, it may have the names of `get_state`, with values of the same kinds, and
+        other plain data under names that are no attributes or arguments of the class: an attribute
+        may be set in training only. Arrays that `build` made keep their shapes. A subclass may
+        refuse more, such as numbers out of their range.
+
+        Parameters
+        ----------
+        state : dict of str to object
+            State to judge.
+
+        Raises
+        ------
+        LoadError
+            If it is not one that such a layer can have.
+        """
+        where = f"{type(self).__name__}.set_state"
+        check_state(where, self, state, self.get_state())
+        for name, built in self._as_built.items():
+            value = state.get(name)
+            if isinstance(value, np.ndarray) and isinstance(built, np.ndarray):
+                if built.size and value.shape != built.shape:
+                    refuse(where, name, f"an array of shape {built.shape}", value)
+
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restore a state that `get_state` returned.
 
@@ -410,7 +437,13 @@ class Layer(ConstructorRepr, ABC):
         ----------
         state : dict of str to object
             State of a layer of the same class.
+
+        Raises
+        ------
+        LoadError
+            If it is not one that the layer can have; then nothing has changed.
         """
+        self.check_state(state)
         restore(self, state)
 
     def workspace(self, batch_size: int, allocate: Callable[[int], W]) -> W:

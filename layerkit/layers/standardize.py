@@ -1,10 +1,12 @@
 """`Standardize`: inputs brought to mean 0 and standard deviation 1, once and for all."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.state_checks import check_figures
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
@@ -83,6 +85,12 @@ class Standardize(Layer):
         # What is left of equal numbers is rounding.
         is_flat = deviation <= 1e-12 * np.abs(self.mean)
         np.copyto(self.deviation, np.where(is_flat, 1.0, deviation))
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse figures that no data has; see `Layer.check_state`."""
+        super().check_state(state)
+        check_figures("Standardize.set_state", state, "mean")
+        check_figures("Standardize.set_state", state, "deviation", above=0)
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Scale by the figures."""

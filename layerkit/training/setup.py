@@ -20,6 +20,7 @@ from layerkit.optimizers.clipping import Clipping
 from layerkit.optimizers.parameter_groups import GroupedStep, ParameterGroup
 from layerkit.steps.connected import ranks_of
 from layerkit.steps.position import Position
+from layerkit.steps.position_checks import check_held_out
 from layerkit.steps.rules import GradientRules
 from layerkit.steps.step import TrainingStep
 from layerkit.steps.updates import Updates
@@ -248,6 +249,7 @@ class Setup:
                 wanted = "None with validation_data"
                 check.fail(where, "validation_split", wanted, share)
             known = self.resumed["progress"]["held_out"] if self.resumed else None
+            check_held_out(where, known, getattr(data, "n_samples", 0))
             data, validation = preparation.split(where, data, share, stratify, rng, known)
         elif validation_data is not None:
             validation = preparation.validation(where, validation_data)

@@ -147,6 +147,9 @@ class _FileLogger(Callback):
             self._file.close()
             self._file = None
 
+    def check_state(self, state: Any, trainer: TrainingState) -> None:
+        """Refuse none, as none is restored."""
+
     def set_state(self, state: Any) -> None:
         """Ignore the state, as the file already has all epochs."""
 

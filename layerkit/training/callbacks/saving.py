@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from layerkit._support import validation as check
+from layerkit._support.state_checks import ranged
 from layerkit.storage.files import Path
 from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.stopping import figure_name, gain, rises, worst
 
 __all__ = ["ModelCheckpoint"]
+
+# Version 0.1.0 kept them in checkpoints. They say when and where files are written, which no file
+# is to decide.
+_NO_STATE = frozenset({"last_path", "period"})
 
 
 class ModelCheckpoint(Callback):
@@ -33,7 +40,8 @@ class ModelCheckpoint(Callback):
     Attributes
     ----------
     last_path : str or None
-        Path of the file that was saved last.
+        Path of the file that this process has saved last. No file that is loaded sets it, nor
+        where the next ones are saved.
 
     Raises
     ------
@@ -77,7 +85,20 @@ class ModelCheckpoint(Callback):
         self.last_path: str | None = None
         self.period = self.epochs or 1
         self._saved_step = 0
-        self._best_value = math.nan
+        self._best_value, self._rises = math.nan, False
+
+    def get_state(self) -> dict[str, Any]:
+        """Return how far it has come, but not where it saves; see `Callback.get_state`."""
+        return {name: value for name, value in super().get_state().items() if name not in _NO_STATE}
+
+    def check_state(self, state: Mapping[str, Any], trainer: TrainingState) -> None:
+        """Refuse what is no step or no figure; see `Callback.check_state`."""
+        super().check_state(_without_paths(state), trainer)
+        ranged("ModelCheckpoint.set_state", state, _saved_step="a count")
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Restore how far it had come; see `Callback.set_state`."""
+        super().set_state(_without_paths(state))
 
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Reset the counters, and check that the quantity is recorded."""
@@ -120,3 +141,10 @@ class ModelCheckpoint(Callback):
         vars(self).update(state)
         if self.steps is not None:
             self.on_batch_end = self._after_step  # type: ignore[method-assign]
+
+
+def _without_paths(state: Any) -> Any:
+    """Return a state without what is none any more."""
+    if not isinstance(state, Mapping):
+        return state
+    return {name: value for name, value in state.items() if name not in _NO_STATE}
