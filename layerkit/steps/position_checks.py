@@ -79,7 +79,8 @@ def _check_numbers(where: str, tree: Mapping[str, Any]) -> None:
 
 def _is_setting(item: tuple[Any, Any]) -> bool:
     name, value = item
-    return isinstance(name, str) and (value is None or isinstance(value, bool | int | str))
+    is_short = len(str(name)) < 100 and not (isinstance(value, str) and len(value) > 100)
+    return isinstance(name, str) and is_short and isinstance(value, bool | int | str | None)
 
 
 def _is_indices(value: Any) -> bool:

@@ -236,24 +236,54 @@ def load_weights(where: str, path: Path, model: Layer) -> None:
     """Read the arrays of parameters and states from safetensors."""
     try:
         from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
     except ImportError:
         check.missing_extra(where, "safetensors", "safetensors")
+    targets = _tensors(model)
+    # Of the widest numbers; with a header that has room for comments.
+    most = 8 * sum(array.size for array in targets.values()) + 1024 * len(targets) + (1 << 20)
+    # Read, and not mapped: a file that another process cuts off meanwhile would end this one.
+    content = _files.read_bytes(where, path, most)
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, TypeError, ValueError, KeyError) as error:
+        tensors = load(content)
+    except (SafetensorError, TypeError, ValueError, KeyError, OverflowError) as error:
         got = check.Said(f"{type(error).__name__}: {error}")
         check.fail(where, "path", "a file of safetensors", got, error=LoadError)
-    targets = _tensors(model)
     check_names(where, tensors, {name: array.shape for name, array in targets.items()})
-    for name, array in targets.items():
-        np.copyto(array, tensors[name], casting="same_kind")
+    taken = {name: _cast(where, name, tensors[name], targets[name].dtype) for name in targets}
+    states = {
+        path: {
+            name: taken[f"{path}.{name}".removeprefix(".")] if _is_tensor(value) else value
+            for name, value in layer.get_state().items()
+        }
+        for path, layer in model.walk()
+    }
+    check_states(where, model, states)
+    for name, parameter in model.named_parameters().items():
+        parameter.value = taken[name]
+    for own, layer in model.walk():
+        if states[own]:
+            layer.set_state(states[own])
+
+
+def _cast(where: str, name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """Cast weights to a model's dtype, and refuse numbers that it has no room for."""
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    if np.isfinite(array).sum() != np.isfinite(cast).sum():
+        got = check.Said(f"numbers beyond it, up to {np.abs(array[np.isfinite(array)]).max():g}")
+        check.fail(where, repr(name), f"made of numbers of {dtype}", got, error=LoadError)
+    return cast
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
 def _tensors(model: Layer) -> dict[str, Array]:
     tensors = {name: parameter.value for name, parameter in model.named_parameters().items()}
     for path, layer in model.walk():
         for name, value in layer.get_state().items():
-            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            if _is_tensor(value):
                 tensors[f"{path}.{name}".removeprefix(".")] = value
     return tensors

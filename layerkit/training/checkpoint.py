@@ -229,6 +229,7 @@ def history_of(where: str, resumed: Resumed | None, names: list[str]) -> History
         return History(names)
     history = History.from_state(where, resumed["history"])
     if list(history) != names and history.n_epochs:
-        wanted = f"such that {', '.join(map(repr, history))} are recorded, as before"
+        before = check.shortened(", ".join(map(repr, history)), 500)
+        wanted = f"such that {before} are recorded, as before"
         check.fail(where, "metrics and validation_data", wanted, check.Said(str(names)))
     return history if history.n_epochs else History(names)
