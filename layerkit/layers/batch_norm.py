@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.state_checks import check_figures
 from layerkit._support.validation import Array, Shape
@@ -89,6 +90,7 @@ class BatchNorm(Layer):
         features = input_shape[-1:]
         self.gamma = self.add_parameter("gamma", features, Constant(1.0))
         self.beta = self.add_parameter("beta", features, Zeros())
+        flat.claim("BatchNorm.build", 2 * self.gamma.size)
         self.running_mean, self.running_variance = np.zeros(features), np.ones(features)
         # A sample of several places, such as an image, has a variance of its own.
         self.min_batch_size = 2 if all(length == 1 for length in input_shape[:-1]) else 1

@@ -1,10 +1,12 @@
 """`Standardize`: inputs brought to mean 0 and standard deviation 1, once and for all."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.state_checks import check_figures
 from layerkit._support.validation import Array, Shape
@@ -59,6 +61,7 @@ class Standardize(Layer):
             remedy = "Each place of a sample has figures of its own."
             where = "Standardize.build"
             check.fail(where, "input_shape", "without an open axis", got, remedy, error=ShapeError)
+        flat.claim("Standardize.build", 2 * math.prod(input_shape))
         self.mean, self.deviation = np.zeros(input_shape), np.ones(input_shape)
         return input_shape
 

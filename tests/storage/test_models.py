@@ -3,6 +3,7 @@
 import inspect
 import os
 import sys
+import tracemalloc
 import unittest.mock
 
 import numpy as np
@@ -524,3 +525,26 @@ def test_what_is_hung_on_a_model_comes_back(tmp_path):
     again = Sequential.load(tmp_path / "m")
     assert again.classes_ == ["a", "b"]
     assert again["first"].note == {"seen": 3}
+
+
+@pytest.mark.parametrize("kind", [layerkit.Standardize, BatchNorm])
+def test_a_small_file_makes_no_large_arrays(kind, tmp_path):
+    class Wide(Sequential):
+        def get_config(self):
+            return super().get_config() | {"input_shape": (10**9,)}
+
+    Wide.__name__ = "Sequential"
+    model = Wide([kind(), kind()], input_shape=(3,))
+    write_tree("here", tmp_path / "m", "model", {"model": model, "contents": {}, "extra": {}})
+    tracemalloc.start()
+    with pytest.raises(LoadError, match=rf"{kind.__name__}.build: .* hardly larger than what"):
+        Sequential.load(tmp_path / "m")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    assert len(Sequential([layerkit.Standardize()], input_shape=(10**5,))) == 1  # as before
+
+
+def test_layers_that_are_as_built_need_no_room_in_the_file(tmp_path):
+    layers = [layerkit.Standardize(), BatchNorm()]
+    Sequential(layers, input_shape=(1 << 20,)).save(tmp_path / "m")
+    assert Sequential.load(tmp_path / "m").input_shape == (1 << 20,)
