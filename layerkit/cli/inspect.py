@@ -2,6 +2,7 @@
 
 import argparse
 
+from layerkit.cli.saved import columns_of
 from layerkit.models.sequential import Sequential
 
 
@@ -20,10 +21,11 @@ def run(options: argparse.Namespace) -> int:
     """Print the contents, and return the exit status 0."""
     model, extra = Sequential.load_extra(options.model)
     print(model.summary())
-    if extra.get("kind") == "table":
-        print(f"predicts {extra['target']!r} from {', '.join(map(repr, extra['features']))}")
-        if extra["classes"] is not None:
-            print(f"classes: {', '.join(map(str, extra['classes']))}")
+    columns = columns_of("python -m layerkit inspect", model, extra)
+    if columns is not None:
+        print(f"predicts {columns.target!r} from {', '.join(map(repr, columns.features))}")
+        if columns.classes is not None:
+            print(f"classes: {', '.join(map(str, columns.classes))}")
     elif extra:
         print(f"besides: {', '.join(map(str, extra))}")
     return 0
