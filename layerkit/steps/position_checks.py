@@ -6,7 +6,7 @@ The order of the samples is handed to compiled code, which looks at no bounds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -19,6 +19,7 @@ __all__ = ["check_held_out", "check_place", "check_position", "totals_fit"]
 
 _COUNTS = ("epoch", "step", "n_samples", "n_batches")
 _NUMBERS = ("loss_total", "total_weight", "batch_loss")
+_OTHERS = ("settings", "arithmetic", "order", "held_out", "totals", "accumulated")
 _ENGINES = ("numpy", "parts", "numba")
 _FLAGS = ("is_mid_epoch", "stopped")
 
@@ -41,40 +42,43 @@ def check_position(where: str, tree: Any, values: Array) -> None:
         If it is no position.
     """
     if not isinstance(tree, Mapping):
-        _refuse(where, "the position", "a dict", tree)
+        check.fail(where, "the position", "a dict", tree, error=LoadError)
+    for name in (*_COUNTS, *_NUMBERS, *_FLAGS, *_OTHERS):
+        if name not in tree:
+            _refuse(where, name, "in the file", check.Said("nothing"))
     _check_numbers(where, tree)
     if tree["is_mid_epoch"] and not tree["epoch"]:
         _refuse(where, "epoch", "at least 1 inside of one", tree["epoch"])
-    settings = tree.get("settings")
+    settings = tree["settings"]
     if not (isinstance(settings, dict) and all(map(_is_setting, settings.items()))):
         _refuse(where, "settings", "numbers and texts by their names", settings)
-    engine = tree.get("arithmetic")
+    engine = tree["arithmetic"]
     if engine is not None and not (isinstance(engine, str) and engine in _ENGINES):
-        _refuse(where, "arithmetic", "that of an engine", tree.get("arithmetic"))
-    order = tree.get("order")
+        _refuse(where, "arithmetic", "that of an engine", tree["arithmetic"])
+    order = tree["order"]
     if order is not None and not _is_order(order):
         _refuse(where, "order", "each number from 0 on once", order)
-    held_out = tree.get("held_out")
+    held_out = tree["held_out"]
     if held_out is not None and not (_is_indices(held_out) and len(held_out)):
         _refuse(where, "held_out", "numbers of samples", held_out)
-    totals = tree.get("totals")
+    totals = tree["totals"]
     if not isinstance(totals, list) or not all(map(_is_total, totals)):
         _refuse(where, "totals", "a list of numbers and arrays of numbers", totals)
-    _check_accumulated(where, tree.get("accumulated"), values)
+    _check_accumulated(where, tree["accumulated"], values)
 
 
 def _check_numbers(where: str, tree: Mapping[str, Any]) -> None:
     for name in _COUNTS:
-        if not is_count(tree.get(name)):
-            _refuse(where, name, "a count", tree.get(name))
+        if not is_count(tree[name]):
+            _refuse(where, name, "a count", tree[name])
     for name in _NUMBERS:
-        if not is_number(tree.get(name)):
-            _refuse(where, name, "a number", tree.get(name))
+        if not is_number(tree[name]):
+            _refuse(where, name, "a number", tree[name])
     if not 0 <= float(tree["total_weight"]) < np.inf:
         _refuse(where, "total_weight", "at least 0, and finite", tree["total_weight"])
     for name in _FLAGS:
-        if not is_flag(tree.get(name)):
-            _refuse(where, name, "True or False", tree.get(name))
+        if not is_flag(tree[name]):
+            _refuse(where, name, "True or False", tree[name])
 
 
 def _is_setting(item: tuple[Any, Any]) -> bool:
@@ -178,5 +182,5 @@ def totals_fit(
     )
 
 
-def _refuse(where: str, name: str, wanted: str, got: Any) -> Any:
+def _refuse(where: str, name: str, wanted: str, got: Any) -> NoReturn:
     check.fail(where, f"the position's {name}", wanted, got, error=LoadError)

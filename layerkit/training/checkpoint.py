@@ -101,6 +101,7 @@ def _check(where: str, tree: Mapping[str, Any], saved: Saved) -> None:
     fits = (
         isinstance(own, dict)
         and set(own) == {"class", "state", "attributes"}
+        and isinstance(own["class"], str)
         and is_generator(generator)
         and isinstance(callbacks, list)
         and all(map(_is_named_state, callbacks))
@@ -111,7 +112,7 @@ def _check(where: str, tree: Mapping[str, Any], saved: Saved) -> None:
         check.fail(where, "path", wanted, got, error=LoadError)
     History.from_state(where, tree.get("history"))
     if own["class"] != type(optimizer).__name__:
-        wanted = f"{check.shortened(str(own['class']))}, as in the checkpoint"
+        wanted = f"{check.shortened(own['class'])}, as in the checkpoint"
         check.fail(where, "optimizer", wanted, optimizer, error=LoadError)
     if type(generator.bit_generator) is not type(rng.bit_generator):
         wanted = f"a Generator of {type(generator.bit_generator).__name__}, as in the checkpoint"
