@@ -107,7 +107,8 @@ def check_state(
         State from a file.
     own : dict of str to object
         State of the object now: the names may come with values of the same kind. An attribute that
-        is None now may become anything, and one of a user's class may become None.
+        is None now may become anything; one of a user's class may become None, and a number of it
+        an array of numbers.
     also : frozenset of str
         Names of the base class that are state as soon as they are set; numbers.
     takes_more : bool
@@ -126,7 +127,7 @@ def check_state(
         if not isinstance(name, str) or (name.startswith("__") and name.endswith("__")):
             refuse(where, name, "the name of what the object keeps", value)
         if name in own:
-            if not (same_kind(own[name], value) or (value is None and _may_be_none(thing, name))):
+            if not (same_kind(own[name], value) or _may_turn(thing, name, own[name], value)):
                 refuse(where, name, f"of the kind of {check.describe(own[name])}", value)
         elif name in also:
             if not is_number(value):
@@ -135,8 +136,17 @@ def check_state(
             refuse(where, name, "part of the state of such an object", value)
 
 
-def _may_be_none(thing: Any, name: str) -> bool:
-    return not is_ours(type(thing)) or getattr(type(thing), name, 0) is None
+def _may_turn(thing: Any, name: str, own: Any, value: Any) -> bool:
+    """Return whether an attribute may be of another kind at another time."""
+    is_theirs = not is_ours(type(thing))
+    if value is None:
+        return is_theirs or getattr(type(thing), name, 0) is None
+    # A sum that begins at 0 is an array after the first batch.
+    return is_theirs and is_number(own) and _is_numeric(value)
+
+
+def _is_numeric(value: Any) -> bool:
+    return is_number(value) or (isinstance(value, np.ndarray) and value.dtype.kind in "iuf")
 
 
 def _may_appear(thing: Any, name: str, value: Any, takes_more: bool) -> bool:

@@ -132,7 +132,13 @@ class Optimizer(ConstructorRepr, ABC):
         where, own = f"{type(self).__name__}.set_state", self.attributes()
         more = not is_ours(type(self))
         check_state(where, self, attributes, own, also=_STATE_OF_ALL, takes_more=more)
-        ranged(where, attributes, n_steps="a count", weight_decay="a finite number")
+        ranged(
+            where,
+            attributes,
+            learning_rate="a finite number above 0",
+            n_steps="a count",
+            weight_decay="a finite number",
+        )
         names = {argument.name for argument in arguments_of(type(self).__init__)} & set(own)
         settings = {n: v for n, v in attributes.items() if n in names and repr(v) != repr(own[n])}
         for name, value in settings.items():

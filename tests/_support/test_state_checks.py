@@ -48,6 +48,7 @@ class Mine(Callback):
         {"best": float("nan")},
         {"best": np.array(0.5, np.float32)},  # a scalar of NumPy, as it comes from a file
         {"best": None},
+        {"best": np.ones(3)},  # a sum of arrays that began at 0
         {"found": True},
         {"found": np.array(True)},
         {"words": [1, "a", None]},
@@ -100,7 +101,7 @@ FORBIDDEN = [
     {"best": "x"},
     {"best": [1]},
     {"best": True},
-    {"best": np.ones(3)},
+    {"best": np.ones(3, bool)},
     {"best": 10**400},
     {"found": 1},
     {"found": "x"},
@@ -142,6 +143,11 @@ def test_a_class_of_layerkit_has_no_other_names():
         pass
 
     Longer().set_state({"more": 1})
+
+
+def test_a_number_of_layerkit_stays_one():
+    with pytest.raises(LoadError, match="'_n_steps' must be of the kind of 0"):
+        WeightAverage().set_state({"_n_steps": np.ones(3)})
 
 
 def test_what_a_class_of_layerkit_may_have_lost():
