@@ -258,6 +258,29 @@ def test_a_callback_of_ones_own_is_resumed_with_what_it_set_in_training(tmp_path
     assert run(tmp_path / "c") == expected
 
 
+def test_a_callback_that_has_a_state_only_since_training_began(tmp_path):
+    class Sums(Callback):
+        def on_train_begin(self, trainer):
+            self.sums = {}
+
+        def on_epoch_end(self, trainer):
+            self.sums[trainer.epoch] = trainer.history["loss"][-1]
+
+        def get_state(self):
+            return {"all sums": self.sums}
+
+        def set_state(self, state):
+            self.sums = dict(state["all sums"])
+
+    trainer = trainer_of(tmp_path, more=[Sums()])
+    fit(trainer, epochs=2)
+    trainer.save_checkpoint(tmp_path / "c")
+    again = trainer_of(tmp_path, more=[Sums()])
+    again.resume(tmp_path / "c")
+    fit(again)
+    assert list(again.callbacks[-1].sums) == [1, 2, 3, 4]
+
+
 def test_what_only_its_own_begin_makes_is_compared_before_the_first_epoch(tmp_path):
     class Begins(Callback):
         def on_train_begin(self, trainer):

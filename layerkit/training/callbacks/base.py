@@ -279,7 +279,11 @@ class Callback(ConstructorRepr):
 
     def _check_names(self, state: Mapping[str, Any]) -> None:
         where, more = f"{type(self).__name__}.set_state", not is_ours(type(self))
-        check_state(where, self, state, self.get_state(), also=_STATE_OF_ALL, takes_more=more)
+        try:
+            own = self.get_state()
+        except Exception:  # of a class of one's own, that can't say before training begins
+            own = state_of(self)
+        check_state(where, self, state, own, also=_STATE_OF_ALL, takes_more=more)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restore the state; called after `on_train_begin` of a resumed fit.
