@@ -8,6 +8,7 @@ the caller works with.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import operator
 from collections.abc import Iterator
@@ -15,7 +16,14 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from layerkit.errors import ArgumentError, LayerkitError, LoadError, MissingExtraError, ShapeError
+from layerkit.errors import (
+    ArgumentError,
+    LayerkitError,
+    LoadError,
+    MissingExtraError,
+    ShapeError,
+    StateError,
+)
 
 # What numpy.typing.NDArray[Any] is, without the import.
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
@@ -72,6 +80,15 @@ def missing_extra(where: str, package: str, extra: str) -> NoReturn:
     """Raise the error for an optional package that is not installed."""
     remedy = f"Write pip install 'layerkit[{extra}]'."
     fail(where, package, "installed", Said("no such package"), remedy, error=MissingExtraError)
+
+
+def standard_module(where: str, module: str, what: str) -> Any:
+    """Import a module that Pythons in a browser, and some on small machines, lack."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        remedy = "Use another Python for this."
+        fail(where, "Python", f"one with {what}", Said("one without"), remedy, error=StateError)
 
 
 def integer(where: str, argument: str, value: object, *, minimum: int, remedy: str = "") -> int:

@@ -19,8 +19,8 @@ from layerkit._support.validation import Array
 from layerkit.data.batches import ArrayBatches
 from layerkit.engines.base import Engine, EngineUsed, Figures, Goal, Refused, Work
 from layerkit.engines.tables import (
-    ACTIVATIONS,
     METRICS,
+    code_of,
     compiled_scalar,
     contiguous,
     dense_layers,
@@ -128,11 +128,8 @@ class CompiledEngine(Engine):
             row[kernels.HAS_BIAS] = dense.use_bias
             row[kernels.BIAS] = starts[dense.bias] if dense.use_bias else 0
             row[kernels.FROM], row[kernels.TO] = end - dense.n_in, end
-            kind = type(dense.activation)
-            if kind in ACTIVATIONS:
-                row[kernels.ACTIVATION] = ACTIVATIONS.index(kind)
-            else:
-                row[kernels.ACTIVATION] = kernels.CUSTOM
+            row[kernels.ACTIVATION] = code_of(dense.activation)
+            if row[kernels.ACTIVATION] == kernels.CUSTOM:
                 pair = compiled_scalar(kernels, dense.activation, dtype)
                 self._keep.append(pair)
                 row[kernels.VALUE], row[kernels.DERIVATIVE] = pair[0].address, pair[1].address

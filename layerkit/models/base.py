@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +17,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.errors import StateError
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
+from layerkit.models.first_values import FirstValues, as_they_are, put_back
 from layerkit.models.packed import PackedLayer
 from layerkit.models.summary import figures, html_table, shorten, text_table
 from layerkit.models.ties import Tie, find_ties
@@ -52,7 +53,7 @@ class Model(PackedLayer):
     input_shape: Shape
     output_shape: Shape
     seed: Any
-    _drawn: tuple[Any, list[Parameter], list[Layer]] | None = None
+    _drawn: FirstValues | None = None
     ties: Mapping[str, str] = MappingProxyType({})
     _tied: tuple[Tie, ...] = ()
 
@@ -64,18 +65,18 @@ class Model(PackedLayer):
         rng: np.random.Generator,
     ) -> None:
         """Connect layers and pack their parameters; if that fails, leave the layers unchanged."""
-        before = [(inner, dict(vars(inner))) for layer in layers for _, inner in layer.walk()]
+        before = as_they_are(layers)
         start = rng.bit_generator.state
         try:
+            again = _left_to_another(layer for layer, _ in before)
+            unbuilt = as_they_are(layers)
             connect()
             ties = find_ties(where, self, self.ties)
             drawn: dict[Parameter, Array] = {}
             for layer in self._children:
-                drawn |= self._draw(layer, rng, {tie.tied for tie in ties})
+                drawn |= self._draw(layer, rng, {tie.tied for tie in ties}, again)
         except BaseException:
-            for layer, attributes in before:
-                vars(layer).clear()
-                vars(layer).update(attributes)
+            put_back(before)
             raise
         self._bind_ties(ties)
         self._pack(drawn)
@@ -85,8 +86,7 @@ class Model(PackedLayer):
             if layer.is_random and layer.rng is None:
                 layer.rng = rng.spawn(1)[0]
                 given.append(layer)
-        if self.seed is None:
-            self._drawn = start, list(drawn), given
+        self._drawn = FirstValues(self.seed, start, list(drawn), given, unbuilt)
 
     def _bind_ties(self, ties: Sequence[Tie]) -> None:
         """Make views of the parameters that are tied."""
@@ -95,13 +95,14 @@ class Model(PackedLayer):
         self._tied = tuple(ties)
 
     def _draw(
-        self, layer: Layer, rng: np.random.Generator, leave_out: Set[Parameter]
+        self,
+        layer: Layer,
+        rng: np.random.Generator,
+        leave_out: Set[Parameter],
+        again: Set[Parameter],
     ) -> dict[Parameter, Array]:
         """Draw first values for a layer, and again for models inside that have no seed."""
-        again: set[Parameter] = set()
-        for _, inner in layer.walk():
-            if isinstance(inner, Model):
-                again.update(inner.leave_to_another())
+        again = again | _left_to_another(inner for _, inner in layer.walk())
         where = f"{type(layer).__name__}.build"
         return {
             parameter: flat.draw(parameter, where, rng)
@@ -118,20 +119,14 @@ class Model(PackedLayer):
             The parameters to draw again: those that this model drew, if it did so without a seed
             and all still have these very values; else none.
         """
-        if self._drawn is None or flat.is_loading():
+        drawn = self._drawn
+        is_left = drawn is None or drawn.start is None
+        if drawn is None or is_left or self.seed is not None or not drawn.are_kept():
             return []
-        start, parameters, given = self._drawn
-        rng = np.random.default_rng()
-        rng.bit_generator.state = start
-        where = f"{type(self).__name__}.__init__"
-        for parameter in parameters:
-            drawn = flat.draw(parameter, where, rng).astype(self.dtype, copy=False)
-            if not np.array_equal(drawn, parameter.value):
-                return []
-        for layer in given:
+        for layer in drawn.given:
             layer.rng = None
-        self._drawn = None
-        return parameters
+        self._drawn = drawn.left_to_another()
+        return drawn.parameters
 
     def _check_built(self, method: str) -> None:
         """Refuse a model that does not know the shape of its samples yet."""
@@ -410,3 +405,9 @@ class Model(PackedLayer):
     def _repr_html_(self) -> str:
         """Show the summary as a table in a notebook."""
         return html_table(self._table())
+
+
+def _left_to_another(layers: Iterable[Layer]) -> set[Parameter]:
+    """Return the parameters that the models among some layers leave to the one around them."""
+    models = [layer for layer in layers if isinstance(layer, Model)]
+    return {parameter for model in models for parameter in model.leave_to_another()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Lock, Thread
+
+from layerkit._support import validation as check
 
 # Seconds between two looks at the progress, and between two requests to come to an end.
 _BETWEEN_LOOKS, _BETWEEN_STOPS = 0.1, 0.01
@@ -32,12 +33,13 @@ def in_threads(
     """
     # Plain locks, and lists whose methods are single steps: Ctrl-C may come between any two lines
     # here, and inside of concurrent.futures it can leave a lock behind that nobody opens again.
+    threading = check.standard_module("Replicas.fit", "threading", "threads")
     pending, running = deque(range(len(calls))), [False] * len(calls)
     begun: list[int] = []
     done: list[int] = []
     ended: list[int] = []
     errors: list[BaseException] = []
-    locks = [Lock() for _ in range(min(n_threads, len(calls)))]
+    locks = [threading.Lock() for _ in range(min(n_threads, len(calls)))]
 
     def work(number: int) -> None:
         begun.append(number)
@@ -61,7 +63,7 @@ def in_threads(
     try:
         for number, lock in enumerate(locks):
             lock.acquire()
-            Thread(target=work, args=(number,), daemon=True).start()
+            threading.Thread(target=work, args=(number,), daemon=True).start()
         for lock in locks:
             while not (errors or lock.acquire(timeout=_BETWEEN_LOOKS)):
                 look(len(done))
