@@ -8,8 +8,9 @@ they live.
 
 from __future__ import annotations
 
+import math
 from _thread import _local as local
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -278,6 +279,29 @@ def claim(where: str, n_numbers: int) -> None:
         got = check.Said(f"{n_numbers:,} numbers")
         wanted = "hardly larger than what the file has"
         check.fail(where, "the arrays of a layer", wanted, got, error=LoadError)
+
+
+def check_growth(where: str, before: Any, after: Any) -> None:
+    """Refuse, where a model comes from a file, a layer that makes far more of a sample than it is.
+
+    Both shapes are those of one sample: a tuple, or several of them. A small file could make a
+    single row fill the memory otherwise, such as by joining a value with itself forty times.
+    """
+    if not is_loading():
+        return
+    n_numbers = sum(_counts(after))
+    if n_numbers > max(*_counts(before), _loading.n_values + _MOST_LEFT_OUT):
+        got = check.Said(f"{n_numbers:,} numbers a sample")
+        wanted = "no larger than what the file has, or than an input"
+        check.fail(where, "the output", wanted, got, error=LoadError)
+
+
+def _counts(shape: Any) -> list[int]:
+    """Count the numbers of a sample, or of each of several, axes of any length as 1."""
+    parts = list(shape.values()) if isinstance(shape, Mapping) else list(shape)
+    if any(isinstance(part, tuple | Mapping) for part in parts):
+        return [n for part in parts for n in _counts(part)]
+    return [math.prod(1 if width is None else int(width) for width in parts)]
 
 
 def draw(parameter: Parameter, where: str, rng: np.random.Generator) -> Array:

@@ -142,11 +142,8 @@ def _may_turn(thing: Any, name: str, own: Any, value: Any) -> bool:
     if value is None:
         return is_theirs or getattr(type(thing), name, 0) is None
     # A sum that begins at 0 is an array after the first batch.
-    return is_theirs and is_number(own) and _is_numeric(value)
-
-
-def _is_numeric(value: Any) -> bool:
-    return is_number(value) or (isinstance(value, np.ndarray) and value.dtype.kind in "iuf")
+    is_array = isinstance(value, np.ndarray) and value.dtype.kind in "iuf"
+    return is_theirs and is_number(own) and is_array
 
 
 def _may_appear(thing: Any, name: str, value: Any, takes_more: bool) -> bool:

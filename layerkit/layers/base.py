@@ -14,11 +14,12 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.signatures import takes
 from layerkit._support.state import is_generator, restore, state_of
-from layerkit._support.state_checks import check_state, refuse
+from layerkit._support.state_checks import check_state, is_ours, refuse
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError, StateError
 from layerkit.initializers import Initializer
@@ -312,6 +313,8 @@ class Layer(ConstructorRepr, ABC):
             built = f"{type(layer).__name__}.build"
             before = dict(vars(layer))
             layer.output_shape = check.sample_shape(built, "output_shape", layer.build(input_shape))
+            if is_ours(type(layer)):  # a caller vouches for the classes that they name
+                flat.check_growth(built, input_shape, layer.output_shape)
             layer._as_built = {
                 name: copy.deepcopy(value)
                 for name, value in state_of(layer, _NO_STATE).items()

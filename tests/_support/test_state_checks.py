@@ -17,7 +17,15 @@ from layerkit import (
     Standardize,
     WeightAverage,
 )
-from layerkit._support.state_checks import check_state, is_count, is_flag, is_number, same_kind
+from layerkit._support.state_checks import (
+    check_state,
+    check_values,
+    is_count,
+    is_flag,
+    is_number,
+    ranged,
+    same_kind,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -328,6 +336,39 @@ def test_whole_numbers_that_a_constructor_takes_stay_as_they_are():
         Every(0.1, 3).check_state({}, {"every": 4}, np.ones(3))
 
 
+def test_what_becomes_the_parameters_of_a_model():
+    values = np.ones(2)
+    for right in ({}, {"average": None}, {"average": np.zeros(2)}):
+        check_values("here", right, "average", values)
+    for wrong in (np.zeros(3), np.zeros(2, np.float32), np.array([0, np.inf]), [0, 0], 1.0):
+        with pytest.raises(LoadError, match="'average' must be 2 finite numbers of float64"):
+            check_values("here", {"average": wrong}, "average", values)
+
+
+@pytest.mark.parametrize(
+    ("words", "right", "wrong"),
+    [
+        ("a count", 0, -1),
+        ("a count of at least 1", 1, 0),
+        ("a number", float("nan"), "x"),
+        ("a finite number", -1.5, float("inf")),
+        ("a finite number", 0, "x"),
+        ("a finite number above 0", 0.5, 0.0),
+        ("a finite number above 0", np.array(2.0), [1]),
+        ("True or False", True, 1),
+    ],
+)
+def test_ranges(words, right, wrong):
+    ranged("here", {"a": right}, a=words, b=words)
+    with pytest.raises(LoadError, match=f"here: the state's 'a' must be {words}; got"):
+        ranged("here", {"a": wrong}, a=words)
+
+
+def test_figures_of_a_layer_that_is_not_built_yet():
+    with pytest.raises(LoadError, match="'running_mean' must be an array of float64, all finite"):
+        BatchNorm().check_state({"running_mean": "x"})
+
+
 def test_kinds():
     assert is_number(np.float32(1))
     assert is_number(3)
@@ -346,5 +387,6 @@ def test_kinds():
     assert not is_count(0, 1)
     assert same_kind(np.ones(2, np.uint8), np.ones(2, int))
     assert not same_kind(object(), None)
+    assert not same_kind(object(), RNG)
     with pytest.raises(LoadError, match="here: the state must be a dict of names to values"):
         check_state("here", Mine(), 3, {})

@@ -548,3 +548,43 @@ def test_layers_that_are_as_built_need_no_room_in_the_file(tmp_path):
     layers = [layerkit.Standardize(), BatchNorm()]
     Sequential(layers, input_shape=(1 << 20,)).save(tmp_path / "m")
     assert Sequential.load(tmp_path / "m").input_shape == (1 << 20,)
+
+
+def doubled(n_times):
+    nodes = {"n0": (layerkit.Concatenate(), ("x", "x"))}
+    for k in range(1, n_times):
+        nodes[f"n{k}"] = (layerkit.Concatenate(), (f"n{k - 1}", f"n{k - 1}"))
+    return layerkit.Graph({"x": (3,)}, nodes, f"n{n_times - 1}")
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda: doubled(40), "Concatenate"),
+        (
+            lambda: Sequential([layerkit.RepeatVector(10**9)], input_shape=(3,)),
+            "RepeatVector",
+        ),
+    ],
+)
+def test_a_small_file_makes_no_large_sample(make, kind, tmp_path):
+    make().save(tmp_path / "m")
+    with pytest.raises(LoadError, match=rf"{kind}.build: the output must be no larger than what"):
+        layerkit.Model.load(tmp_path / "m")
+    doubled(10).save(tmp_path / "m")
+    assert layerkit.Graph.load(tmp_path / "m").output_shape == (3 * 2**10,)
+    Sequential([layerkit.RepeatVector(1000)], input_shape=(300,)).save(tmp_path / "m")
+    assert Sequential.load(tmp_path / "m").output_shape == (1000, 300)
+
+
+def test_layers_that_a_caller_names_may_grow(tmp_path):
+    class Grows(Layer):
+        def build(self, input_shape):
+            return (1 << 24, *input_shape)
+
+        def compute_forward(self, x, *, training): ...
+
+        def compute_backward(self, dy, cache): ...
+
+    Sequential([Grows()], input_shape=(3,)).save(tmp_path / "m")
+    assert Sequential.load(tmp_path / "m", custom_objects={"Grows": Grows})
