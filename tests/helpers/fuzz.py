@@ -197,11 +197,22 @@ def make_models(folder: Path) -> list[Any]:
     random_ones = Sequential([Dropout(0.2, seed=twister), Dropout(0.2, seed=philox), Dense(3, 2)],
                              input_shape=(3,), seed=0)  # fmt: skip
     graph = Graph({"a": (3,)}, {"b": (Dense(3, 2), "a"), "c": (BatchNorm(), "b")}, "c", seed=0)
+    blocks = [
+        layerkit.Residual([Dense(3, 4, layerkit.GELU()), layerkit.PReLU(), Dense(4, 3)]),
+        layerkit.Parallel([Dense(3, 4), layerkit.SwiGLU(3, 2)]),
+        layerkit.RepeatVector(2),
+        layerkit.TimeDistributed(layerkit.Maxout(6, 4)),
+        layerkit.Permute((2, 1)),
+        layerkit.Reshape((2, 4)),
+        layerkit.GLU(),
+        layerkit.Flatten(),
+    ]
+    blocks = Sequential(blocks, input_shape=(3,), seed=0)
     table = {"kind": "table", "features": ["a", "b", "c"], "target": "d"}
     extra = {"classes": ["x", "y"], "target_mean": 0.0, "target_deviation": 1.0}
     made = []
     for number, (one, besides) in enumerate(
-        [(model, table | extra), (random_ones, {"scale": np.ones(3)}), (graph, {})]
+        [(model, table | extra), (random_ones, {"scale": np.ones(3)}), (graph, {}), (blocks, {})]
     ):
         one.save(folder / f"{number}", extra=besides)
         made.append(files.read("fuzz", folder / f"{number}"))
