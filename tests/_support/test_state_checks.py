@@ -186,6 +186,9 @@ def test_a_layer_keeps_the_shapes_that_it_was_built_with():
     for name in ("name", "input_shape", "_children", "takes_need_dx", "forward", "dtype", "build"):
         with pytest.raises(LoadError):
             model[0].set_state({name: 1})
+    for name in ("input_shape", "output_shape"):  # plain, but no state
+        with pytest.raises(LoadError):
+            model[0].set_state({name: None})
 
 
 @pytest.mark.parametrize(
