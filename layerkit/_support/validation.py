@@ -17,7 +17,14 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from layerkit._support.samples import name_of
-from layerkit.errors import ArgumentError, LayerkitError, MissingExtraError, ShapeError, StateError
+from layerkit.errors import (
+    ArgumentError,
+    LayerkitError,
+    LoadError,
+    MissingExtraError,
+    ShapeError,
+    StateError,
+)
 
 # What numpy.typing.NDArray[Any] is, without the import.
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
@@ -46,6 +53,11 @@ def printable(text: str, keep: str = "\n") -> str:
     return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
 
 
+def shortened(text: str, length: int = 200) -> str:
+    """Cut a text that may be of any length, as those in files are."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 def fail(
     where: str,
     argument: str,
@@ -60,6 +72,8 @@ def fail(
     ``got`` is described by `describe`, unless it is text of the caller (`Said`).
     """
     said = got if isinstance(got, Said) else describe(got)
+    if issubclass(error, LoadError):  # whose parts come from a file
+        argument, said = shortened(argument), shortened(said, 1000)
     message = f"{where}: {argument} must be {expectation}; got {said}."
     raise error(printable(f"{message} {remedy}" if remedy else message))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from layerkit._support import validation as check
 from layerkit.cli.options import refuse_to_overwrite, say
+from layerkit.cli.saved import columns_of
 from layerkit.data.readers import read_csv
 from layerkit.errors import LoadError
 from layerkit.models.sequential import Sequential
@@ -42,20 +43,21 @@ def run(options: argparse.Namespace) -> int:
     if options.out != "-":
         refuse_to_overwrite(_WHERE, "--out", options.out, options.force)
     model, extra = Sequential.load_extra(options.model)
-    if extra.get("kind") != "table":
+    columns = columns_of(_WHERE, model, extra)
+    if columns is None:
         got = check.Said("one that was saved by another program")
         check.fail(_WHERE, "model", "one that train saved", got, error=LoadError)
-    table = read_csv(options.data, columns=extra["features"], delimiter=options.delimiter)
+    table = read_csv(options.data, columns=columns.features, delimiter=options.delimiter)
     y = model.predict(table.x, batch_size=4096)
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    classes = extra["classes"]
+    classes = columns.classes
     if classes is None:
-        writer.writerow([extra["target"]])
-        for (number,) in y * extra["target_deviation"] + extra["target_mean"]:
+        writer.writerow([columns.target])
+        for (number,) in y * float(columns.deviation) + float(columns.mean):
             writer.writerow([repr(float(number))])
     else:
-        writer.writerow([extra["target"], *(f"p({name})" for name in classes)])
+        writer.writerow([columns.target, *(f"p({name})" for name in classes)])
         shares = np.exp(y - y.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
         for row in shares:
@@ -65,5 +67,5 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(check.printable(text) if sys.stdout.isatty() else text)
     else:
         replace_file(_WHERE, options.out, [written.getvalue().encode()])
-        say(f"{len(y):,} predictions of {extra['target']!r} in {options.out}")
+        say(f"{len(y):,} predictions of {columns.target!r} in {options.out}")
     return 0

@@ -79,7 +79,10 @@ class Position:
         self.is_resumed = saved is not None
         if saved is not None:
             for name in (*_NUMBERS, *_FLAGS, *_OTHERS):
-                setattr(self, name, saved[_IN_FILES.get(name, name)])
+                value = saved[_IN_FILES.get(name, name)]
+                # NumPy's own numbers, as a loss may compute them, come back as arrays.
+                is_array = isinstance(value, np.ndarray) and not value.ndim
+                setattr(self, name, value.item() if is_array else value)
             self.totals, self.order = saved["totals"], saved["order"]
             if saved["accumulated"] is not None:
                 total, self.accumulated_weight, self.n_accumulated = saved["accumulated"]
@@ -142,12 +145,6 @@ class Position:
             parts = self.accumulated, self.accumulated_weight, self.n_accumulated
             tree["accumulated"] = parts
         return tree
-
-    @staticmethod
-    def is_one(tree: Any) -> bool:
-        """Return whether a tree from a file has the numbers that a position has."""
-        numbers = [_IN_FILES.get(name, name) for name in _NUMBERS]
-        return isinstance(tree, dict) and all(type(tree[name]) in (int, float) for name in numbers)
 
 
 def no_totals(n_metrics: int) -> list[Any]:

@@ -109,6 +109,11 @@ class TrainingStep:
             return self.value_and_gradient(y_pred, y)
         return weighted(self.loss, y_pred, y, weight)
 
+    def totals_of(self, x: Array, y: Array, weight: Array | None) -> list[Any]:
+        """Return the total of each metric over a batch in evaluation, which changes nothing."""
+        y_pred, _ = self.model.compute_forward(x, training=False)
+        return self._totals(y_pred, y, weight, len(x))[: len(self.metrics)]
+
     def _totals(self, y_pred: Any, y: Any, weight: Array | None, size: int) -> list[Any]:
         """Return the total of each metric, and the number of samples that they are over."""
         if weight is None:

@@ -20,6 +20,7 @@ from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.checkpoint import (
     Resumed,
     callback_states,
+    check_resumed,
     check_settings,
     history_of,
     settings_of,
@@ -127,8 +128,9 @@ class Fit:
         check_settings(where, self.position, resumed, settings)
         if epochs:
             self.position.settings = settings
+        check_resumed(where, resumed, step, data, n_batches)
         self.hooks = Hooks(trainer, callbacks)
-        self._states = callback_states(where, resumed, self.hooks.all)
+        self._states = callback_states(where, resumed, self.hooks.all, trainer)
         self.names = figure_names(step.metrics, is_validated=False)
         names = figure_names(step.metrics, is_validated=validation is not None)
         self.history = history_of(where, resumed, names)

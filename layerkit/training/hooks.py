@@ -48,9 +48,15 @@ class Hooks:
             self._call_one(callback, "on_train_begin")
             self.begun.append(callback)
         if states is not None:
-            for callback, state in zip(self.all, states, strict=True):
-                if any(callback is one for one in self.callbacks):
-                    callback.set_state(state)
+            own = [
+                (callback, state)
+                for callback, state in zip(self.all, states, strict=True)
+                if any(callback is one for one in self.callbacks)
+            ]
+            for callback, state in own:  # again, as it may know more of itself by now
+                callback.check_state(state, self.trainer)
+            for callback, state in own:
+                callback.set_state(state)
 
     def states(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the state of each callback, for a checkpoint."""

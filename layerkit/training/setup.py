@@ -21,6 +21,7 @@ from layerkit.optimizers.clipping import Clipping
 from layerkit.optimizers.parameter_groups import GroupedStep, ParameterGroup
 from layerkit.steps.connected import ranks_of
 from layerkit.steps.position import Position
+from layerkit.steps.position_checks import check_held_out
 from layerkit.steps.rules import GradientRules
 from layerkit.steps.step import TrainingStep
 from layerkit.steps.updates import Updates
@@ -262,6 +263,7 @@ class Setup:
             known = self._held_out[1] if key == self._held_out[0] else None
             if self.resumed:
                 known = self.resumed["progress"]["held_out"]
+                check_held_out(where, known, getattr(data, "n_samples", 0))
             data, validation = preparation.split(where, data, share, stratify, rng, known)
             self._held_out = key, validation.rows
         elif validation_data is not None:

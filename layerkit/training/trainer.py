@@ -392,11 +392,12 @@ class Trainer:
         Raises
         ------
         LoadError
-            If the file is missing, damaged, or of another model or optimizer; then nothing has
-            changed.
+            If the file is missing, damaged, or of another model or optimizer, or holds what such
+            a trainer can't have; then nothing has changed. What depends on the data, or on the
+            callbacks of the fit, is refused by `fit`, before its first epoch.
         """
-        saved = Saved(self.model, self.optimizer, self.rng)
-        self.setup.go_on_with(read_checkpoint("Trainer.resume", path, saved))
+        saved = Saved(self.model, self.optimizer, self.rng, self.callbacks)
+        self.setup.go_on_with(read_checkpoint("Trainer.resume", path, saved, self))
 
     def stop(self) -> None:
         """End training after the current epoch; for callbacks."""

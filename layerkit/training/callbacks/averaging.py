@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from layerkit._support import validation as check
+from layerkit._support.state_checks import check_values, ranged
 from layerkit._support.validation import Array
 from layerkit.errors import StateError
 from layerkit.models.base import Model
@@ -56,12 +58,20 @@ class WeightAverage(Callback):
     ...     averaged = model.predict(x)
     """
 
+    average: Array | None = None  # which an earlier fit may have set, and a file may set back
+
     def __init__(self, decay: float = 0.999, apply: bool = False) -> None:
         where = "WeightAverage.__init__"
         self.decay = check.number(where, "decay", decay, minimum=0, below=1)
         self.apply = check.boolean(where, "apply", apply)
         self.average: Array | None = None
         self._n_steps = 0  # updates: the name in checkpoints
+
+    def check_state(self, state: Mapping[str, Any], trainer: TrainingState) -> None:
+        """Refuse an average of another model's parameters too; see `Callback.check_state`."""
+        super().check_state(state, trainer)
+        ranged("WeightAverage.set_state", state, _n_steps="a count")
+        check_values("WeightAverage.set_state", state, "average", trainer.model.values)
 
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Set the average to the current parameters."""

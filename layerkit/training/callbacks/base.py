@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.state import restore, state_of
+from layerkit._support.state_checks import check_state, is_ours, ranged
 from layerkit.communication.base import Communicator
 from layerkit.losses import Loss
 from layerkit.metrics import Metric
@@ -16,6 +17,9 @@ from layerkit.storage.files import Path
 from layerkit.training.history import History
 
 __all__ = ["Callback", "TrainingState"]
+
+# What a callback may change of itself in training, besides what it sets in its constructor.
+_STATE_OF_ALL = frozenset({"period"})
 
 
 class TrainingState(Protocol):
@@ -274,6 +278,37 @@ class Callback(ConstructorRepr):
         """
         return state_of(self)
 
+    def check_state(self, state: Mapping[str, Any], trainer: TrainingState) -> None:
+        """Refuse a state from a file that the callback can't have, before anything is changed.
+
+        Unless overridden, it may have the names of `get_state`, with values of the same kinds; for
+        a class of one's own also other plain data, under names that are no attributes or arguments
+        of the class. It never sets what the constructor was given. A subclass may refuse more,
+        such as numbers out of their range.
+
+        Parameters
+        ----------
+        state : dict of str to object
+            State to judge.
+        trainer : TrainingState
+            The training that is resumed.
+
+        Raises
+        ------
+        LoadError
+            If it is not one that such a callback can have.
+        """
+        self._check_names(state)
+        ranged(f"{type(self).__name__}.set_state", state, period="a count of at least 1")
+
+    def _check_names(self, state: Mapping[str, Any]) -> None:
+        where, more = f"{type(self).__name__}.set_state", not is_ours(type(self))
+        try:
+            own = self.get_state()
+        except Exception:  # of a class of one's own, that can't say before training begins
+            own = state_of(self)
+        check_state(where, self, state, own, also=_STATE_OF_ALL, takes_more=more)
+
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restore the state; called after `on_train_begin` of a resumed fit.
 
@@ -281,5 +316,11 @@ class Callback(ConstructorRepr):
         ----------
         state : dict of str to object
             The return value of `get_state`.
+
+        Raises
+        ------
+        LoadError
+            If it is not one that the callback can have; then nothing has changed.
         """
+        self._check_names(state)
         restore(self, state)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from layerkit._support import validation as check
+from layerkit._support.state_checks import ranged, refuse
 from layerkit.optimizers.schedules import Schedule
 from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.stopping import figure_name, gain, rises, worst
@@ -51,6 +53,14 @@ class LearningRateSchedule(Callback):
         self._first_step = 0
         if unit == "step":
             self.on_batch_begin = self._before_step  # type: ignore[method-assign]
+
+    def check_state(self, state: Mapping[str, Any], trainer: TrainingState) -> None:
+        """Refuse what is no learning rate, or a later step; see `Callback.check_state`."""
+        super().check_state(state, trainer)
+        where, first = "LearningRateSchedule.set_state", state.get("_first_step", 0)
+        ranged(where, state, _initial="a finite number above 0", _first_step="a count")
+        if first > trainer.optimizer.n_steps:
+            refuse(where, "_first_step", f"at most {trainer.optimizer.n_steps}", first)
 
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Store the initial learning rate, unless the current one is that of the last fit's end."""
@@ -135,6 +145,12 @@ class ReduceOnPlateau(Callback):
         self.patience = check.integer(where, "patience", patience, minimum=1)
         self.min_delta = check.number(where, "min_delta", min_delta, minimum=0)
         self.minimum = check.number(where, "minimum", minimum, minimum=0)
+        self.best, self.rises, self.n_waited = math.nan, False, 0
+
+    def check_state(self, state: Mapping[str, Any], trainer: TrainingState) -> None:
+        """Refuse a number of epochs that there can't be, too; see `Callback.check_state`."""
+        super().check_state(state, trainer)
+        ranged("ReduceOnPlateau.set_state", state, n_waited="a count")
 
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Reset the counters, and check that the quantity is recorded."""

@@ -70,6 +70,9 @@ class _FileLogger(Callback):
         """Return no state, as the history has all epochs; see `Callback`."""
         return {}
 
+    def check_state(self, state: Any, trainer: TrainingState) -> None:
+        """Refuse none, as none is restored; see `Callback.check_state`."""
+
     def set_state(self, state: Any) -> None:
         """Write the earlier epochs of a fit that is resumed, now that it begins; see `Callback`."""
         if self._history is not None:

@@ -121,6 +121,10 @@ class ModelCheckpoint(Callback):
         """Path of the file that was saved last."""
         return None if self._last is None else filled(self.path, self._last)
 
+    def check_state(self, state: Mapping[str, Any], trainer: TrainingState) -> None:
+        """Refuse what is no such state; see `Callback.check_state`."""
+        self._own_state(state)
+
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Check the path and the quantity, make the folder, and reset the counter of steps."""
         where = "ModelCheckpoint.on_train_begin"
