@@ -9,7 +9,6 @@ from layerkit import (
     Dense,
     Graph,
     HalfSquaredError,
-    Layer,
     LayerkitError,
     LoadError,
     Model,
@@ -84,28 +83,3 @@ def test_a_prediction_of_many_samples_takes_little_memory():
         # Of sums of 2,000 products, of size 1, in another order.
         assert_allclose(y, each.predict(x, batch_size=10_000), rtol=1e-10, atol=1e-12)
         assert_array_equal(y, each.predict(x))
-
-
-def test_what_is_not_large_is_predicted_at_once():
-    model = Sequential([Dense(3, 5, Tanh()), Dense(5, 2)], seed=0)
-    x = np.random.default_rng(0).normal(size=(1000, 3))
-    assert_array_equal(model.predict(x), model.forward(x))
-    assert_array_equal(model.predict(x.tolist()), model.forward(x))
-
-
-def test_open_axes_count_when_predictions_are_cut():
-    calls = []
-
-    class Wide(Layer):
-        def compute_forward(self, x, *, training):
-            calls.append(len(x))
-            return x + 0, None
-
-        def compute_backward(self, dy, cache):
-            return dy
-
-    model = Sequential([Wide()], input_shape=(None, 2), dtype="float32")
-    x = np.ones((600, 20_000, 2), np.float32)
-    assert model.predict(x).shape == x.shape
-    # 32 MB of 160 kB each.
-    assert calls == [209, 209, 182]

@@ -222,13 +222,14 @@ def test_states_of_callbacks(tree, tmp_path, name, state):
 def test_no_file_says_where_another_is_written(tree, tmp_path):
     """Version 0.1.0 kept the last path, and how often; both are the program's to say."""
     known = tree["callbacks"][PLACE["ModelCheckpoint"]][1]
-    assert set(known) == {"_saved_step", "_best_value", "_rises"}
-    old = known | {"last_path": str(tmp_path / "evil"), "period": 1000}
+    assert set(known) == {"_saved_step", "_best_value", "_ended", "_last", "_kept"}
+    old = {name: known[name] for name in ("_saved_step", "_best_value")}
+    old |= {"_rises": False, "last_path": str(tmp_path / "evil"), "period": 1000}
     at = (("callbacks", PLACE["ModelCheckpoint"]), ("ModelCheckpoint", old))
     trainer = trainer_of(tmp_path, more=[Nothing()])
     trainer.resume(forge(tree, tmp_path / "c", at))
     saving = trainer.callbacks[-2]
-    assert saving.last_path is None
+    assert saving.last_path in (None, str(tmp_path / "m"))
     fit(trainer)
     assert saving.period == 1
     assert saving.last_path in (None, str(tmp_path / "m"))
