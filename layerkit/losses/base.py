@@ -31,6 +31,13 @@ class Loss(ConstructorRepr, ABC):
         Whether the loss compares predictions with targets; True unless a class sets it to False.
         A loss without targets is a term of the outputs alone, such as a penalty: its ``y_true``
         is None, and `Trainer.fit` and `Trainer.evaluate` need no ``y``.
+    predictions : {"logits", "class_logits", "probabilities", "scores"} or None
+        Kind of the predictions, for metrics that compare them with a threshold. ``"logits"`` are
+        of yes-or-no questions, 0 for a probability of one half (`SigmoidCrossEntropy`), and
+        ``"class_logits"`` of classes that exclude each other (`SoftmaxCrossEntropy`); of
+        ``"scores"`` the sign decides (`Hinge`). None, the default, stands for numbers like the
+        targets, as for `MeanSquaredError`; ``"probabilities"`` are judged like those. Of a loss of
+        several outputs, a dict by their names.
 
     Examples
     --------
@@ -63,6 +70,7 @@ class Loss(ConstructorRepr, ABC):
     """
 
     takes_targets: bool = True
+    predictions: str | Mapping[str, Any] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Drop an inherited `value_and_gradient` where `value` or `gradient` is new."""
@@ -140,7 +148,8 @@ class Loss(ConstructorRepr, ABC):
         """
         rows = [slice(i, i + 1) for i in range(len(y_pred))]
         targets = [None if y_true is None else y_true[row] for row in rows]
-        return np.array([self.value(y_pred[r], t) for r, t in zip(rows, targets, strict=True)])
+        values = [self.value(y_pred[r], t) for r, t in zip(rows, targets, strict=True)]
+        return np.array(values, np.float64)
 
     def per_position(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each position, of shape (n_samples, *position_shape).
@@ -225,8 +234,7 @@ class BuiltInLoss(Loss):
     def _checked(self, method: str, y_pred: Any, y_true: Any) -> tuple[Array, Array]:
         where = f"{type(self).__name__}.{method}"
         y_pred, y_true = check.predictions(where, y_pred, y_true)
-        if y_pred.dtype.kind != "f":
-            y_pred = y_pred.astype(np.float64)
+        y_pred = check.as_floats(y_pred)
         self.check_targets(where, y_true, y_pred.shape[1:])
         return y_pred, y_true.astype(self.target_dtype(y_pred.dtype), copy=False)
 

@@ -40,6 +40,8 @@ class SigmoidCrossEntropy(BuiltInLoss):
            [ 0.25]])
     """
 
+    predictions = "logits"
+
     def __init__(self, label_smoothing: float = 0.0) -> None:
         where = "SigmoidCrossEntropy.__init__"
         self.label_smoothing = check.number(
@@ -111,6 +113,8 @@ class SoftmaxCrossEntropy(BuiltInLoss):
     >>> SoftmaxCrossEntropy("probabilities").gradient(logits, np.array([[0, 0, 1, 0]]))
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """
+
+    predictions = "class_logits"
 
     def __init__(
         self,
@@ -265,6 +269,8 @@ class Hinge(ElementwiseLoss):
     0.375
     """
 
+    predictions = "scores"
+
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse another shape, and targets but −1 and 1; see `Loss.check_targets`."""
         super().check_targets(where, y_true, output_shape)
@@ -309,6 +315,8 @@ class Focal(ElementwiseLoss):
     >>> round(Focal().value(np.array([[0.0]]), np.array([[1.0]])), 4)
     0.1733
     """
+
+    predictions = "logits"
 
     def __init__(self, gamma: float = 2.0, alpha: float | None = None) -> None:
         where = "Focal.__init__"

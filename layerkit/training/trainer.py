@@ -14,6 +14,7 @@ from layerkit.engines.choice import EngineName, check_engine
 from layerkit.losses import Loss
 from layerkit.losses.regularizers import Regularizer
 from layerkit.metrics import Metric
+from layerkit.metrics.totals import suited
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.optimizers.clipping import Clipping
@@ -67,7 +68,8 @@ class Trainer:
     Raises
     ------
     ArgumentError
-        If an argument is of the wrong kind, or two metrics share a name.
+        If an argument is of the wrong kind, two metrics share a name, or a metric can't judge what
+        the loss takes for predictions.
     MissingExtraError
         If ``engine="numba"``, and numba is not installed.
 
@@ -326,6 +328,7 @@ class Trainer:
         batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         given = self.metrics if metrics is None else metrics
         chosen = check.instances(where, "metrics", given, Metric)
+        judges = suited(where, chosen, self.loss.predictions)
         data = self.setup.batches(
             where,
             x,
@@ -337,7 +340,7 @@ class Trainer:
             is_training=False,
         )
         data.divide(self.communicator.rank, self.communicator.size)
-        return evaluate(self.setup.step, data, chosen)
+        return evaluate(self.setup.step, data, judges)
 
     def save_checkpoint(self, path: Path) -> None:
         """Write all that the training needs to go on, bit for bit: anywhere, at any time.
@@ -358,7 +361,8 @@ class Trainer:
         """
         saved = Saved(self.model, self.optimizer, self.rng)
         tree = checkpoint_tree(saved, self.setup.position, self.setup.hooks, self.history)
-        self.setup.ranks.write_checkpoint("Trainer.save_checkpoint", path, tree)
+        metrics = self.setup.step.metrics
+        self.setup.ranks.write_checkpoint("Trainer.save_checkpoint", path, tree, metrics)
 
     def resume(self, path: Path) -> None:
         """Return to a checkpoint; the next `fit` goes on with the fit that it was saved in.
