@@ -228,6 +228,11 @@ class Loss(ConstructorRepr, ABC):
         check.finite(where, "y_true", y_true)
 
 
+def _quietly() -> np.errstate:
+    """Ignore what is harmless: numbers that underflow to 0, and 0 · ∞, which is computed anew."""
+    return np.errstate(under="ignore", invalid="ignore")
+
+
 class BuiltInLoss(Loss):
     """What layerkit's losses have in common: checks, and work shared by value and gradient."""
 
@@ -244,11 +249,13 @@ class BuiltInLoss(Loss):
 
     def value(self, y_pred: Array, y_true: Array) -> float:
         """Compute the loss; see `Loss.value`."""
-        return self._compute(*self._checked("value", y_pred, y_true))[0]
+        with _quietly():
+            return self._compute(*self._checked("value", y_pred, y_true))[0]
 
     def gradient(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the gradient; see `Loss.gradient`."""
-        return self._compute(*self._checked("gradient", y_pred, y_true))[1]
+        with _quietly():
+            return self._compute(*self._checked("gradient", y_pred, y_true))[1]
 
     def value_and_gradient(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         """Compute the value and the gradient at once; see `Loss.value_and_gradient`."""
@@ -265,11 +272,13 @@ class BuiltInLoss(Loss):
 
     def per_sample(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each sample; see `Loss.per_sample`."""
-        return self.compute_per_sample(*self._checked("per_sample", y_pred, y_true))
+        with _quietly():
+            return self.compute_per_sample(*self._checked("per_sample", y_pred, y_true))
 
     def per_position(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each position; see `Loss.per_position`."""
-        return self._per_position(*self._checked("per_position", y_pred, y_true))
+        with _quietly():
+            return self._per_position(*self._checked("per_position", y_pred, y_true))
 
     def position_shape(self, output_shape: Shape) -> Shape:
         """Return the outputs' own shape, over which the loss is a mean."""
@@ -296,6 +305,12 @@ def refuse_named_outputs(where: str, loss: Loss, output_shape: Any) -> NoReturn:
     name = next(iter(output_shape))
     remedy = f"Write Losses({{{name!r}: {loss!r}, ...}})."
     check.fail(where, "loss", "one for each output of the model", loss, remedy)
+
+
+def share_of(numbers: Array, shares: Array) -> Array:
+    """Multiply by shares; of a share of 0, even an infinite number is nothing."""
+    product = np.zeros(np.shape(shares), numbers.dtype)
+    return np.multiply(numbers, shares, out=product, where=shares != 0)
 
 
 def mean_over_positions(losses: Array, n_axes: int) -> Array:

@@ -160,7 +160,7 @@ def problems(draw):
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(n, widths[0])), targets(loss, n, widths[-1], rng)
     y = y if isinstance(loss, Hinge) and widths[-1] == 1 else of_one_class(y, metrics)
-    y = 2 * y - 1 if isinstance(loss, Hinge) and y.min() == 0 else y
+    y = 2 * y - 1 if isinstance(loss, Hinge | CosineDistance) and y.min() == 0 else y
     arguments = {
         "epochs": draw(st.integers(0, 12)),
         "batch_size": draw(st.sampled_from([1, 2, 3, 16])),
