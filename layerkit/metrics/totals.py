@@ -14,7 +14,7 @@ from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.metrics.base import Metric
 
-__all__ = ["PREDICTIONS", "figure", "merged", "suited", "totals"]
+__all__ = ["PREDICTIONS", "figure", "merged", "suited", "totals", "widened"]
 
 # What a loss can say of its predictions.
 PREDICTIONS = ("logits", "class_logits", "probabilities", "scores")
@@ -109,13 +109,13 @@ def merged(metrics: Sequence[Metric], totals: Sequence[Any], others: Sequence[An
     result: list[Any] = []
     for metric, total, other in zip(metrics, totals, others, strict=False):
         # A sum of float32 numbers would stay one, as Python's floats give way to it.
-        result.append(metric.merge(total, other if type(other) is float else _widened(other)))
+        result.append(metric.merge(total, other if type(other) is float else widened(other)))
     for k in range(len(result), len(totals)):
         result.append(totals[k] + others[k])
     return result
 
 
-def _widened(total: Any) -> Any:
+def widened(total: Any) -> Any:
     """Return a total as Python's number or, of several numbers, as an array of 64 bits."""
     if isinstance(total, np.generic) or (isinstance(total, np.ndarray) and not total.ndim):
         return total.item()

@@ -10,7 +10,7 @@ from layerkit._support.validation import Array
 from layerkit.losses import Loss
 from layerkit.losses.base import weighted
 from layerkit.metrics import Metric
-from layerkit.metrics.totals import merged, totals
+from layerkit.metrics.totals import merged, totals, widened
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.steps.position import Position
@@ -107,12 +107,14 @@ class TrainingStep:
         self, y_pred: Any, y: Any, weight: Array | None, size: int, before: list[Any]
     ) -> list[Any]:
         """Return the totals of the metrics, those of the batches before put together with these."""
-        if weight is None:
-            found = [metric.total(y_pred, y) for metric in self.metrics]
-            found.append(size)
-        else:
-            found = totals(self.metrics, y_pred, y, weight)
-        return merged(self.metrics, before, found)
+        if weight is not None:
+            return merged(self.metrics, before, totals(self.metrics, y_pred, y, weight))
+        found = []  # by hand what `merged` does, in a third of its time
+        for metric, sofar in zip(self.metrics, before, strict=False):
+            own = metric.total(y_pred, y)
+            found.append(metric.merge(sofar, own if type(own) is float else widened(own)))
+        found.append(before[-1] + size)
+        return found
 
     def finish(self, loss: float, x: Array, position: Position, describe: Describe) -> None:
         """Update the parameters with the gradients that wait, if there are any."""
