@@ -54,7 +54,7 @@ class _OfClasses(ThresholdMetric):
         ratios = part / np.maximum(whole, 1)
         if self.average is None:
             return ratios
-        if self.average == "weighted" and total[2].any():
+        if self.average == "weighted":
             weights = total[2]
         elif self.multilabel:
             weights = np.ones(len(ratios))

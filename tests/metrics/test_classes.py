@@ -84,6 +84,14 @@ def test_the_remedy_for_several_classes_is_one_that_helps():
 def test_a_long_row_is_shown_in_part():
     with pytest.raises(ArgumentError, match=r"got \[0, 0, 0, 0, 0, 0, 0, 0, \.\.\.\] in sample 0"):
         Accuracy()(np.ones((1, 9)), np.zeros((1, 9)))
+    with pytest.raises(ArgumentError, match=r"got \[0, 0, 0, 0, 0, 0, 0, 0\] in sample 0"):
+        Accuracy()(np.ones((1, 8)), np.zeros((1, 8)))
+
+
+def test_probabilities_add_up_but_for_the_rounding_of_half_precision():
+    Accuracy()(SCORES[:1], [[0.2, 0.3, 0.5015]])
+    with pytest.raises(ArgumentError, match=r"got \[0.2, 0.3, 0.505\] in sample 0"):
+        Accuracy()(SCORES[:1], [[0.2, 0.3, 0.505]])
 
 
 ONE_OUTPUT = np.array([[0.2], [0.8], [0.6]])
@@ -106,6 +114,19 @@ def test_answers_that_are_none(bad):
     for metric in (Accuracy(multilabel=True), Precision(multilabel=True)):
         with pytest.raises(ArgumentError, match=f"{words}, position 1"):
             metric(np.zeros((3, 2)), np.array([[0, 1], [1, 0], [0, bad]]))
+
+
+def test_a_half_is_a_yes_of_targets_and_predictions():
+    y_pred = np.array([[0.5], [0.49]])
+    for metric in (Accuracy(), F1Score(), Accuracy(multilabel=True), F1Score(multilabel=True)):
+        assert metric(y_pred, [[0.5], [0.49]]) == 1
+    assert ConfusionMatrix()(y_pred, [[0.5], [0.49]]).tolist() == [[1, 0], [0, 1]]
+
+
+def test_a_single_label_may_have_no_axis():
+    y_pred = np.array([[0.9], [0.1]])
+    for kind in (Accuracy, F1Score):
+        assert kind(multilabel=True)(y_pred, [1, 0]) == 1
 
 
 def test_labels_have_a_number_each():

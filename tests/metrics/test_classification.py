@@ -35,6 +35,7 @@ def test_top_k():
         assert metric(logits, LABELS) == expected == metric(logits, np.eye(4)[LABELS])
     assert layerkit.TopKAccuracy(1)(np.zeros((5, 4)), np.zeros(5, int)) == 0
     assert layerkit.TopKAccuracy(3).name == "top_3_accuracy"
+    assert layerkit.TopKAccuracy().name == "top_5_accuracy"
 
 
 def test_confusion():
