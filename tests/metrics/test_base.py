@@ -107,3 +107,29 @@ def test_figures_are_those_of_scikit_learn_whatever_the_batches(
         start += size
     assert metric.result(total, 60) == pytest.approx(reference(y_true, y_pred), rel=1e-13)
     assert metric(y_pred, y_true) == pytest.approx(reference(y_true, y_pred), rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "of_predictions", "of_targets"),
+    [
+        (np.bool_, np.float64, np.int64),
+        (np.uint8, np.float64, np.int64),
+        (np.int64, np.float64, np.int64),
+        (np.uint64, np.float64, np.float64),
+        (np.float16, np.float64, np.float64),
+        (np.float32, np.float32, np.float32),
+        (np.float64, np.float64, np.float64),
+    ],
+)
+def test_a_metric_of_ones_own_sees_numbers_that_can_be_subtracted(
+    dtype, of_predictions, of_targets
+):
+    seen = []
+
+    class Sees(Metric):
+        def total(self, y_pred, y_true):
+            seen.append((y_pred.dtype, y_true.dtype))
+            return 0.0
+
+    Sees()(np.ones((2, 1), dtype), np.ones((2, 1), dtype))
+    assert seen == [(of_predictions, of_targets)]

@@ -23,6 +23,11 @@ def test_targets_that_are_all_equal():
     assert R2Score()(np.full((4, 1), np.inf), y_true) == 0
 
 
+def test_a_small_spread_is_one():
+    y_true = 1e-9 * np.arange(3.0)[:, None]
+    assert R2Score()(y_true + 1e-9, y_true) == pytest.approx(-0.5, rel=1e-15)
+
+
 def test_a_mean_that_is_much_larger_than_the_spread():
     metric = R2Score()
     # Σ errors² = 60 · 100², Σ (t − mean)² = 60 · (60² − 1) / 12.
@@ -96,6 +101,7 @@ def test_numbers_of_any_dtype_do_not_wrap_around(metric, expected, dtype):
 def test_numbers_of_whole_dtypes_that_overflow():
     y_pred, y_true = np.array([[50_000]], np.int32), np.array([[0]], np.int32)
     assert SquaredDistance()(y_pred, y_true) == 2.5e9
+    assert SquaredDistance()(np.array([[4_000_000_000]]), np.array([[0]])) == 1.6e19
     assert MeanAbsoluteError()(np.array([[250]], np.uint8), [[-6]]) == 256
     assert MeanAbsoluteError()(np.array([[0.0]]), np.array([[2**63]], np.uint64)) == 2.0**63
     assert MeanAbsoluteError()(np.array([[False], [True]]), np.array([[True], [True]])) == 0.5
