@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from layerkit._support.validation import printable
 from layerkit.cli import autoencoder, config, inspect, launch, predict, replicas, train
 from layerkit.errors import LayerkitError
 
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
     except LayerkitError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 2
     return status
 

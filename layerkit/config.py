@@ -144,7 +144,7 @@ def _gain(shapes: list[tuple[int, int, int]], settings: dict[str, str]) -> float
 def seconds(shapes: list[tuple[int, int, int]], environment: dict[str, str]) -> float:
     """Return the seconds that products take in a child process."""
     # Imported here: it would be half of what layerkit adds to NumPy's own import.
-    subprocess: Any = importlib.import_module("subprocess")
+    subprocess = check.standard_module("layerkit.show_config", "subprocess", "processes")
     code = _TIME_PRODUCTS.format(shapes=shapes)
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

@@ -178,18 +178,44 @@ def test_importing_layerkit_leaves_out_what_is_slow_to_import():
         assert subprocess.run([sys.executable, "-c", code]).returncode == 0, module
 
 
-def test_a_machine_without_threads_or_processes_has_all_names():
-    without = "threading concurrent.futures multiprocessing _multiprocessing subprocess".split()
-    code = (
-        "import sys, numpy.random\n"
-        f"for name in {without}:\n"
-        "    sys.modules[name] = None  # which Python takes for one that can't be imported\n"
-        "from layerkit import *\n"
-        "model = Sequential([Dense(2, 1)], seed=0)\n"
-        "Trainer(model, HalfSquaredError(), SGD(0.1)).fit([[1, 2]], [[3]], epochs=2)\n"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+WITHOUT_THREADS = """
+import sys, numpy.random
+for name in "threading concurrent.futures multiprocessing _multiprocessing subprocess".split():
+    sys.modules[name] = None  # which Python takes for one that can't be imported
+from layerkit import *
+from layerkit.config import seconds
+from layerkit.replicas import *
+from layerkit.testing import *
+def build(seed):
+    model = Sequential([Dense(2, 1)], seed=seed)
+    return Trainer(model, HalfSquaredError(), SGD(0.1), seed=seed, engine="numpy")
+build(0).fit([[1, 2]], [[3]], epochs=2)
+check_layer(Dense(2, 1))
+for call in (
+    lambda: Replicas(build, 2).fit([[1, 2]], [[3]], epochs=1),
+    lambda: sweep(build, {"seed": [0]}, [[1, 2]], [[3]], epochs=1),
+    lambda: seconds([], {}),  # of show_config
+):
+    try:
+        call()
+    except StateError as error:
+        print(error)
+"""
+
+
+def test_a_machine_without_threads_or_processes():
+    """All names are there; what needs threads or processes says so, and the rest works."""
+    run = subprocess.run([sys.executable, "-c", WITHOUT_THREADS], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+    said = [line for line in run.stdout.splitlines() if "Python must be one with" in line]
+    assert said == [
+        f"{where}: Python must be one with {what}; got one without. Use another Python for this."
+        for where, what in (
+            ("Replicas.fit", "threads"),
+            ("layerkit.sweep", "threads and processes"),
+            ("layerkit.show_config", "processes"),
+        )
+    ]
 
 
 def test_all_is_sorted_and_complete():

@@ -8,6 +8,7 @@ the caller works with.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import operator
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from layerkit.errors import ArgumentError, LayerkitError, MissingExtraError, ShapeError
+from layerkit._support.samples import name_of
+from layerkit.errors import ArgumentError, LayerkitError, MissingExtraError, ShapeError, StateError
 
 # What numpy.typing.NDArray[Any] is, without the import.
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
@@ -37,6 +39,13 @@ def describe(value: object) -> str:
     return text
 
 
+def printable(text: str, keep: str = "\n") -> str:
+    """Write control characters as escapes: text of a file must not command a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
+
+
 def fail(
     where: str,
     argument: str,
@@ -52,7 +61,7 @@ def fail(
     """
     said = got if isinstance(got, Said) else describe(got)
     message = f"{where}: {argument} must be {expectation}; got {said}."
-    raise error(f"{message} {remedy}" if remedy else message)
+    raise error(printable(f"{message} {remedy}" if remedy else message))
 
 
 class Said(str):
@@ -65,6 +74,15 @@ def missing_extra(where: str, package: str, extra: str) -> NoReturn:
     """Raise the error for an optional package that is not installed."""
     remedy = f"Write pip install 'layerkit[{extra}]'."
     fail(where, package, "installed", Said("no such package"), remedy, error=MissingExtraError)
+
+
+def standard_module(where: str, module: str, what: str) -> Any:
+    """Import a module that Pythons in a browser, and some on small machines, lack."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        remedy = "Use another Python for this."
+        fail(where, "Python", f"one with {what}", Said("one without"), remedy, error=StateError)
 
 
 def integer(where: str, argument: str, value: object, *, minimum: int, remedy: str = "") -> int:
@@ -96,19 +114,35 @@ def number(
     above: float = -math.inf,
     minimum: float = -math.inf,
     below: float = math.inf,
+    maximum: float = math.inf,
     remedy: str = "",
 ) -> float:
-    """Check for a finite number with ``above < value``, ``minimum <= value``, ``value < below``."""
+    """Check for a finite number, with ``above < value < below`` and ``minimum ≤ value ≤ maximum``.
+
+    A whole number beyond the largest float counts as infinite.
+    """
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
-        taken = float(value)
-        if math.isfinite(taken) and above < taken and minimum <= taken < below:
+        try:
+            taken = float(value)
+        except OverflowError:
+            taken = math.inf
+        if math.isfinite(taken) and above < taken < below and minimum <= taken <= maximum:
             return taken
     bounds = [f"above {above:g}"] if above != -math.inf else []
     bounds += [f"of at least {minimum:g}"] if minimum != -math.inf else []
     bounds += [f"below {below:g}"] if below != math.inf else []
+    bounds += [f"at most {maximum:g}"] if maximum != math.inf else []
     fail(
         where, argument, " ".join(["a finite number", " and ".join(bounds)]).strip(), value, remedy
     )
+
+
+def normal(where: str, argument: str, value: float, dtype: np.dtype[Any]) -> None:
+    """Check that a number above 0 does not come near 0 in the dtype that it is computed with."""
+    if dtype.kind == "f":
+        least = float(np.finfo(dtype).tiny)
+        if value < least:
+            fail(where, argument, f"at least {least:g} in {dtype}, to be told from 0", value)
 
 
 def boolean(where: str, argument: str, value: object) -> bool:
@@ -212,18 +246,24 @@ def numeric_array(where: str, argument: str, value: Any, dtype: np.dtype[Any] | 
 
     The array is cast to ``dtype`` if it has another one; with None it keeps its own.
     """
+    if type(value) is not np.ndarray:
+        _refuse_masked_and_sparse(where, argument, value)
     try:
         array = np.asarray(value)
     except ValueError as error:  # rows of different lengths
         fail(where, argument, "an array of numbers", Said(f"rows that don't line up ({error})"))
+    except (TypeError, RuntimeError) as error:  # a tensor on another device, or with a gradient
+        got = Said(f"{describe(value)} ({error})")
+        fail(where, argument, "an array of real numbers", got)
     if array.dtype.kind not in "biuf":
-        fail(
-            where,
-            argument,
-            "an array of real numbers",
-            array if isinstance(value, np.ndarray) else value,
-            "Convert it first, for example with numpy.asarray(data, dtype=float).",
-        )
+        remedy = "Convert it first, for example with numpy.asarray(data, dtype=float)."
+        if _has_texts(array):
+            remedy = (
+                "Number texts that name classes: names, numbers = numpy.unique(texts, "
+                "return_inverse=True); read others as numbers by numpy.asarray(texts, dtype=float)."
+            )
+        said = array if isinstance(value, np.ndarray) else value
+        fail(where, argument, "an array of real numbers", said, remedy)
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
@@ -237,6 +277,29 @@ def as_wide(array: Array) -> Array:
     if array.dtype.kind == "f" or (array.dtype.kind == "u" and array.dtype.itemsize == 8):
         return as_floats(array)
     return array.astype(np.int64, copy=False)
+
+
+def _refuse_masked_and_sparse(where: str, argument: str, value: Any) -> None:
+    """Refuse what would become an array that says something else, or none."""
+    if hasattr(value, "toarray"):
+        remedy = (
+            f"Write {argument}.toarray(). If that is too large, write a Dataset whose "
+            "__getitem__ returns x[indices].toarray(), and the targets y[indices]."
+        )
+        fail(where, argument, "an array, not a sparse one", value, remedy)
+    parts = value if isinstance(value, list | tuple) else (value,)
+    if any(hasattr(part, "filled") and hasattr(part, "mask") for part in parts):
+        remedy = (
+            f"Leave out the samples in which something is masked, or fill them in, "
+            f"{argument}.filled(0), with a sample_weight of 0 for what is to count nowhere."
+        )
+        fail(where, argument, "an array without a mask", Said("a masked array"), remedy)
+
+
+def _has_texts(array: Array) -> bool:
+    """Return whether an array holds texts, also as pandas keeps them."""
+    kind = array.dtype.kind
+    return kind in "USa" or kind == "T" or (kind == "O" and isinstance(next(array.flat, None), str))
 
 
 def fits(shape: Shape, wanted: Shape) -> bool:
@@ -309,7 +372,7 @@ def finite(where: str, argument: str, array: Array, part: slice = slice(None)) -
                 where,
                 argument,
                 "finite",
-                Said(f"{array[bad][~np.isfinite(array[bad])].flat[0]} in sample {bad}"),
+                Said(f"{array[bad][~np.isfinite(array[bad])].flat[0]} in {name_of(bad)}"),
                 "Remove such samples, or fill in their missing values.",
             )
 

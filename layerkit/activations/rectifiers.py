@@ -1,13 +1,15 @@
-"""Activations that keep positive inputs as they are, or nearly so: ReLU and similar functions."""
+"""Activations that keep positive inputs as they are: ReLU and similar functions."""
+
+import math
 
 import numpy as np
 
 from layerkit._support import validation as check
-from layerkit._support.numerics import CONSTANTS, sigmoid
+from layerkit._support.numerics import CONSTANTS
 from layerkit._support.validation import Array
-from layerkit.activations.base import Activation
+from layerkit.activations.base import Activation, ScalarFunctions
 
-__all__ = ["ELU", "GELU", "LeakyReLU", "ReLU", "SiLU", "Softplus"]
+__all__ = ["CELU", "ELU", "SELU", "LeakyReLU", "ReLU", "ReLU6", "Threshold"]
 
 
 class ReLU(Activation):
@@ -129,86 +131,179 @@ class ELU(Activation):
         return slope
 
 
-class Softplus(Activation):
-    """y = log(1 + exp(z)), with dy/dz = sigmoid(z): a smooth ReLU.
+class CELU(Activation):
+    """y = z where z ≥ 0, else alpha · (exp(z / alpha) − 1).
+
+    Its slope is continuous for any alpha; for alpha = 1 it is `ELU`.
+
+    Parameters
+    ----------
+    alpha : float
+        Limit of −y for z → −∞; above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     References
     ----------
-    Dugas et al. (2001), "Incorporating second-order functional knowledge for better option
-    pricing", eq. 4.
+    Barron (2017), "Continuously differentiable exponential linear units", eq. 3.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from layerkit import Softplus
-    >>> Softplus().forward(np.array([[-1e5, 1e5]]))
-    array([[     0., 100000.]])
+    >>> from layerkit import CELU
+    >>> CELU(2.0).forward(np.array([[-1e5, 0.0, 3.0]]))
+    array([[-2.,  0.,  3.]])
     """
 
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = check.number("CELU.__init__", "alpha", alpha, above=0)
+
     def value(self, z: Array) -> Array:
-        """Return max(z, 0) + log(1 + exp(−|z|)), which can't overflow; see `Activation.value`."""
-        return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+        """Return y; see `Activation.value`."""
+        y: Array = np.expm1(np.minimum(z, 0) / z.dtype.type(self.alpha))
+        y *= self.alpha
+        y += np.maximum(z, 0)
+        return y
 
     def derivative(self, z: Array, y: Array) -> Array:
-        """Return sigmoid(z); see `Activation.derivative`."""
-        return sigmoid(z)
+        """Return 1 where z ≥ 0, else exp(z / alpha); see `Activation.derivative`."""
+        slope: Array = np.exp(np.minimum(z, 0) / z.dtype.type(self.alpha))
+        return slope
+
+    def scalar_functions(self) -> ScalarFunctions:
+        """Return the same for single numbers; see `Activation.scalar_functions`."""
+        alpha = self.alpha
+        return (
+            lambda z: z if z >= 0 else alpha * math.expm1(z / alpha),
+            lambda z, y: 1.0 if z >= 0 else math.exp(z / alpha),
+        )
 
 
-class SiLU(Activation):
-    """y = z · sigmoid(z), also called swish.
+class SELU(Activation):
+    """y = scale · (z where z ≥ 0, else alpha · (exp(z) − 1)).
+
+    With alpha = 1.6733 and scale = 1.0507, chosen such that mean 0 and variance 1 are kept from
+    layer to layer; draw the kernels by `LecunNormal`. At z = 0 the derivative is taken as scale.
 
     References
     ----------
-    Elfwing, Uchibe & Doya (2018), "Sigmoid-weighted linear units for neural network function
-    approximation in reinforcement learning", eq. 4 and 5.
+    Klambauer et al. (2017), "Self-normalizing neural networks", eq. 2 and 14.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from layerkit import SiLU
-    >>> SiLU().forward(np.array([[0.0, 1e5]]))
-    array([[     0., 100000.]])
+    >>> from layerkit import SELU
+    >>> SELU().forward(np.array([[-1e5, 0.0, 1.0]])).round(4)
+    array([[-1.7581,  0.    ,  1.0507]])
+    """
+
+    _ALPHA, _SCALE = 1.6732632423543772, 1.0507009873554805
+
+    def value(self, z: Array) -> Array:
+        """Return y; see `Activation.value`."""
+        y = np.expm1(np.minimum(z, 0))
+        y *= self._ALPHA
+        y += np.maximum(z, 0)
+        y *= self._SCALE
+        return y
+
+    def derivative(self, z: Array, y: Array) -> Array:
+        """Return scale where z ≥ 0, else scale · alpha · exp(z); see `Activation.derivative`."""
+        slope = np.exp(np.minimum(z, 0))
+        slope *= np.where(
+            z >= 0, z.dtype.type(self._SCALE), z.dtype.type(self._SCALE * self._ALPHA)
+        )
+        return slope
+
+    def scalar_functions(self) -> ScalarFunctions:
+        """Return the same for single numbers; see `Activation.scalar_functions`."""
+        alpha, scale = self._ALPHA, self._SCALE
+        return (
+            lambda z: scale * z if z >= 0 else scale * alpha * math.expm1(z),
+            lambda z, y: scale if z >= 0 else scale * alpha * math.exp(z),
+        )
+
+
+class ReLU6(Activation):
+    """y = min(max(z, 0), 6).
+
+    At z = 0 and z = 6 the derivative is taken as 1.
+
+    References
+    ----------
+    Krizhevsky (2010), "Convolutional deep belief networks on CIFAR-10", section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import ReLU6
+    >>> ReLU6().forward(np.array([[-2.0, 3.0, 7.0]]))
+    array([[0., 3., 6.]])
     """
 
     def value(self, z: Array) -> Array:
         """Return y; see `Activation.value`."""
-        return z * sigmoid(z)
+        y: Array = np.minimum(np.maximum(z, 0), 6)
+        return y
 
     def derivative(self, z: Array, y: Array) -> Array:
-        """Return s (1 + z (1 − s)) with s = sigmoid(z); see `Activation.derivative`."""
-        s = sigmoid(z)
-        slope: Array = s * (1 + z * (1 - s))
+        """Return 1 where 0 ≤ z ≤ 6, else 0; see `Activation.derivative`."""
+        slope: Array = ((z >= 0) & (z <= 6)).astype(z.dtype)
         return slope
 
+    def scalar_functions(self) -> ScalarFunctions:
+        """Return the same for single numbers; see `Activation.scalar_functions`."""
+        return (
+            lambda z: min(max(z, 0.0), 6.0),
+            lambda z, y: 1.0 if z >= 0 and z <= 6 else 0.0,
+        )
 
-class GELU(Activation):
-    """y = z · Φ(z) with the tanh approximation of the normal distribution Φ.
 
-    Computed as z · sigmoid(2u) with u = √(2/π) (z + 0.044715 z³), which equals the usual
-    ½ z (1 + tanh u) but stays accurate far below 0, where 1 + tanh cancels.
+class Threshold(Activation):
+    """y = z where z > threshold, else default_value.
 
-    References
+    At the threshold, where y may jump, the derivative is taken as 0.
+
+    Parameters
     ----------
-    Hendrycks & Gimpel (2016), "Gaussian error linear units (GELUs)", section 2.
+    threshold : float
+        Input up to which y is ``default_value``.
+    default_value : float
+        Output there.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from layerkit import GELU
-    >>> GELU().forward(np.array([[0.0, 1.0, 9.0]])).round(4)
-    array([[0.    , 0.8412, 9.    ]])
+    >>> from layerkit import Threshold
+    >>> Threshold(1.0, default_value=-1.0).forward(np.array([[-2.0, 1.0, 3.0]]))
+    array([[-1., -1.,  3.]])
     """
 
-    _SCALE = float(2 * np.sqrt(2 / np.pi))
-    _CUBIC = 0.044715
+    def __init__(self, threshold: float = 0.0, default_value: float = 0.0) -> None:
+        where = "Threshold.__init__"
+        self.threshold = check.number(where, "threshold", threshold)
+        self.default_value = check.number(where, "default_value", default_value)
 
     def value(self, z: Array) -> Array:
         """Return y; see `Activation.value`."""
-        return z * sigmoid(self._SCALE * z * (1 + self._CUBIC * z * z))
+        return np.where(z <= self.threshold, z.dtype.type(self.default_value), z)
 
     def derivative(self, z: Array, y: Array) -> Array:
-        """Return s + z s (1 − s) · d(2u)/dz, s = sigmoid(2u); see `Activation.derivative`."""
-        square = z * z
-        s = sigmoid(self._SCALE * z * (1 + self._CUBIC * square))
-        slope: Array = s + z * s * (1 - s) * (self._SCALE * (1 + 3 * self._CUBIC * square))
-        return slope
+        """Return 1 where z > threshold, else 0; see `Activation.derivative`."""
+        return (z > self.threshold).astype(z.dtype)
+
+    def scalar_functions(self) -> ScalarFunctions:
+        """Return the same for single numbers; see `Activation.scalar_functions`."""
+        threshold, value = self.threshold, self.default_value
+        return (
+            lambda z: z if z > threshold else value,
+            lambda z, y: 1.0 if z > threshold else 0.0,
+        )

@@ -2,6 +2,7 @@
 
 import argparse
 
+from layerkit.cli.options import say
 from layerkit.models.sequential import Sequential
 
 
@@ -19,11 +20,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(options: argparse.Namespace) -> int:
     """Print the contents, and return the exit status 0."""
     model, extra = Sequential.load_extra(options.model)
-    print(model.summary())
+    say(model.summary())
     if extra.get("kind") == "table":
-        print(f"predicts {extra['target']!r} from {', '.join(map(repr, extra['features']))}")
+        say(f"predicts {extra['target']!r} from {', '.join(map(repr, extra['features']))}")
         if extra["classes"] is not None:
-            print(f"classes: {', '.join(map(str, extra['classes']))}")
+            say(f"classes: {', '.join(map(str, extra['classes']))}")
     elif extra:
-        print(f"besides: {', '.join(map(str, extra))}")
+        say(f"besides: {', '.join(map(str, extra))}")
     return 0

@@ -14,10 +14,13 @@ from layerkit._support import validation as check
 from layerkit.cli.options import number
 from layerkit.communication import supervisor
 from layerkit.communication.mpi import TIMEOUT
+from layerkit.communication.supervisor import LAUNCHER, die_with_parent
 from layerkit.config import THREAD_VARIABLES, cores
 
 _WHERE = "python -m layerkit launch"
 _NAME = "layerkit launch"
+# Longest time to wait for the end of ranks that were killed, in seconds.
+_LONGEST_END = 10.0
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -60,8 +63,8 @@ def run(options: argparse.Namespace) -> int:
     for start in range(options.restarts + 1):
         if start:
             _say(f"restart {start} of {options.restarts}")
-        status, is_interrupted = _run_job(command, environment)
-        if not status or is_interrupted:
+        status, may_restart = _run_job(command, environment)
+        if not status or not may_restart:
             break
     return status
 
@@ -108,18 +111,28 @@ def _environment(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _run_job(command: list[str], environment: dict[str, str]) -> tuple[int, bool]:
-    """Run a job once; return its exit status, and whether a signal to the launcher ended it."""
+    """Run a job once; return its exit status, and whether it may be restarted."""
     subprocess: Any = importlib.import_module("subprocess")
+    own, theirs = importlib.import_module("socket").socketpair()
+    launcher = os.getpid()
     # In a session of its own: Ctrl-C comes here, and is passed on once.
-    job = subprocess.Popen(command, env=environment, start_new_session=True)
+    job = subprocess.Popen(
+        command,
+        env=environment | {LAUNCHER: f"{theirs.fileno()} {os.fstat(theirs.fileno()).st_ino}"},
+        start_new_session=True,
+        pass_fds=[theirs.fileno()],
+        preexec_fn=lambda: die_with_parent(launcher),
+    )
+    theirs.close()
     is_interrupted = False
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def pass_on(number: int, frame: Any) -> None:
         nonlocal is_interrupted
         is_interrupted = True
-        job.send_signal(number)
+        # A terminal that is closed asks for the end.
+        job.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
 
+    before = {number: signal.getsignal(number) for number in _signals()}
     try:
         for number in before:
             signal.signal(number, pass_on)
@@ -127,6 +140,28 @@ def _run_job(command: list[str], environment: dict[str, str]) -> tuple[int, bool
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(job.pid, signal.SIGKILL)  # what is left of it, if anything
-    return (128 - status if status < 0 else status), is_interrupted
+        is_over = _end(job, own)
+    return (128 - status if status < 0 else status), is_over and not is_interrupted
+
+
+def _signals() -> list[signal.Signals]:
+    """Return the signals to pass on; what nohup starts ignores the end of its terminal."""
+    is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if is_ignored else [signal.SIGHUP])]
+
+
+def _end(job: Any, own: Any) -> bool:
+    """End what is left of a job, and return whether all of it is gone: a restart must be alone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(job.pid, signal.SIGKILL)
+    # The supervisors kill their ranks now. With the last process of the job, the socket ends.
+    own.shutdown(importlib.import_module("socket").SHUT_WR)
+    own.settimeout(_LONGEST_END)
+    try:
+        own.recv(1)
+    except TimeoutError:
+        _say(f"processes of the job are still there {_LONGEST_END:g} s after its end")
+        return False
+    finally:
+        own.close()
+    return True

@@ -59,3 +59,8 @@ def save_figure(where: str, path: str, figure: Any) -> None:
         )
     finally:
         pyplot(where).close(figure)
+
+
+def say(text: str) -> None:
+    """Print text that may be that of a file, without control characters."""
+    print(check.printable(text))

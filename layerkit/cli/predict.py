@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from layerkit._support import validation as check
-from layerkit.cli.options import refuse_to_overwrite
+from layerkit.cli.options import refuse_to_overwrite, say
 from layerkit.data.readers import read_csv
 from layerkit.errors import LoadError
 from layerkit.models.sequential import Sequential
@@ -24,7 +24,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="predict the rows of a table (CSV) with a model that train saved",
         description="Write a CSV file with a prediction for each row; for classes, with the "
         "probability of each as well. The table has the columns that the model was trained on, "
-        "by their names; others are left out.",
+        "by their names; others are left out. Texts are written as they are: a spreadsheet may "
+        "take a class that begins with =, +, - or @ for a formula.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -60,8 +61,9 @@ def run(options: argparse.Namespace) -> int:
         for row in shares:
             writer.writerow([classes[row.argmax()], *(f"{p:.6f}" for p in row)])
     if options.out == "-":
-        sys.stdout.write(written.getvalue())
+        text = written.getvalue()
+        sys.stdout.write(check.printable(text) if sys.stdout.isatty() else text)
     else:
         replace_file(_WHERE, options.out, [written.getvalue().encode()])
-        print(f"{len(y):,} predictions of {extra['target']!r} in {options.out}")
+        say(f"{len(y):,} predictions of {extra['target']!r} in {options.out}")
     return 0

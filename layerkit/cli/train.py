@@ -12,7 +12,7 @@ from layerkit import activations
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.activations import Activation
-from layerkit.cli.options import number, refuse_to_overwrite
+from layerkit.cli.options import number, refuse_to_overwrite, say
 from layerkit.data.batches import held_out
 from layerkit.data.readers import Table, read_csv
 from layerkit.initializers import HeNormal
@@ -150,7 +150,7 @@ def run(options: argparse.Namespace) -> int:
         model.save(options.model, extra=extra)
         _save_history(options.history, trainer)
         _report(trainer, stopping, task, samples)
-        print(f"saved {options.model} and {options.history}")
+        say(f"saved {options.model} and {options.history}")
     if interrupted:
         print(f"interrupted after {trainer.history.n_epochs:,} epochs", file=sys.stderr)
     return int(interrupted)
@@ -166,8 +166,8 @@ def _prepare(table: Table, options: argparse.Namespace) -> tuple[Task, Samples]:
         got = check.Said(f"{len(x)} rows with --validation {options.validation:g}")
         check.fail(_WHERE, "data", "enough for training and for validation", got)
     task = _task(is_of_classes, y, y[trained])
-    print(f"{len(x):,} rows, {len(table.features)} features: {', '.join(table.features)[:200]}")
-    print(_describe(task, options.target, y))
+    say(f"{len(x):,} rows, {len(table.features)} features: {', '.join(table.features)[:200]}")
+    say(_describe(task, options.target, y))
     return task, Samples(x, task.encode(y), trained, kept)
 
 
@@ -285,4 +285,4 @@ def _report(trainer: Trainer, stopping: EarlyStopping, task: Task, samples: Samp
     else:
         most = np.bincount(target[trained]).argmax()
         accuracy = float((target[kept] == most).mean())
-        print(f"  for comparison, always {task.classes[most]}: accuracy {accuracy:.4f}")
+        say(f"  for comparison, always {task.classes[most]}: accuracy {accuracy:.4f}")

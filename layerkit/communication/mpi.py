@@ -20,7 +20,7 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.communication.base import gather
-from layerkit.communication.supervisor import LINE
+from layerkit.communication.supervisor import LINE, forget_shared_memory
 from layerkit.communication.watchdog import (
     COMPUTES,
     HAS_ENDED,
@@ -183,12 +183,15 @@ class _Job:
         self._n_calls = 0
         self._exchanged: tuple[int, int] | None = None
         self._has_ended = False
+        self._line: str | None = None
         if self.size > 1:
             self._line = os.environ.pop(LINE, None)
             self._tell(f"rank {self.rank} of {self.size}")
             sys.excepthook = self._handler_of_errors(sys.excepthook)
             self.comm, self._reports = mpi.COMM_WORLD.Dup(), mpi.COMM_WORLD.Dup()
             table = self._table()
+            # All ranks have mapped it by now. What has no name can't outlive a job that is killed.
+            forget_shared_memory(self._pid, "mpich_shm_")
             self._advise(table)
             processes = [Process(entry["host"], entry["pid"]) for entry in table]
             self._watchdog = Watchdog(processes, self.rank, timeout, time.monotonic())
@@ -333,9 +336,8 @@ class _Job:
         """End all ranks of the job at once; see `MPICommunicator.abort`."""
         self._tell("said")
         sys.stdout.flush()
-        sys.stderr.write(
-            f"layerkit: {reason.rstrip('.')}. This ends the job of {self.size} ranks.\n"
-        )
+        ranks = "1 rank" if self.size == 1 else f"{self.size} ranks"
+        sys.stderr.write(f"layerkit: {reason.rstrip('.')}. This ends the job of {ranks}.\n")
         sys.stderr.flush()
         time.sleep(_UNTIL_IT_IS_READ)
         self.mpi.COMM_WORLD.Abort(code)

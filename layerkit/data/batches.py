@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.samples import fetch, named
 from layerkit._support.validation import Array
 from layerkit.communication.base import part
 from layerkit.data.fields import read_only
@@ -30,8 +31,9 @@ class Dataset(Protocol):
     """Samples that are fetched when they are needed: a length, and rows by their numbers.
 
     ``dataset[indices]``, for an array of numbers from 0 to ``len(dataset) - 1``, returns a batch:
-    ``(x, y)`` or ``(x, y, sample_weight)``, or x alone for a loss without targets. `Trainer.fit`
-    takes one in the place of ``x``.
+    ``(x, y)`` or ``(x, y, sample_weight)``, or x alone for a loss without targets: as many
+    samples as numbers, in their order. `Trainer.fit` takes one in the place of ``x``. A map-style
+    data set of torch's, which has its samples one by one, serves too.
 
     Examples
     --------
@@ -127,7 +129,15 @@ class ArrayBatches(Batches):
         The weight of each sample, or of each of its positions.
     rows : ndarray of int, optional
         The numbers of the samples that take part; by default all.
+
+    Attributes
+    ----------
+    sample_weight, class_weight : ndarray or None, dict or str or None
+        Parts of ``weight``: the latter counts in training alone.
     """
+
+    sample_weight: Array | None = None
+    class_weight: Any = None
 
     def __init__(
         self,
@@ -248,10 +258,26 @@ class DatasetBatches(Batches):
             stop = min(start + self.batch_size, self.n_samples)
             start, stop = self._own(start, stop)
             if start < stop:
-                yield _prepared(self, self.dataset[numbers[start:stop]], f"dataset[{start}...]")
+                yield self._fetched(numbers[start:stop])
             else:  # a last batch of fewer samples than there are ranks
-                x, y, _ = _prepared(self, self.dataset[numbers[:1]], "dataset[0]")
+                x, y, _ = self._fetched(numbers[:1])
                 yield x[:0], None if y is None else y[:0], None
+
+    def _fetched(self, numbers: Array) -> Batch:
+        """Fetch and check the samples of these numbers, by which messages name them."""
+        asked, n_asked = numbers.tolist(), len(numbers)
+
+        def name(place: int) -> str:
+            return f"sample {asked[place] if place < n_asked else f'{place} of those fetched'}"
+
+        place = f"dataset[[{', '.join(map(str, asked[:3]))}{', ...' if n_asked > 3 else ''}]]"
+        batch = fetch(self.dataset, numbers)
+        with named(name):
+            prepared = _prepared(self, batch, place)
+        if len(prepared[0]) != n_asked:
+            got = check.Said(f"{len(prepared[0])} from {place}")
+            check.fail(self.where, "a batch", f"of the {n_asked} samples asked for", got)
+        return prepared
 
     def describe(self, step: int) -> str:
         """Name the samples by their numbers; see `Batches.describe`."""
@@ -310,7 +336,9 @@ class StreamBatches(Batches):
                 wanted = f"a stream of {self.steps_per_epoch or 'some'} batches for each epoch"
                 remedy = "Lower steps_per_epoch, or make a stream that repeats itself."
                 check.fail(self.where, "x", wanted, got, remedy)
-            yield _prepared(self, batch, f"step {step}")
+            with named(f"sample {{}} of step {step}".format):
+                prepared = _prepared(self, batch, f"step {step}")
+            yield prepared
 
     def _open(self) -> Iterator[Any]:
         if self.is_iterator:

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.samples import kind_of, name_of
 from layerkit._support.validation import Array
 from layerkit.communication.base import Communicator, part
 from layerkit.data.batches import (
     ArrayBatches,
     Batch,
     Batches,
-    Dataset,
     DatasetBatches,
     StreamBatches,
     held_out,
 )
 from layerkit.data.fields import Absent, Fields, cast, check_finite, read_only
+from layerkit.data.weights import check_weighs, classes_of, times_classes
 from layerkit.errors import ShapeError
 from layerkit.losses import Loss
 from layerkit.metrics import Metric
@@ -59,7 +60,10 @@ class Preparation:
         is_training: bool = True,
     ) -> Batches:
         """Check arrays, a `Dataset` or a stream, and return their batches."""
-        kind = _kind(x)
+        kind = kind_of(x)
+        if kind == "single samples":
+            remedy = "Wrap it: torch.utils.data.DataLoader(dataset, batch_size=32)."
+            check.fail(where, "x", "a stream of batches, not of single samples", x, remedy)
         if kind == "arrays":
             if steps_per_epoch is not None:
                 expectation = "None with arrays, whose epochs have an end"
@@ -78,7 +82,7 @@ class Preparation:
                 check.fail(where, argument, f"None with {article} {kind}", value, remedy)
 
         def prepare(x: Any, y: Any = None, weight: Any = None) -> Batch:
-            return self.batch(where, x, y, weight)
+            return self.batch(where, x, y, weight, may_weigh_nothing=True)
 
         if kind == "dataset":
             if steps_per_epoch is not None:
@@ -109,10 +113,14 @@ class Preparation:
         x, y = self._arrays(where, x, y)
         # All ranks have the same data: each looks at its part of what may be larger than memory.
         check_finite(where, "x", x, part(len(x), self.rank, self.n_ranks))
-        weight = self._weight(where, x, y, sample_weight, class_weight)
+        own = self._weight(where, x, y, sample_weight)
+        check_weighs(where, own, False)
+        weight = times_classes(where, y, class_weight, own, self.model.output_shape)
+        check_weighs(where, weight, class_weight is not None)
         self.model.check_layers(read_only(x[:batch_size].astype(self.x_dtype)))
         y = Absent() if y is None else y
         batches = ArrayBatches(x, y, batch_size, self.x_dtype, self._y_dtype(y), weight)
+        batches.sample_weight, batches.class_weight = own, class_weight
         if is_training:
             self._check_smallest(where, len(x), batches.batch_size)
         return batches
@@ -131,6 +139,12 @@ class Preparation:
             check.fail(where, "validation_data", wanted, validation_data)
         return self.batches(words, validation_data, None, 1024, is_training=False)
 
+    def drawn_from(self, data: Batches, stratify: Any) -> object:
+        """Return what a split depends on besides the share and the generator."""
+        if not isinstance(data, ArrayBatches):
+            return None
+        return len(data.x), hash(np.asarray(data.y).tobytes()) if stratify is True else None
+
     def split(
         self,
         where: str,
@@ -142,7 +156,8 @@ class Preparation:
     ) -> tuple[ArrayBatches, ArrayBatches]:
         """Return the batches of the samples to train on, and of a share kept for validation.
 
-        ``known`` are the numbers of the samples that an earlier draw has kept.
+        ``known`` are the numbers of the samples that an earlier draw has kept. The weights of
+        classes are for training alone: a balance is that of the samples trained on.
         """
         share = check.number(where, "validation_split", share, above=0, below=1)
         stratify = check.boolean(where, "stratify", stratify)
@@ -154,7 +169,9 @@ class Preparation:
             kept = known
             trained = np.delete(np.arange(n_samples), kept)
         else:
-            classes = self._classes(where, "stratify", data.y) if stratify else None
+            classes = (
+                classes_of(where, "stratify", data.y, self.model.output_shape) if stratify else None
+            )
             trained, kept = held_out(rng, n_samples, share, classes)
         if not (len(trained) and len(kept)):
             got = check.Said(f"{share:g} of {n_samples} samples")
@@ -162,16 +179,27 @@ class Preparation:
         x_dtype, y_dtype = self.x_dtype, self._y_dtype(data.y)
         size = data.batch_size
         self._check_smallest(where, len(trained), min(size, len(trained)))
+        own, of_class = data.sample_weight, data.class_weight
+        for rows, part_of in ((trained, " to train on"), (kept, " held out")):
+            check_weighs(where, None if own is None else own[rows], False, part_of)
+        output_shape = self.model.output_shape
+        weight = times_classes(where, data.y, of_class, own, output_shape, trained)
+        if weight is not None:
+            check_weighs(where, weight[trained], of_class is not None, " to train on")
         return (
-            ArrayBatches(data.x, data.y, size, x_dtype, y_dtype, data.weight, trained),
-            ArrayBatches(data.x, data.y, 1024, x_dtype, y_dtype, data.weight, kept),
+            ArrayBatches(data.x, data.y, size, x_dtype, y_dtype, weight, trained),
+            ArrayBatches(data.x, data.y, 1024, x_dtype, y_dtype, own, kept),
         )
 
-    def batch(self, where: str, x: Any, y: Any, weight: Any = None) -> Batch:
-        """Check one batch, and cast it."""
+    def batch(
+        self, where: str, x: Any, y: Any, weight: Any = None, *, may_weigh_nothing: bool = False
+    ) -> Batch:
+        """Check one batch, and cast it; only one of several may weigh nothing."""
         x, y = self._arrays(where, x, y)
         check_finite(where, "x", x)
-        weight = self._weight(where, x, y, weight, None)
+        weight = self._weight(where, x, y, weight)
+        if not may_weigh_nothing and self.n_ranks == 1:  # else another rank's part may
+            check_weighs(where, weight, False)
         x = read_only(cast(x, self.x_dtype))
         shape = _key(x.shape)
         if shape not in self._checked_shapes:
@@ -284,30 +312,17 @@ class Preparation:
             self._output_shapes[lengths] = shapes
         return self._output_shapes[lengths]
 
-    def _weight(
-        self, where: str, x: Any, y: Any, sample_weight: Any, class_weight: Any
-    ) -> Array | None:
-        """Compute the weight of each sample or position, or None where there are no weights."""
-        weight = None
-        if sample_weight is not None:
-            weight = check.numeric_array(where, "sample_weight", sample_weight, np.dtype(float))
-            self._check_weight_shape(where, weight, x)
-            check.finite(where, "sample_weight", weight)
-            if (weight < 0).any():
-                lowest = np.unravel_index(weight.argmin(), weight.shape)
-                got = check.Said(f"{weight[lowest]:g} in sample {lowest[0]}")
-                check.fail(where, "sample_weight", "of at least 0", got)
-        if class_weight is not None:
-            of_class = self._of_classes(where, y, class_weight, weight)
-            if weight is not None:
-                n_axes = max(weight.ndim, of_class.ndim)
-                weight, of_class = (
-                    factors.reshape(*factors.shape, *[1] * (n_axes - factors.ndim))
-                    for factors in (weight, of_class)
-                )
-            weight = of_class if weight is None else weight * of_class
-        if weight is not None and not weight.any():
-            check.fail(where, "sample_weight", "above 0 for some sample", check.Said("0 for all"))
+    def _weight(self, where: str, x: Any, y: Any, sample_weight: Any) -> Array | None:
+        """Check the weight of each sample or position; None where there are no weights."""
+        if sample_weight is None:
+            return None
+        weight = check.numeric_array(where, "sample_weight", sample_weight, np.dtype(float))
+        self._check_weight_shape(where, weight, x)
+        check.finite(where, "sample_weight", weight)
+        if (weight < 0).any():
+            lowest = np.unravel_index(weight.argmin(), weight.shape)
+            got = check.Said(f"{weight[lowest]:g} in {name_of(int(lowest[0]))}")
+            check.fail(where, "sample_weight", "of at least 0", got)
         return weight
 
     def _check_weight_shape(self, where: str, weight: Array, x: Any) -> None:
@@ -318,51 +333,6 @@ class Preparation:
         if weight.ndim > 1 and not positions:
             remedy = f"{self.loss!r} takes one weight for each sample."
         check.exact_shape(where, "sample_weight", weight, wanted, remedy)
-
-    def _of_classes(self, where: str, y: Any, class_weight: Any, weight: Array | None) -> Array:
-        """Find the factor of each sample by its class, or of each position by its own."""
-        if isinstance(y, np.ndarray) and self._has_classes_at_positions(y):
-            classes = y.astype(np.intp)
-        else:
-            classes = self._classes(where, "class_weight", y)
-        counts = np.bincount(classes.reshape(-1))
-        if isinstance(class_weight, str) and class_weight == "balanced":
-            if weight is not None and weight.ndim == classes.ndim > 1:  # padding is of no class
-                counts = np.bincount(classes[weight > 0], minlength=len(counts))
-            # As often as if all classes had the same number of samples.
-            n_there = np.count_nonzero(counts)
-            return int(counts.sum()) / (n_there * np.maximum(counts, 1)[classes])
-        if not isinstance(class_weight, Mapping):
-            remedy = "Write class_weight={0: 1.0, 1: 5.0}."
-            check.fail(where, "class_weight", "a dict or 'balanced'", class_weight, remedy)
-        factors = np.ones(len(counts))
-        for label, factor in class_weight.items():
-            place = check.integer(where, "a class of class_weight", label, minimum=0)
-            number = check.number(where, f"class_weight[{place}]", factor, minimum=0)
-            if place < len(factors):
-                factors[place] = number
-        return factors[classes]
-
-    def _has_classes_at_positions(self, y: Array) -> bool:
-        """Check whether targets are class indices of shape (n_samples, *positions)."""
-        return y.ndim > 1 and y.ndim == len(self.model.output_shape)
-
-    def _classes(self, where: str, argument: str, y: Any) -> Array:
-        """Find the class of each sample: class indices, or columns of one-hot rows, or 0 and 1."""
-        if not isinstance(y, np.ndarray):
-            got = check.Said("a dict of targets" if isinstance(y, Fields) else "no targets")
-            check.fail(where, argument, "left out unless the targets are one array", got)
-        if y.ndim == 1 and y.dtype.kind in "iub":
-            return y.astype(np.intp)
-        if y.ndim == 2 and not self._has_classes_at_positions(y) and np.isin(y, (0, 1)).all():
-            if y.shape[1] == 1:
-                return y[:, 0].astype(np.intp)
-            if (y.sum(axis=1) == 1).all():
-                columns: Array = y.argmax(axis=1)
-                return columns
-        got = check.Said(f"targets of shape {y.shape} and dtype {y.dtype}")
-        wanted = "left out unless the targets are class indices, one-hot rows, or 0 and 1"
-        check.fail(where, argument, wanted, got)
 
 
 def _check_kind(where: str, argument: str, array: Array, dtype: np.dtype[Any]) -> None:
@@ -375,18 +345,6 @@ def _check_kind(where: str, argument: str, array: Array, dtype: np.dtype[Any]) -
 def _key(shape: Any) -> Any:
     """Turn the shape of an array or of `Fields` into a key of a dict."""
     return tuple(shape.items()) if isinstance(shape, dict) else shape
-
-
-def _kind(x: Any) -> str:
-    if hasattr(x, "__next__"):
-        return "iterator"
-    if isinstance(x, list | tuple | str | bytes) or hasattr(x, "__array__"):
-        return "arrays"
-    if isinstance(x, Dataset) and not isinstance(x, Mapping):
-        return "dataset"
-    if callable(x) or (hasattr(x, "__iter__") and not isinstance(x, Mapping)):
-        return "stream"
-    return "arrays"
 
 
 def _by_name(model: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
+from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -16,6 +17,11 @@ from layerkit.storage.files import Path
 
 __all__ = ["Table", "read_csv", "read_idx"]
 
+# Characters of a line: some hundred thousand columns. A file may be one line without an end.
+_LONGEST_LINE = 1 << 24
+# NumPy gives each text of an array the room of the longest: refused where that is far more than
+# the texts have themselves.
+_TEXT_ROOM, _TEXT_SHARE = 1 << 26, 32
 _IDX_DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -57,7 +63,7 @@ def read_csv(
     Parameters
     ----------
     path : str or path-like
-        The file, in UTF-8.
+        The file, in UTF-8; a file descriptor stays open.
     target : str, optional
         The column to predict; texts are fine.
     columns : list of str, optional
@@ -75,8 +81,9 @@ def read_csv(
     Raises
     ------
     LoadError
-        If the file can't be read, a column is missing, or a value is no finite number; it names
-        the row (the header is row 1) and the column.
+        If the file can't be read, a column is missing, a value is no finite number, a line has
+        more than 16 million characters, or a target is much longer than the others; it names the
+        row (the header is row 1) and the column.
 
     Examples
     --------
@@ -95,12 +102,14 @@ def read_csv(
         check.fail(where, "delimiter", "one character", delimiter)
     csv: Any = importlib.import_module("csv")
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, delimiter=delimiter)
+        closes = not isinstance(path, int)
+        with open(path, encoding="utf-8-sig", newline="", closefd=closes) as file:
+            rows = csv.reader(_lines(where, file), delimiter=delimiter)
             header = [name.strip() for name in next(rows, [])]
             features = _chosen(where, header, target, columns, ignore)
-            places = [header.index(name) for name in features]
-            target_place = None if target is None else header.index(target)
+            place_of = {name: place for place, name in enumerate(header)}
+            places = [place_of[name] for name in features]
+            target_place = None if target is None else place_of[target]
             x: list[list[float]] = []
             texts: list[str] = []
             for row in rows:
@@ -119,8 +128,20 @@ def read_csv(
         check.fail(where, "path", "a file of text that can be read", got, error=LoadError)
     if not x:
         check.fail(where, "path", "a table of some rows", check.Said("none"), error=LoadError)
-    y = _target(texts) if target is not None else None
+    y = _target(where, texts) if target is not None else None
     return Table(np.array(x, np.float64).reshape(len(x), len(features)), y, features)
+
+
+def _lines(where: str, file: Any) -> Iterator[str]:
+    """Read lines, none of them longer than memory bears."""
+    number = 1
+    while line := file.readline(_LONGEST_LINE + 1):
+        if len(line) > _LONGEST_LINE:
+            wanted = f"of at most {_LONGEST_LINE:,} characters"
+            got = check.Said("a longer one")
+            check.fail(where, f"line {number}", wanted, got, error=LoadError)
+        yield line
+        number += 1
 
 
 def _chosen(
@@ -132,16 +153,19 @@ def _chosen(
 ) -> list[str]:
     """Choose the columns of x, and refuse names that are missing or there twice."""
     columns, ignore = check.names(where, "columns", columns), check.names(where, "ignore", ignore)
-    known = ", ".join(map(repr, header))
-    if len(set(header)) < len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        got = check.Said(f"{twice!r} twice")
-        check.fail(where, "the header", "of different names", got, error=LoadError)
+    more = ", …" if len(header) > 20 else ""
+    known = ", ".join(map(check.describe, header[:20])) + more
+    names: set[str] = set()
+    for name in header:
+        if name in names:
+            got = check.Said(f"{check.describe(name)} twice")
+            check.fail(where, "the header", "of different names", got, error=LoadError)
+        names.add(name)
     for name in (*([] if target is None else [target]), *(columns or []), *(ignore or [])):
-        if name not in header:
+        if name not in names:
             check.fail(where, "a column", f"one of {known}", name, error=LoadError)
-    chosen = header if columns is None else columns
-    features = [name for name in chosen if name != target and name not in (ignore or [])]
+    chosen, left_out = header if columns is None else columns, {target, *(ignore or [])}
+    features = [name for name in chosen if name not in left_out]
     if not features:
         got = check.Said(known or "no header")
         check.fail(where, "the header", "of some columns besides the target", got, error=LoadError)
@@ -155,7 +179,7 @@ def _number(where: str, text: str, row: int, column: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         remedy = "Fill it in or encode it as a number, or leave the column out."
-        got = check.Said(f"{text!r} in row {row}, column {column!r}")
+        got = check.Said(f"{check.describe(text)} in row {row}, column {check.describe(column)}")
         check.fail(where, "a value", "a finite number", got, remedy, error=LoadError)
     return number
 
@@ -163,17 +187,25 @@ def _number(where: str, text: str, row: int, column: str) -> float:
 def _text(where: str, text: str, row: int, column: str | None) -> str:
     text = text.strip()
     if not text:
-        got = check.Said(f"'' in row {row}, column {column!r}")
+        got = check.Said(f"'' in row {row}, column {check.describe(column)}")
         check.fail(where, "a target", "given in each row", got, error=LoadError)
     return text
 
 
-def _target(texts: list[str]) -> Array:
+def _target(where: str, texts: list[str]) -> Array:
     try:
         numbers = np.array([float(text) for text in texts])
+        if np.isfinite(numbers).all():
+            return numbers
     except ValueError:
-        return np.array(texts)
-    return numbers if np.isfinite(numbers).all() else np.array(texts)
+        pass
+    longest = max(texts, key=len)
+    room = 4 * len(longest) * len(texts)
+    if room > max(_TEXT_ROOM, _TEXT_SHARE * sum(map(len, texts))):
+        got = check.Said(f"{check.describe(longest)}, of {len(longest):,} characters")
+        wanted = "of a length like that of the others"
+        check.fail(where, "a target", wanted, got, error=LoadError)
+    return np.array(texts)
 
 
 def read_idx(path: Path) -> Array:
@@ -182,7 +214,7 @@ def read_idx(path: Path) -> Array:
     Parameters
     ----------
     path : str or path-like
-        The file; ``"train-images-idx3-ubyte.gz"``, for example.
+        The file; ``"train-images-idx3-ubyte.gz"``, for example. A file descriptor stays open.
 
     Returns
     -------
@@ -213,15 +245,15 @@ def read_idx(path: Path) -> Array:
 
     def refuse(got: str) -> NoReturn:
         wanted = "a whole file in the IDX format"
-        check.fail(where, os.fspath(path), wanted, check.Said(got), error=LoadError)
+        name = str(path) if isinstance(path, int) else os.fspath(path)
+        check.fail(where, name, wanted, check.Said(got), error=LoadError)
 
-    opened: Any = open
+    gzip: Any = importlib.import_module("gzip")
     zlib: Any = importlib.import_module("zlib")
     try:
-        with open(path, "rb") as file:
-            if file.read(2) == b"\x1f\x8b":
-                opened = importlib.import_module("gzip").open
-        with opened(path, "rb") as file:
+        with open(path, "rb", closefd=not isinstance(path, int)) as raw:
+            is_compressed = raw.peek(2)[:2] == b"\x1f\x8b"
+            file = gzip.open(raw, "rb") if is_compressed else raw
             start = file.read(4)
             if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _IDX_DTYPES:
                 refuse(f"one that begins with {start!r}")
@@ -239,8 +271,9 @@ def read_idx(path: Path) -> Array:
             if length != n_bytes:
                 more = "more than " if length > n_bytes else ""
                 refuse(f"{more}{min(length, n_bytes):,} bytes where it declares {n_bytes:,}")
-    except (OSError, EOFError, TypeError, ValueError, zlib.error) as error:
+        # A shape of no numbers may be one that no array can have.
+        array = np.frombuffer(b"".join(parts), dtype).reshape(shape)
+    except (OSError, EOFError, TypeError, ValueError, OverflowError, zlib.error) as error:
         got = check.Said(f"{type(error).__name__}: {error}")
         check.fail(where, "path", "a file that can be read", got, error=LoadError)
-    array = np.frombuffer(b"".join(parts), dtype).reshape(shape)
     return array.astype(dtype.newbyteorder("="))

@@ -19,7 +19,7 @@ from layerkit._support.validation import Array
 from layerkit.data.batches import ArrayBatches
 from layerkit.engines.base import Engine, EngineUsed, Figures, Goal, Refused, Work
 from layerkit.engines.tables import (
-    ACTIVATIONS,
+    code_of,
     compiled_scalar,
     contiguous,
     dense_layers,
@@ -31,6 +31,7 @@ from layerkit.engines.tables import (
 )
 from layerkit.metrics.totals import figure, merged
 from layerkit.optimizers import SGD
+from layerkit.steps.updates import calm_limit
 
 __all__ = ["CompiledEngine"]
 
@@ -103,7 +104,8 @@ class CompiledEngine(Engine):
         self._thresholds = np.array([getattr(m, "threshold", 0.0) for m in metrics], np.float64)
         rows = 0 if not self._others else max(data.batch_size, min(data.n_samples, _PREDICTIONS))
         self._predictions = np.empty((rows, model.output_shape[0]), model.dtype)
-        self._settings = np.zeros(3)
+        self._settings = np.zeros(4)
+        self._settings[3] = calm_limit(model.dtype)
         self._position = np.zeros(3, np.uint64)
         self._steps_per_call = max(16, _FIRST_CALL // (len(model.values) + 300))
 
@@ -129,11 +131,8 @@ class CompiledEngine(Engine):
             row[kernels.HAS_BIAS] = dense.use_bias
             row[kernels.BIAS] = starts[dense.bias] if dense.use_bias else 0
             row[kernels.FROM], row[kernels.TO] = end - dense.n_in, end
-            kind = type(dense.activation)
-            if kind in ACTIVATIONS:
-                row[kernels.ACTIVATION] = ACTIVATIONS.index(kind)
-            else:
-                row[kernels.ACTIVATION] = kernels.CUSTOM
+            row[kernels.ACTIVATION] = code_of(dense.activation)
+            if row[kernels.ACTIVATION] == kernels.CUSTOM:
                 pair = compiled_scalar(kernels, dense.activation, dtype)
                 self._keep.append(pair)
                 row[kernels.VALUE], row[kernels.DERIVATIVE] = pair[0].address, pair[1].address
@@ -286,9 +285,11 @@ class CompiledEngine(Engine):
     def _advance(self, n_steps: int | None = None) -> bool:
         """Make steps, and return whether the next one has to be made by the usual step.
 
-        The kernel doesn't look whether numbers stay finite: once one isn't, some parameter or
-        figure never is again. So it is enough to look at the end, and, if need be, to go back to
-        the beginning and make fewer steps.
+        That is one in which numbers come near overflow, where the order of a sum decides whether
+        it is finite: what NumPy computes then is the verdict. The kernel notices inside of a
+        layer, and ends before such a step. It doesn't look at parameters and figures: once one
+        isn't finite, it never is again. So it is enough to look at the end, and, if need be, to
+        go back to the beginning and make fewer steps.
         """
         if n_steps is None:
             n_steps = self._steps_per_call
@@ -301,16 +302,16 @@ class CompiledEngine(Engine):
         before = [vector.copy() for vector in vectors]
         figures, loss = self._figures[epoch : epoch + 1].copy(), self._settings[2]
         status = self._run(n_steps)
-        while n_steps and not self._is_finite(vectors, epoch):
+        while n_steps and (fewer := self._steps_to_keep(status, n_steps, vectors, epoch)) < n_steps:
             for vector, kept in zip(vectors, before, strict=True):
                 vector[:] = kept
             self._figures[epoch:] = 0
             self._figures[epoch : epoch + 1], self._settings[2] = figures, loss
             self._position[:2] = epoch, step
-            self._is_careful = n_steps == 1
+            self._is_careful = fewer == 0
             if self._is_careful:
                 return True
-            n_steps //= 2
+            n_steps = fewer
             status = self._run(n_steps)
         done = n_steps - int(self._position[2])
         self.optimizer.n_steps += done
@@ -354,6 +355,12 @@ class CompiledEngine(Engine):
             self._position,
         )
         return status
+
+    def _steps_to_keep(self, status: int, n_steps: int, vectors: list[Array], epoch: int) -> int:
+        """Return how many of the steps that were asked for can be made again without trouble."""
+        if status == self._kernels.LEFT_TO_NUMPY:
+            return n_steps - int(self._position[2])
+        return n_steps if self._is_finite(vectors, epoch) else n_steps // 2
 
     def _is_finite(self, vectors: list[Array], epoch: int) -> bool:
         for array in (*vectors, self._figures[epoch : self.epoch + 1].reshape(-1)):

@@ -41,8 +41,9 @@ HALF_SQUARED, MEAN_SQUARED, SIGMOID_CROSS_ENTROPY, CLASS_INDICES, CLASS_PROBABIL
 # Metrics; OTHER is computed by its own class, from the predictions.
 OTHER, SQUARED_DISTANCE, ABSOLUTE_ERROR, ACCURACY = range(4)
 
-# Why `run` came back: all is done, or a figure was reached.
-DONE, REACHED = range(2)
+# Why `run` came back: all is done, a figure was reached, or numbers came near overflow in the step
+# after the last one that counts, which may have changed the parameters.
+DONE, REACHED, LEFT_TO_NUMPY = range(3)
 
 ZERO, ONE, TWO, THREE, FOUR = map(np.uint64, range(5))
 
@@ -437,8 +438,9 @@ def run(
         Room for the outputs of this call; of no rows if nobody asks.
     codes : ndarray of uint64
         The loss, whether Nesterov's, batch size, epochs, and each metric.
-    settings : ndarray of float64 of shape (3,)
-        Learning rate, momentum; the last batch's loss, which is written.
+    settings : ndarray of float64 of shape (4,)
+        Learning rate, momentum; the last batch's loss, which is written; below which sums of
+        magnitudes are far from overflow.
     thresholds : ndarray of float64 of shape (n_metrics,)
         The number that some metrics have.
     watched : ndarray of float64 of shape (n, 3)
@@ -449,7 +451,7 @@ def run(
         Epoch and step where to begin, and how many steps to make; all three move on.
     """
     real = values.dtype.type
-    rate, momentum = real(settings[0]), real(settings[1])
+    rate, momentum, calm = real(settings[0]), real(settings[1]), real(settings[3])
     n_samples, n_features = np.uint64(x.shape[0]), np.uint64(x.shape[1])
     n_layers, n_figures = np.uint64(layers.shape[0]), np.uint64(figures.shape[1])
     last = n_layers - ONE
@@ -516,12 +518,32 @@ def run(
                 )
                 if collects:
                     _collect(grads, nodes, deltas, layers, k, b == 0)
+            if not _is_calm(zs, nodes, deltas, n_features, loss, calm):
+                return LEFT_TO_NUMPY
         if not direct:
             _descend(values, grads, velocity, rate, momentum, nesterov)
         figures[epoch, 0] += settings[2]
         settings[2] /= size
         position[1] += ONE
         position[2] -= ONE
+
+
+@njit(forceinline=True, **_OPTIONS)
+def _is_calm(zs, nodes, deltas, first, loss, calm):
+    """Return whether all numbers of a sample are finite, and no product of them overflows.
+
+    A sum of magnitudes is NaN or infinite as soon as one of them is, also where an infinity is
+    gone in the layer's output, or is multiplied by a zero that the loops above leave out.
+    """
+    z = abs(loss)
+    y = dz = z - z
+    for i in range(first):
+        y += abs(nodes[i])
+    for i in range(first, np.uint64(zs.shape[0])):
+        z += abs(zs[i])
+        y += abs(nodes[i])
+        dz += abs(deltas[i])
+    return z < calm and y * dz < calm
 
 
 @njit(forceinline=True, **_OPTIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from layerkit._support import validation as check
 from layerkit.engines.base import Engine, EngineUsed, Figures, Goal, Work
 from layerkit.metrics.totals import figure
 from layerkit.steps.step import ValueAndGradient
@@ -63,6 +64,9 @@ class NumPyEngine(Engine):
                     after()
             finally:
                 updates.release()
+        if position.weighs_nothing:
+            where, got = f"Trainer.fit, epoch {position.epoch}", check.Said("0 for all")
+            check.fail(where, "sample_weight", "above 0 for some sample", got)
         if position.n_accumulated:
             updates.hold()
             step.finish(position.batch_loss, x, position, describe)
@@ -78,7 +82,7 @@ class NumPyEngine(Engine):
         ranks = work.step.ranks
         ranks.end_epoch(f"Trainer.fit, epoch {position.epoch}")
         totals = ranks.add_up(position.totals, work.step.metrics)
-        figures = [position.loss_total / (position.total_weight or 1)]
+        figures = [position.loss_total / position.total_weight]
         for metric, total in zip(work.step.metrics, totals, strict=False):
             figures.append(figure(metric, total, totals[-1]))
         return {name: [figure] for name, figure in zip(work.names, figures, strict=True)}

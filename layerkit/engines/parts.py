@@ -16,7 +16,7 @@ from layerkit.losses import Loss
 from layerkit.models.base import Model
 from layerkit.optimizers import SGD, Adam, AdamW, Optimizer
 from layerkit.steps.step import ValueAndGradient
-from layerkit.steps.updates import Step
+from layerkit.steps.updates import Step, calm_limit
 
 __all__ = ["compiled_parts"]
 
@@ -85,6 +85,7 @@ def _compiled_loss(
     except Refused:
         return None
     by_index = code == kernels.CLASS_INDICES
+    calm = calm_limit(dtype)
     no_targets, no_labels = map(read_only, (np.empty((0, 0), dtype), np.empty(0, np.intp)))
 
     def value_and_gradient(y_pred: Array, y_true: Array) -> tuple[float, Array]:
@@ -93,6 +94,9 @@ def _compiled_loss(
         gradient = np.empty_like(y_pred)
         y_true = read_only(y_true)
         targets, labels = (no_targets, y_true) if by_index else (y_true, no_labels)
-        return kernels.lose(code, y_pred, targets, labels, gradient), gradient
+        value: float = kernels.lose(code, y_pred, targets, labels, gradient)
+        if not value < calm:  # whether it is finite, NumPy's sum decides
+            return loss.value_and_gradient(y_pred, y_true)
+        return value, gradient
 
     return value_and_gradient

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array
 from layerkit.activations import (
     ELU,
@@ -39,7 +40,7 @@ from layerkit.losses import (
 from layerkit.metrics import Accuracy, MeanAbsoluteError, Metric, SquaredDistance
 from layerkit.models.sequential import Sequential
 
-# In the order of the kernels' codes.
+# In the order of the kernels' codes, the custom ones after them; of GELU, the approximation.
 ACTIVATIONS = [Identity, Sigmoid, Tanh, ReLU, LeakyReLU, ELU, Softplus, SiLU, GELU, Softmax]
 METRICS = [Metric, SquaredDistance, MeanAbsoluteError, Accuracy]
 
@@ -123,6 +124,12 @@ def _levels_to_the_caller() -> int:
     return levels
 
 
+def code_of(activation: Activation) -> int:
+    """Return the kernels' code of an activation; that of a custom one if they don't have it."""
+    is_known = type(activation) in ACTIVATIONS and getattr(activation, "approximate", True)
+    return ACTIVATIONS.index(type(activation)) if is_known else len(ACTIVATIONS)
+
+
 def slope_of(activation: Activation) -> float:
     """Return the number that an activation has, if any."""
     if isinstance(activation, LeakyReLU):
@@ -148,6 +155,7 @@ def metric_code_of(metric: Metric) -> int:
     return METRICS.index(type(metric)) if type(metric) in METRICS and not has_labels else 0
 
 
+@ignoring("all")  # a number too large for the dtype is found in the step that takes it
 def contiguous(data: ArrayBatches, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """Return the data in the form that the kernel reads; as it is, if it can be."""
     wanted = data.dtypes or (data.x.dtype, data.y.dtype)
@@ -179,6 +187,8 @@ def read_only(array: Array) -> Array:
 def compiled_scalar(kernels: ModuleType, activation: Activation, dtype: np.dtype[Any]) -> Any:
     """Compile a user's scalar functions, or take them from an earlier fit."""
     pair = activation.scalar_functions()
+    if pair is None and type(activation).__module__.startswith("layerkit.activations."):
+        raise Refused(f"{activation!r} computes with all units of a sample")
     if pair is None:
         _refuse(activation, f"{activation!r} has no scalar_functions")
     key: Any = (dtype, *map(_identity, pair))

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.signatures import takes
 from layerkit._support.state import is_generator, restore, state_of
@@ -28,7 +29,7 @@ __all__ = ["Layer", "Workspace"]
 _NO_STATE = frozenset(
     "name input_shape output_shape dtype _own_parameters _children is_owned has_learned_shape "
     "_cache _workspace _spare _known_vectors _flat_parameters min_batch_size takes_integers "
-    "_drawn _tied _as_built".split()
+    "_drawn _tied _as_built _has_own_shape".split()
 )
 _INTEGERS = np.dtype(np.int64)
 
@@ -306,7 +307,8 @@ class Layer(ConstructorRepr, ABC):
             got = check.Said(f"{layer!r}, which takes {layer.input_shape}")
             expectation = f"a layer that takes inputs of shape {input_shape}"
             check.fail(where, "layer", expectation, got, error=ShapeError)
-        if layer.output_shape is None:
+        shape = layer.input_shape
+        if layer.output_shape is None or not check.fits(input_shape, shape or ()):
             built = f"{type(layer).__name__}.build"
             before = dict(vars(layer))
             layer.output_shape = check.sample_shape(built, "output_shape", layer.build(input_shape))
@@ -449,6 +451,7 @@ class Layer(ConstructorRepr, ABC):
         for child in self._children:
             child.forget_workspace()
 
+    @ignoring("under")
     def forward(self, x: Any, training: bool = False) -> Array:
         """Compute the output of a batch.
 
@@ -489,6 +492,7 @@ class Layer(ConstructorRepr, ABC):
         is_shared = y.base is not None and np.may_share_memory(y, batch)
         return y.copy() if training or is_shared else y
 
+    @ignoring("under")
     def backward(self, dy: Any) -> Any:
         """Carry a gradient back through the last ``forward(x, training=True)``.
 

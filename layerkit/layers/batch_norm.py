@@ -130,9 +130,11 @@ class BatchNorm(Layer):
     def _update(self, mean: Array, variance: Array) -> None:
         # An overflow ends the training with an error; the running figures stay good.
         if np.isfinite(mean).all() and np.isfinite(variance).all():
+            # Not by a difference: what it rounds away may be all that a small figure is.
             share = 1 - self.momentum
-            self.running_mean += share * (mean - self.running_mean)
-            self.running_variance += share * (variance - self.running_variance)
+            for running, new in ((self.running_mean, mean), (self.running_variance, variance)):
+                running *= self.momentum
+                running += share * new
 
     def compute_backward(self, dy: Array, cache: Any) -> Array:
         """Compute dx, and the gradients of gamma and beta."""

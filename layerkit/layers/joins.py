@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 
-__all__ = ["Add", "Concatenate", "Join", "Multiply"]
+__all__ = ["Add", "Concatenate", "Dot", "Join", "Multiply"]
 
 
 class Join(Layer):
@@ -67,6 +68,7 @@ class Join(Layer):
     def compute_backward(self, dy: Array, cache: Any) -> Any:
         """Compute a tuple of gradients, one for each input; see `Layer.compute_backward`."""
 
+    @ignoring("under")
     def forward(self, x: Any, training: bool = False) -> Array:
         """Compute the output of a batch.
 
@@ -109,6 +111,7 @@ class Join(Layer):
             self._cache = (cache, tuple(batch.shape for batch in batches), y.shape)
         return y.copy() if training else y
 
+    @ignoring("under")
     def backward(self, dy: Any) -> Any:
         """Compute the gradients of the last ``forward(x, training=True)``.
 
@@ -300,3 +303,70 @@ class Concatenate(Join):
     def compute_backward(self, dy: Array, cache: Any) -> Any:
         """Split dy where one input ends and the next begins."""
         return tuple(np.split(dy, np.cumsum(cache)[:-1], self.axis))
+
+
+class Dot(Join):
+    """Inner product of two inputs along the last axis, which keeps length 1: y = Σ a · b.
+
+    Parameters
+    ----------
+    normalize : bool
+        Whether to divide by the lengths |a| and |b|, each at least 1e-12: the cosine of the angle.
+    name : str, optional
+        Name of the layer.
+
+    Raises
+    ------
+    ArgumentError
+        If ``normalize`` is not True or False, or, by `build`, there are not two inputs.
+    ShapeError
+        By `build`, if the inputs have different shapes.
+
+    Examples
+    --------
+    >>> from layerkit import Dot, Graph
+    >>> model = Graph({"a": (2,), "b": (2,)}, {"y": (Dot(), ("a", "b"))}, "y")
+    >>> model.predict({"a": [[1, 2]], "b": [[3, 4]]})
+    array([[11.]])
+    """
+
+    _LEAST = 1e-12
+
+    def __init__(self, *, normalize: bool = False, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.normalize = check.boolean("Dot.__init__", "normalize", normalize)
+
+    def build(self, input_shapes: tuple[Shape, ...]) -> Shape:
+        """Check that there are two inputs of one shape."""
+        if len(input_shapes) != 2:
+            got = check.Said(f"{len(input_shapes)} of them")
+            check.fail("Dot.build", "input_shapes", "those of two inputs", got)
+        return (*_check_alike(self, input_shapes)[:-1], 1)
+
+    def compute_forward(self, x: Any, *, training: bool) -> tuple[Array, Any]:
+        """Compute y = Σ a · b, or the cosine."""
+        _check_lengths(self, x)
+        if not self.normalize:
+            return (x[0] * x[1]).sum(axis=-1, keepdims=True), (x, None, None)
+        # By the largest number first, so that no square overflows.
+        lengths = []
+        for each in x:
+            largest = np.maximum(np.abs(each).max(axis=-1, keepdims=True), self._LEAST)
+            scaled = each / largest
+            length = largest * np.sqrt(np.square(scaled).sum(axis=-1, keepdims=True))
+            lengths.append(np.maximum(length, self._LEAST))
+        units = tuple(each / length for each, length in zip(x, lengths, strict=True))
+        y: Array = (units[0] * units[1]).sum(axis=-1, keepdims=True)
+        return y, (units, lengths, y)
+
+    def compute_backward(self, dy: Array, cache: Any) -> Any:
+        """Compute da = dy · b and db = dy · a; of a cosine, without the part along the input."""
+        (a, b), lengths, y = cache
+        if lengths is None:
+            return dy * b, dy * a
+        dx = []
+        for own, other, length in ((a, b, lengths[0]), (b, a, lengths[1])):
+            # At the least length, |a| is a constant.
+            along = np.where(length > self._LEAST, y * own, 0)
+            dx.append(dy * (other - along) / length)
+        return tuple(dx)

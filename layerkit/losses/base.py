@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
@@ -228,11 +229,6 @@ class Loss(ConstructorRepr, ABC):
         check.finite(where, "y_true", y_true)
 
 
-def _quietly() -> np.errstate:
-    """Ignore what is harmless: numbers that underflow to 0, and 0 · ∞, which is computed anew."""
-    return np.errstate(under="ignore", invalid="ignore")
-
-
 class BuiltInLoss(Loss):
     """What layerkit's losses have in common: checks, and work shared by value and gradient."""
 
@@ -247,15 +243,15 @@ class BuiltInLoss(Loss):
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         """Compute the loss and its gradient, of arguments that are checked."""
 
+    @ignoring("under", "invalid")  # 0 · ∞ is computed anew
     def value(self, y_pred: Array, y_true: Array) -> float:
         """Compute the loss; see `Loss.value`."""
-        with _quietly():
-            return self._compute(*self._checked("value", y_pred, y_true))[0]
+        return self._compute(*self._checked("value", y_pred, y_true))[0]
 
+    @ignoring("over", "under", "invalid")  # of the value, which is computed too
     def gradient(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the gradient; see `Loss.gradient`."""
-        with _quietly():
-            return self._compute(*self._checked("gradient", y_pred, y_true))[1]
+        return self._compute(*self._checked("gradient", y_pred, y_true))[1]
 
     def value_and_gradient(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         """Compute the value and the gradient at once; see `Loss.value_and_gradient`."""
@@ -270,15 +266,15 @@ class BuiltInLoss(Loss):
         losses = self._per_position(y_pred, y_true)
         return mean_over_positions(losses, 1)
 
+    @ignoring("under", "invalid")  # 0 · ∞ is computed anew
     def per_sample(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each sample; see `Loss.per_sample`."""
-        with _quietly():
-            return self.compute_per_sample(*self._checked("per_sample", y_pred, y_true))
+        return self.compute_per_sample(*self._checked("per_sample", y_pred, y_true))
 
+    @ignoring("under", "invalid")  # 0 · ∞ is computed anew
     def per_position(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each position; see `Loss.per_position`."""
-        with _quietly():
-            return self._per_position(*self._checked("per_position", y_pred, y_true))
+        return self._per_position(*self._checked("per_position", y_pred, y_true))
 
     def position_shape(self, output_shape: Shape) -> Shape:
         """Return the outputs' own shape, over which the loss is a mean."""

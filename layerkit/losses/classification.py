@@ -7,6 +7,7 @@ import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.numerics import CONSTANTS, sigmoid
+from layerkit._support.samples import name_of
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, refuse_named_outputs, share_of
@@ -319,7 +320,7 @@ class Hinge(ElementwiseLoss):
             other = (rows != 1) & (rows != -1)
             if other.any():
                 first = np.argwhere(other)[0]
-                got = check.Said(f"{rows[tuple(first)]} in sample {start + int(first[0])}")
+                got = check.Said(f"{rows[tuple(first)]} in {name_of(start + int(first[0]))}")
                 check.fail(where, "y_true", "-1 or 1", got, "For 0 and 1, write 2.0 * y - 1.")
 
     def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
@@ -394,7 +395,7 @@ def _check_probabilities(where: str, y_true: Array) -> None:
         outside = (rows < 0) | (rows > 1)
         if outside.any():
             first = np.argwhere(outside)[0]
-            got = check.Said(f"{rows[tuple(first)]} in sample {start + int(first[0])}")
+            got = check.Said(f"{rows[tuple(first)]} in {name_of(start + int(first[0]))}")
             check.fail(where, "y_true", "between 0 and 1", got)
 
 
@@ -442,4 +443,4 @@ def _of_samples(shape: Shape) -> str:
 def _place(start: int, index: tuple[int, ...]) -> str:
     """Name a sample, and a position in it, in a block of samples that begins at ``start``."""
     position = f", position {', '.join(map(str, index[1:]))}" if index[1:] else ""
-    return f"sample {start + index[0]}{position}"
+    return f"{name_of(start + index[0])}{position}"

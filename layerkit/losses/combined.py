@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.losses.base import Loss, mean_over_positions
@@ -121,6 +122,7 @@ class Losses(Loss):
         self._check_names("value", y_pred, y_true)
         return sum(w * float(loss.value(p, t)) for _, loss, w, p, t in self._each(y_pred, y_true))
 
+    @ignoring("under")
     def gradient(self, y_pred: Any, y_true: Any) -> Any:
         """Compute the gradient for each output, a dict; see `Loss.gradient`."""
         self._check_names("gradient", y_pred, y_true)
@@ -138,6 +140,7 @@ class Losses(Loss):
             gradients[name] = _times(weight, gradient)
         return total, gradients
 
+    @ignoring("under")
     def per_sample(self, y_pred: Any, y_true: Any) -> Array:
         """Compute the loss of each sample; see `Loss.per_sample`."""
         self._check_names("per_sample", y_pred, y_true)
@@ -145,6 +148,7 @@ class Losses(Loss):
         losses: Array = np.sum([w * loss.per_sample(p, t) for _, loss, w, p, t in each], axis=0)
         return losses
 
+    @ignoring("under")
     def per_position(self, y_pred: Any, y_true: Any) -> Array:
         """Compute the loss of each position that all outputs have; see `Loss.per_position`."""
         self._check_names("per_position", y_pred, y_true)

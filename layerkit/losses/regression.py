@@ -3,6 +3,7 @@
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.samples import name_of
 from layerkit._support.validation import Array, Shape
 from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, share_of
 
@@ -186,7 +187,7 @@ class Poisson(ElementwiseLoss):
         for start, rows in check.row_blocks(y_true):
             if (rows < 0).any():
                 first = np.argwhere(rows < 0)[0]
-                got = check.Said(f"{rows[tuple(first)]} in sample {start + int(first[0])}")
+                got = check.Said(f"{rows[tuple(first)]} in {name_of(start + int(first[0]))}")
                 check.fail(where, "y_true", "counts of at least 0", got)
 
     def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
@@ -230,7 +231,7 @@ class CosineDistance(BuiltInLoss):
         for start, rows in check.row_blocks(y_true):
             zero = ~rows.reshape(len(rows), -1).any(axis=1)
             if zero.any():
-                got = check.Said(f"zeros alone in sample {start + int(np.argmax(zero))}")
+                got = check.Said(f"zeros alone in {name_of(start + int(np.argmax(zero)))}")
                 check.fail(where, "y_true", "vectors that have a direction", got)
 
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:

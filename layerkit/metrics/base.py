@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.repr import ConstructorRepr
+from layerkit._support.samples import name_of
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 
@@ -194,6 +196,7 @@ class Metric(ConstructorRepr, ABC):
         """
         return False
 
+    @ignoring("under")
     def __call__(self, y_pred: Any, y_true: Any = None) -> float:
         """Compute the figure of one set of predictions, checked and cast as in `Trainer.evaluate`.
 
@@ -225,7 +228,7 @@ class Metric(ConstructorRepr, ABC):
             self.check_values(where, y_true, y_pred.shape[1:])
         if self.hides_nan(y_pred):
             bad = int(np.argwhere(np.isnan(y_pred))[0, 0])
-            check.fail(where, "y_pred", "numbers", check.Said(f"nan in sample {bad}"))
+            check.fail(where, "y_pred", "numbers", check.Said(f"nan in {name_of(bad)}"))
         targets = check.as_wide(y_true) if self.takes_targets else None
         figure = self.result(self.total(y_pred, targets), len(y_pred))
         if not self.is_figure:

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.samples import name_of
 from layerkit._support.validation import Array, Shape
 from layerkit.metrics.base import Metric
 
@@ -161,4 +162,4 @@ def _check_indices(where: str, y_true: Array, n_classes: int | None) -> None:
 def place_of(start: int, index: tuple[int, ...]) -> str:
     """Name a sample, and a position in it, in a block of samples that begins at ``start``."""
     position = f", position {', '.join(map(str, index[1:]))}" if index[1:] else ""
-    return f"sample {start + index[0]}{position}"
+    return f"{name_of(start + index[0])}{position}"

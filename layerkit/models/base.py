@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import importlib
+import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,10 +14,12 @@ import numpy as np
 
 from layerkit import parameters as flat
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import StateError
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
+from layerkit.models.first_values import FirstValues, as_they_are, put_back
 from layerkit.models.packed import PackedLayer
 from layerkit.models.summary import figures, html_table, shorten, text_table
 from layerkit.models.ties import Tie, find_ties
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
     from layerkit.models.trace import LayerTrace
 
 __all__ = ["Model"]
+
+
+# Up to so many samples, the width of the layers is not looked at.
+_FEW = 256
+# Bytes that a layer's output may have in a prediction of all samples at once.
+_LARGE = 1 << 25
 
 
 class Model(PackedLayer):
@@ -52,7 +61,7 @@ class Model(PackedLayer):
     input_shape: Shape
     output_shape: Shape
     seed: Any
-    _drawn: tuple[Any, list[Parameter], list[Layer]] | None = None
+    _drawn: FirstValues | None = None
     ties: Mapping[str, str] = MappingProxyType({})
     _tied: tuple[Tie, ...] = ()
 
@@ -64,18 +73,18 @@ class Model(PackedLayer):
         rng: np.random.Generator,
     ) -> None:
         """Connect layers and pack their parameters; if that fails, leave the layers unchanged."""
-        before = [(inner, dict(vars(inner))) for layer in layers for _, inner in layer.walk()]
+        before = as_they_are(layers)
         start = rng.bit_generator.state
         try:
+            again = _left_to_another(layer for layer, _ in before)
+            unbuilt = as_they_are(layers)
             connect()
             ties = find_ties(where, self, self.ties)
             drawn: dict[Parameter, Array] = {}
             for layer in self._children:
-                drawn |= self._draw(layer, rng, {tie.tied for tie in ties})
+                drawn |= self._draw(layer, rng, {tie.tied for tie in ties}, again)
         except BaseException:
-            for layer, attributes in before:
-                vars(layer).clear()
-                vars(layer).update(attributes)
+            put_back(before)
             raise
         self._bind_ties(ties)
         self._pack(drawn)
@@ -85,8 +94,7 @@ class Model(PackedLayer):
             if layer.is_random and layer.rng is None:
                 layer.rng = rng.spawn(1)[0]
                 given.append(layer)
-        if self.seed is None:
-            self._drawn = start, list(drawn), given
+        self._drawn = FirstValues(self.seed, start, list(drawn), given, unbuilt)
 
     def _bind_ties(self, ties: Sequence[Tie]) -> None:
         """Make views of the parameters that are tied."""
@@ -95,13 +103,14 @@ class Model(PackedLayer):
         self._tied = tuple(ties)
 
     def _draw(
-        self, layer: Layer, rng: np.random.Generator, leave_out: Set[Parameter]
+        self,
+        layer: Layer,
+        rng: np.random.Generator,
+        leave_out: Set[Parameter],
+        again: Set[Parameter],
     ) -> dict[Parameter, Array]:
         """Draw first values for a layer, and again for models inside that have no seed."""
-        again: set[Parameter] = set()
-        for _, inner in layer.walk():
-            if isinstance(inner, Model):
-                again.update(inner.leave_to_another())
+        again = again | _left_to_another(inner for _, inner in layer.walk())
         where = f"{type(layer).__name__}.build"
         return {
             parameter: flat.draw(parameter, where, rng)
@@ -118,20 +127,14 @@ class Model(PackedLayer):
             The parameters to draw again: those that this model drew, if it did so without a seed
             and all still have these very values; else none.
         """
-        if self._drawn is None or flat.is_loading():
+        drawn = self._drawn
+        is_left = drawn is None or drawn.start is None
+        if drawn is None or is_left or self.seed is not None or not drawn.are_kept():
             return []
-        start, parameters, given = self._drawn
-        rng = np.random.default_rng()
-        rng.bit_generator.state = start
-        where = f"{type(self).__name__}.__init__"
-        for parameter in parameters:
-            drawn = flat.draw(parameter, where, rng).astype(self.dtype, copy=False)
-            if not np.array_equal(drawn, parameter.value):
-                return []
-        for layer in given:
+        for layer in drawn.given:
             layer.rng = None
-        self._drawn = None
-        return parameters
+        self._drawn = drawn.left_to_another()
+        return drawn.parameters
 
     def _check_built(self, method: str) -> None:
         """Refuse a model that does not know the shape of its samples yet."""
@@ -193,10 +196,12 @@ class Model(PackedLayer):
             If an output does not have the shape that the layer declared, or another dtype.
         """
         n_samples = len(next(iter(x.values())) if isinstance(x, Mapping) else x)
-        for place, layer, y in self.each_output(x):
-            where = f"{type(layer).__name__}.compute_forward, in {place}"
-            shape = (n_samples, *(layer.output_shape or ()))
-            check.computed(where, "y", y, shape, layer.dtype)
+        # What overflows is no matter of shapes, and has errors of its own.
+        with np.errstate(all="ignore"):
+            for place, layer, y in self.each_output(x):
+                where = f"{type(layer).__name__}.compute_forward, in {place}"
+                shape = (n_samples, *(layer.output_shape or ()))
+                check.computed(where, "y", y, shape, layer.dtype)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -211,7 +216,8 @@ class Model(PackedLayer):
         x : array_like of shape (n_samples, *input_shape)
             The inputs; cast to the model's dtype.
         batch_size : int, optional
-            Number of samples to compute at a time, to save memory; by default all at once.
+            Number of samples to compute at a time. By default all, or so many that no layer's
+            output takes more than 32 MB. The last bits of a product may depend on it.
 
         Returns
         -------
@@ -224,12 +230,17 @@ class Model(PackedLayer):
             If x has another shape.
         """
         self._check_built("predict")
-        if batch_size is None:
+        n_samples = len(x) if hasattr(x, "__len__") else 0
+        if batch_size is None and n_samples <= _FEW:
             return self.forward(x)
         where = f"{type(self).__name__}.predict"
-        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         # Cast batch by batch: the data may be larger than memory.
         samples = check.numeric_array(where, "x", x, None)
+        if batch_size is None:
+            batch_size = self._samples_at_once([samples], [self.input_shape])
+            if n_samples <= batch_size:
+                return self.forward(samples)
+        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         check.batch_shape(where, "x", samples.shape, self.input_shape)
         y: Array | None = None
         for start in range(0, max(len(samples), 1), batch_size):
@@ -240,10 +251,21 @@ class Model(PackedLayer):
             y[span] = own
         return y  # type: ignore[return-value]
 
+    def _samples_at_once(self, arrays: Iterable[Array], shapes: Iterable[Shape]) -> int:
+        """Return how many samples to compute together, so that no layer's output is large."""
+        length = 1
+        for array, shape in zip(arrays, shapes, strict=True):
+            sizes = zip(array.shape[1:], shape, strict=False)
+            length *= math.prod(own for own, wanted in sizes if wanted is None)
+        shapes = [layer.output_shape or () for _, layer in self.walk() if layer is not self]
+        widest = max((math.prod(n or length for n in shape) for shape in shapes), default=1)
+        return max(_LARGE // (max(widest, 1) * self.dtype.itemsize), 1)
+
     def _batch(self, where: str, x: Any) -> Any:
         """Check a batch of inputs, and cast it."""
         return check.batch(where, "x", x, self.input_shape, self.input_dtype)
 
+    @ignoring("under")
     def trace(self, x: Any, y_true: Any, loss: Loss) -> dict[str, LayerTrace]:
         """Return the arrays of each layer in a step of training, forward and back.
 
@@ -274,6 +296,7 @@ class Model(PackedLayer):
         traced: dict[str, LayerTrace] = trace.trace_layers(self, Model, batch, y_true, loss)
         return traced
 
+    @ignoring("under")
     def per_sample_gradients(self, x: Any, y_true: Any, loss: Loss) -> Array:
         """Return the gradient of each sample's own loss.
 
@@ -410,3 +433,9 @@ class Model(PackedLayer):
     def _repr_html_(self) -> str:
         """Show the summary as a table in a notebook."""
         return html_table(self._table())
+
+
+def _left_to_another(layers: Iterable[Layer]) -> set[Parameter]:
+    """Return the parameters that the models among some layers leave to the one around them."""
+    models = [layer for layer in layers if isinstance(layer, Model)]
+    return {parameter for model in models for parameter in model.leave_to_another()}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
@@ -263,6 +264,7 @@ class Graph(Model):
     def _batch(self, where: str, x: Any) -> dict[str, Array]:
         return check_batch(where, x, self.inputs, self.input_dtypes)
 
+    @ignoring("under")
     def forward(self, x: Any, training: bool = False) -> Any:
         """Compute the outputs of a batch.
 
@@ -306,6 +308,7 @@ class Graph(Model):
             self._cache = (cache, (), shapes)
         return bare(outputs)
 
+    @ignoring("under")
     def backward(self, dy: Any) -> Any:
         """Carry gradients back through the last ``forward(x, training=True)``.
 
@@ -352,7 +355,7 @@ class Graph(Model):
         x : dict of str to array_like of shape (n_samples, *input_shape)
             Inputs by name; a bare array if there is one.
         batch_size : int, optional
-            Number of samples to compute at a time, to save memory; by default all at once.
+            Number of samples to compute at a time; by default as in `Model.predict`.
 
         Returns
         -------
@@ -365,14 +368,17 @@ class Graph(Model):
             If an input has another shape, or another number of samples.
         """
         where = f"{type(self).__name__}.predict"
-        if batch_size is None:
-            return self.forward(x)
-        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         samples = {
             name: check.numeric_array(where, argument, value, None)
             for name, argument, value in by_name(where, "x", x, self.inputs)
         }
         n_samples = max(len(array) if array.ndim else 0 for array in samples.values())
+        if batch_size is None:
+            shapes = [self.inputs[name] for name in samples]
+            batch_size = self._samples_at_once(samples.values(), shapes)
+            if n_samples <= batch_size:
+                return self.forward(x)
+        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         parts: list[dict[str, Array]] = []
         for start in range(0, max(n_samples, 1), batch_size):
             span = slice(start, start + batch_size)

@@ -15,6 +15,7 @@ from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Join
 from layerkit.models.base import Model
+from layerkit.models.first_values import as_they_are, put_back
 from layerkit.models.ties import Tie, add_gradients, check_ties, ties_inside
 from layerkit.models.wiring import check_alone
 from layerkit.storage.models import CLASSES
@@ -39,7 +40,7 @@ class Sequential(Model):
     input_shape : tuple of int, optional
         The shape of one sample, None for an axis whose length differs between batches; needed
         only where the first layer doesn't say. A model that is to be part of another one needs
-        none: it is built there, and can't be used before.
+        none: it is built there, for the shape there, as long as it has its first values.
     dtype : {numpy.float64, numpy.float32}
         Of parameters, inputs and outputs.
     seed : int or numpy.random.Generator, optional
@@ -78,6 +79,8 @@ class Sequential(Model):
     (35,)
     """
 
+    _has_own_shape = True
+
     def __init__(
         self,
         layers: Sequence[Layer],
@@ -97,6 +100,7 @@ class Sequential(Model):
         self.ties = check_ties(where, ties)
         self._check_layers(where, chain)
         shape = self._first_shape(where, chain[0], input_shape)
+        self._has_own_shape = input_shape is not None
         if shape is not None:
             self._assemble(where, chain, partial(self._connect, where, chain, shape), rng)
             return
@@ -104,20 +108,37 @@ class Sequential(Model):
             layer.is_owned = True
         self._children = tuple(chain)
 
+    def accepts(self, input_shape: Shape) -> bool:
+        """Return whether samples may have this shape.
+
+        A model that was given none, and has its first values still, can be built again for
+        another shape if its first layer takes it.
+        """
+        if super().accepts(input_shape):
+            return True
+        drawn = self._drawn
+        if drawn is None or self._has_own_shape or not drawn.are_kept():
+            return False
+        first = self._children[0]
+        unbuilt = object.__new__(type(first))
+        put_back([(unbuilt, was) for layer, was in drawn.unbuilt if layer is first])
+        return unbuilt.accepts(input_shape)
+
     def build(self, input_shape: Shape) -> Shape:
-        """Build the layers for samples of this shape, if none was known before."""
+        """Build the layers for samples of this shape, none or another of which was known before."""
         where, chain = "Sequential.build", list(self._children)
+        before = as_they_are([self])
         rng = check.generator(where, "seed", self.seed)
-        for layer in chain:
-            layer.is_owned = False
         try:
+            if self._drawn is not None:
+                rng = self._drawn.generator()
+                put_back(self._drawn.unbuilt)
+            for layer in chain:
+                layer.is_owned = False
             connect = partial(self._connect, where, chain, input_shape)
             self._assemble(where, chain, connect, rng)
         except BaseException:
-            self._children = tuple(chain)
-            self.input_shape = self.output_shape = None  # type: ignore[assignment]
-            for layer in chain:
-                layer.is_owned = True
+            put_back(before)
             raise
         return self.output_shape
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from layerkit._support.validation import printable
 from layerkit.layers.base import Layer
 
 Rows = Sequence[tuple[str, ...]]
@@ -34,6 +35,8 @@ def batch_shape(shape: Sequence[Any]) -> str:
 
 def text_table(rows: Rows) -> str:
     """Lay out a table whose first row is the head and whose last is the total."""
+    # Names may be those of a file.
+    rows = [tuple(printable(cell, keep="") for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     rule = tuple("-" * width for width in widths)
     lines = [rows[0], rule, *rows[1:-1], rule, rows[-1]]

@@ -28,7 +28,7 @@ class Adam(Blockwise):
     beta_1, beta_2 : float
         Decay rates β₁ and β₂, from 0 to below 1.
     epsilon : float
-        Constant ε in the denominator, above 0.
+        Constant ε in the denominator, above 0; at least 1.2e-38 for parameters of float32.
 
     Raises
     ------
@@ -92,7 +92,7 @@ class AdamW(Adam):
     beta_1, beta_2 : float
         Decay rates β₁ and β₂, from 0 to below 1.
     epsilon : float
-        Constant ε in the denominator, above 0.
+        Constant ε in the denominator, above 0; at least 1.2e-38 for parameters of float32.
     weight_decay : float
         Decoupled weight decay λ, at least 0.
 
@@ -140,7 +140,7 @@ class NAdam(Adam):
     beta_1, beta_2 : float
         Decay rates β₁ and β₂, from 0 to below 1.
     epsilon : float
-        Constant ε in the denominator, above 0.
+        Constant ε in the denominator, above 0; at least 1.2e-38 for parameters of float32.
     momentum_decay : float
         Momentum decay ψ, at least 0.
 

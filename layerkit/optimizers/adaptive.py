@@ -28,7 +28,7 @@ class RMSprop(Blockwise):
     momentum : float
         Momentum μ, from 0 to below 1.
     epsilon : float
-        Constant ε in the denominator, above 0.
+        Constant ε in the denominator, above 0; at least 1.2e-38 for parameters of float32.
 
     Raises
     ------
@@ -94,7 +94,7 @@ class Adagrad(Blockwise):
     learning_rate : float
         Learning rate η, above 0.
     epsilon : float
-        Constant ε in the denominator, above 0.
+        Constant ε in the denominator, above 0; at least 1.2e-38 for parameters of float32.
 
     Raises
     ------
@@ -149,7 +149,7 @@ class Adadelta(Blockwise):
     rho : float
         Decay rate ρ of the mean squares, from 0 to below 1.
     epsilon : float
-        Constant ε in the denominator, above 0.
+        Constant ε in the denominator, above 0; at least 1.2e-38 for parameters of float32.
 
     Raises
     ------

@@ -5,12 +5,13 @@ layers.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.state import is_plain, restore
 from layerkit._support.validation import Array
@@ -36,6 +37,8 @@ class Optimizer(ConstructorRepr, ABC):
         Vectors that are kept from step to step, by name. Empty before the first step.
     n_steps : int
         Number of steps so far; in `update`, the current one counts too.
+    needs_closure : bool
+        Whether a step evaluates the loss at other parameters too: it is made by `step_with` then.
     is_elementwise : bool
         Whether the steps of each parameter depend on its own gradients only. A class that uses
         all of them together sets it to False.
@@ -57,6 +60,7 @@ class Optimizer(ConstructorRepr, ABC):
 
     # Class-level defaults, so that a subclass owes no super().__init__().
     n_steps: int = 0
+    needs_closure: bool = False
     is_elementwise: bool = True
     _learning_rate: float
     _state: dict[str, Array] | None = None
@@ -144,6 +148,7 @@ class Optimizer(ConstructorRepr, ABC):
             Vectors made by `init_state`; changed in place.
         """
 
+    @ignoring("under")
     def step(self, values: Array, grads: Array) -> None:
         """Update the parameters by one step.
 
@@ -165,6 +170,32 @@ class Optimizer(ConstructorRepr, ABC):
             self.bind(values, grads)
         self.n_steps += 1
         self.update(values, grads, self._state)  # type: ignore[arg-type]
+
+    def step_with(
+        self, values: Array, grads: Array, loss: float, closure: Callable[[], float]
+    ) -> None:
+        """Update the parameters by one step that may look at the loss elsewhere.
+
+        Unless overridden, `step`, which needs no more than the gradients. A class that overrides
+        it sets `needs_closure`, and leaves ``grads`` as they were.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_parameters,)
+            Parameters of the model; changed in place.
+        grads : ndarray of shape (n_parameters,)
+            Their gradients, which ``closure`` writes to.
+        loss : float
+            Loss of the parameters as they are.
+        closure : callable
+            Computes the loss of the parameters as they are by then, and its gradients.
+
+        Raises
+        ------
+        ShapeError, StateError
+            As for `step`.
+        """
+        self.step(values, grads)
 
     def unbind(self) -> None:
         """Forget the parameters, which lie elsewhere now; the next step binds to them again."""

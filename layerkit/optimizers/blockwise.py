@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.optimizers.base import BLOCK, Optimizer
 
@@ -13,8 +14,15 @@ class Blockwise(Optimizer):
     """Base class of optimizers that go through long vectors in blocks, which stay in the cache."""
 
     weight_decay: float = 0.0
+    epsilon: float  # of those that divide
     _scratch: Array | None = None
     _names: tuple[str, ...]
+
+    def bind(self, values: Array, grads: Array) -> None:
+        """Bind to parameters, in whose dtype epsilon must be a number; see `Optimizer.bind`."""
+        if values is not self._values and hasattr(self, "epsilon"):
+            check.normal(f"{type(self).__name__}.step", "epsilon", self.epsilon, values.dtype)
+        super().bind(values, grads)
 
     def init_state(self, values: Array) -> dict[str, Array]:
         """Return vectors of zeros; see `Optimizer.init_state`."""

@@ -68,7 +68,7 @@ class GroupedStep:
         self, where: str, model: Model, optimizer: Optimizer, groups: Sequence[ParameterGroup]
     ) -> None:
         self.optimizer, self.initial_rate = optimizer, optimizer.learning_rate
-        if not optimizer.is_elementwise:
+        if not optimizer.is_elementwise or optimizer.needs_closure:
             expectation = "empty for an optimizer that uses all parameters together"
             check.fail(where, "groups", expectation, check.Said(repr(optimizer)))
         starts, parameters = flat.starts(model.parameters), model.parameters
@@ -85,20 +85,35 @@ class GroupedStep:
                     owner[parameter] = group
         self.spans = [(slice(starts[p], starts[p] + p.size), owner.get(p)) for p in parameters]
 
+    def settings(self) -> list[tuple[float, float]]:
+        """Return the learning rate and the weight decay of each parameter."""
+        return [self._settings_of(group) for _, group in self.spans]
+
+    def _settings_of(self, group: ParameterGroup | None) -> tuple[float, float]:
+        """Return a group's learning rate and weight decay, 0 where the optimizer has none."""
+        rate, decay = (
+            self.optimizer.learning_rate,
+            getattr(self.optimizer, "weight_decay", None) or 0.0,
+        )
+        if group is not None and group.learning_rate is not None:
+            rate = rate * group.learning_rate / self.initial_rate
+        if group is not None and group.weight_decay is not None:
+            decay = group.weight_decay
+        return rate, decay
+
     def __call__(self, values: Array, grads: Array) -> None:
         """Update the parameters by one step."""
         optimizer: Any = self.optimizer
         rate, decay = optimizer.learning_rate, getattr(optimizer, "weight_decay", None)
+        settings = {group: self._settings_of(group) for _, group in self.spans}
         optimizer.n_steps += 1
         try:
             for span, group in self.spans:
                 if group is not None and group.frozen:
                     continue
-                own = group and group.learning_rate
-                optimizer.learning_rate = rate if own is None else rate * own / self.initial_rate
+                optimizer.learning_rate, own = settings[group]
                 if decay is not None:
-                    own = group and group.weight_decay
-                    optimizer.weight_decay = decay if own is None else own
+                    optimizer.weight_decay = own
                 state = {name: vector[span] for name, vector in optimizer.state.items()}
                 optimizer.update(values[span], grads[span], state)
         finally:

@@ -36,8 +36,29 @@ class Schedule(ConstructorRepr, ABC):
         Returns
         -------
         float
-            Factor of the learning rate, at least 0.
+            Factor of the learning rate: finite, and at least 0.
         """
+
+    def factor_at(self, time: int) -> float:
+        """Return the factor, and refuse one that no learning rate may have.
+
+        Parameters
+        ----------
+        time : int
+            Number of epochs or steps since the beginning of the training.
+
+        Returns
+        -------
+        float
+            Factor of the learning rate: finite, and at least 0.
+
+        Raises
+        ------
+        ArgumentError
+            If the schedule returns anything else.
+        """
+        where = f"{type(self).__name__}.__call__"
+        return check.number(where, f"the factor at time {time}", self(time), minimum=0)
 
 
 class Step(Schedule):
@@ -53,7 +74,8 @@ class Step(Schedule):
     Raises
     ------
     ArgumentError
-        If an argument is of the wrong kind or out of its range.
+        If an argument is of the wrong kind or out of its range; when called, if the power is too
+        large for a number.
 
     Examples
     --------
@@ -68,7 +90,7 @@ class Step(Schedule):
 
     def __call__(self, time: int) -> float:
         """Return factor to the power of ⌊time / every⌋; see `Schedule`."""
-        return float(self.factor ** (time // self.every))
+        return _power("Step", self.factor, time // self.every)
 
 
 class Exponential(Schedule):
@@ -82,7 +104,8 @@ class Exponential(Schedule):
     Raises
     ------
     ArgumentError
-        If an argument is of the wrong kind or out of its range.
+        If an argument is of the wrong kind or out of its range; when called, if the power is too
+        large for a number.
 
     Examples
     --------
@@ -96,7 +119,7 @@ class Exponential(Schedule):
 
     def __call__(self, time: int) -> float:
         """Return factor to the power of the time; see `Schedule`."""
-        return float(self.factor**time)
+        return _power("Exponential", self.factor, time)
 
 
 class Cosine(Schedule):
@@ -107,7 +130,7 @@ class Cosine(Schedule):
     duration : int
         Time of the decay; at least 1.
     final : float
-        Factor at the end; at least 0.
+        Factor at the end; from 0 to 1.
 
     Raises
     ------
@@ -127,7 +150,7 @@ class Cosine(Schedule):
 
     def __init__(self, duration: int, final: float = 0.0) -> None:
         self.duration = check.integer("Cosine.__init__", "duration", duration, minimum=1)
-        self.final = check.number("Cosine.__init__", "final", final, minimum=0)
+        self.final = check.number("Cosine.__init__", "final", final, minimum=0, maximum=1)
 
     def __call__(self, time: int) -> float:
         """Return final + (1 − final) · (1 + cos(π · time / duration)) / 2; see `Schedule`."""
@@ -171,4 +194,14 @@ class Warmup(Schedule):
         """Return (time + 1) / duration, or the value of ``then`` after that; see `Schedule`."""
         if time < self.duration:
             return (time + 1) / self.duration
-        return 1.0 if self.then is None else self.then(time - self.duration)
+        return 1.0 if self.then is None else self.then.factor_at(time - self.duration)
+
+
+def _power(schedule: str, factor: float, exponent: int) -> float:
+    """Return a power that is finite: one below the smallest number is 0, a greater is refused."""
+    try:
+        return float(factor**exponent)
+    except OverflowError:
+        got = check.Said(f"{factor:g} to the power of {exponent}")
+        remedy = "Use a smaller factor, or train for less time."
+        check.fail(f"{schedule}.__call__", "the factor", "finite", got, remedy)

@@ -227,6 +227,8 @@ class _Group:
         self.n_steps = self.epoch = self.step = 0
         self.is_mid_epoch = False
         self.record: list[Array] = []
+        self.order: Array | None = None
+        self.batch_losses = np.full(len(fits), np.nan)
         self._measure_anew()
         # The values to stop at, and whether a figure has to rise to them: a row for each StopAt.
         stops: Any = [f.hooks.callbacks for f in fits]
@@ -250,19 +252,21 @@ class _Group:
             for k in range(len(self.fits)):
                 self._put_back(k)
             return
+        if not self.epoch:
+            return  # stopped before it has begun: nothing has changed
         self._write_record(np.zeros(len(self.fits), bool))
         for k in range(len(self.fits)):
             self._settle(k, self.chain.values, self.make_step.state, self.is_mid_epoch)
 
     def _measure_anew(self) -> None:
         n_replicas = len(self.fits)
-        self.loss_totals, self.batch_losses = np.zeros(n_replicas), np.zeros(n_replicas)
+        self.loss_totals = np.zeros(n_replicas)
         self.metrics = [StackedMetric(metric, n_replicas) for metric in self.fit.metrics]
 
     def _begin_epoch(self) -> None:
         fit, tables = self.fit, self.make_step.state
         self.kept = self.chain.values.copy(), {name: t.copy() for name, t in tables.items()}
-        self.order = None
+        self.losses_before, self.order = self.batch_losses, None
         if fit.shuffle:
             self.order = np.array([fit.data.draw(f.rng) for f in self.fits])
         self._measure_anew()
@@ -341,11 +345,10 @@ class _Group:
 
     def _put_back(self, k: int) -> None:
         """Leave a replica as it was when the epoch began."""
-        self.step, n_steps = 0, self.step
-        self.n_steps -= n_steps
+        step, losses = self.step, self.batch_losses
+        self.step, self.n_steps, self.batch_losses = 0, self.n_steps - step, self.losses_before
         self._settle(k, *self.kept, True)
-        self.step = n_steps
-        self.n_steps += n_steps
+        self.step, self.n_steps, self.batch_losses = step, self.n_steps + step, losses
         self.fit.strays.append(self.fits[k])
 
     def _settle(

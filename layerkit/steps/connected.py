@@ -239,6 +239,9 @@ class ConnectedRanks(Ranks):
             layer.communicator = self.communicator
         self._say_where(f"Trainer.train_step, step {n_steps + 1}")
         self._measure(batch)
+        if not self.weight:
+            got = check.Said("0 for all")
+            check.fail("Trainer.train_step", "sample_weight", "above 0 for some sample", got)
 
     def all_or_none(self, is_so: bool) -> bool:
         """Return whether something is true, and on all ranks."""

@@ -46,7 +46,7 @@ class Position:
         Total of each metric in the current epoch, then the number of samples they are over; empty
         without metrics. What a metric's total is, a number or an array, only the metric knows.
     batch_loss : float
-        Loss of the last batch, before its update.
+        Loss of the last batch that weighs something, before its update.
     accumulated : ndarray or None
         Sum of the gradients that wait for an update, each times its weight.
     accumulated_weight, n_accumulated : float, int
@@ -95,7 +95,8 @@ class Position:
 
     def add(self, loss: float, n_samples: int, weight: float, totals: list[Any] | None) -> None:
         """Add a step on a batch, with its mean loss; ``totals`` are those of the epoch with it."""
-        self.batch_loss = loss
+        if weight:  # else there is no mean, and 0 would look like the best
+            self.batch_loss = loss
         self.loss_total += loss * weight
         self.total_weight += weight
         self.n_samples += n_samples
@@ -115,6 +116,11 @@ class Position:
             self.totals = no_totals(n_metrics)
         elif len(self.totals) == n_metrics:  # version 0.1.0 counted the samples of all ranks alone
             self.totals = [*self.totals, self.n_samples if is_first else 0]
+
+    @property
+    def weighs_nothing(self) -> bool:
+        """Whether none of the samples of the epoch has a weight, so that it has no loss."""
+        return self.n_samples > 0 and not self.total_weight
 
     @property
     def is_only_to_be_recorded(self) -> bool:

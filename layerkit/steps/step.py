@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from layerkit.optimizers import Optimizer
 from layerkit.steps.position import Position
 from layerkit.steps.ranks import Ranks
 from layerkit.steps.rules import GradientRules, accumulate, take_accumulated
-from layerkit.steps.updates import Updates
+from layerkit.steps.updates import Closure, Updates
 
 __all__ = ["TrainingStep", "ValueAndGradient"]
 
@@ -48,6 +49,11 @@ class TrainingStep:
     ----------
     value_and_gradient : callable
         Computes the loss of a batch without weights; an engine may set a quicker one.
+
+    Raises
+    ------
+    ArgumentError
+        If the optimizer evaluates the loss again, and something makes it another one each time.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class TrainingStep:
     ) -> None:
         self.model, self.loss, self.optimizer, self.metrics = model, loss, optimizer, metrics
         self.rules, self.updates, self.ranks = rules, updates, ranks
+        if optimizer.needs_closure:
+            _refuse_other_losses("Trainer.__init__", model, optimizer, rules)
         self.lose = ranks.scaled(self._lose)
         self.value_and_gradient: ValueAndGradient = loss.value_and_gradient
 
@@ -89,7 +97,7 @@ class TrainingStep:
         if self.rules.are_any:
             loss += self.rules.penalty()
         if is_whole:
-            self._update(loss, x, describe)
+            self._update(loss, x, describe, y, weight)
         else:
             self.updates.hold()
             if accumulate(position, self.model, share) == position.batches_per_update:
@@ -123,7 +131,50 @@ class TrainingStep:
             self.ranks.reduce_grads()
             self._update(loss, x, describe)
 
-    def _update(self, loss: float, x: Array, describe: Describe) -> None:
+    def _update(self, loss: float, x: Array, describe: Describe, *others: Any) -> None:
+        """Update the parameters; ``others`` are the batch's targets and weights, if it is one."""
         if self.rules.are_any:
             self.rules.apply()
-        self.updates.apply(loss, x, describe)
+        closure = self._closure(x, *others) if self.optimizer.needs_closure else None
+        self.updates.apply(loss, x, describe, closure)
+
+    def _closure(self, x: Array, y: Array, weight: Array | None) -> Closure:
+        """Return the batch's loss as a function of the parameters, which writes the gradients.
+
+        What layers learn besides, they learn from the step's own pass.
+        """
+        size = len(x)
+        share = size if weight is None else float(weight.sum())
+        states = [(layer, copy.deepcopy(layer.get_state())) for _, layer in self.model.walk()]
+
+        def compute() -> float:
+            if size:
+                y_pred, cache = self.model.compute_forward(x, training=True)
+                loss, dy = self.lose(y_pred, y, weight)
+                self.model.compute_backward(dy, cache, need_dx=False)
+            else:
+                loss = self.ranks.sit_out(x)
+            for layer, state in states:
+                if state:
+                    layer.set_state(copy.deepcopy(state))
+            loss = self.ranks.reduce(loss, size, share)[0]
+            if self.rules.are_any:
+                loss += self.rules.penalty()
+                self.rules.apply()
+            return loss
+
+        return compute
+
+
+def _refuse_other_losses(
+    where: str, model: Model, optimizer: Optimizer, rules: GradientRules
+) -> None:
+    """Refuse what has no loss that could be compared at two places."""
+    wanted = f"for {optimizer!r}, which compares the batch's loss at different parameters"
+    remedy = "Use an optimizer that does not, such as Adam(), or LBFGS(line_search=None)."
+    for path, layer in model.walk():
+        if layer.is_random:
+            got = check.Said(f"{layer!r}, at {path!r}, which draws numbers in each pass")
+            check.fail(where, "model", f"without random layers {wanted}", got, remedy)
+    if rules.clipping is not None:
+        check.fail(where, "clipping", f"None {wanted}", rules.clipping, remedy)

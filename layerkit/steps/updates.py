@@ -1,13 +1,15 @@
 """Updates of a model: each is made whole, or not at all.
 
 Before the optimizer's step, the loss and the gradient must be finite; a step that overflows is
-taken back; frozen parameters stay as they are; and Ctrl-C waits for the step's end.
+taken back; frozen parameters stay as they are; and Ctrl-C waits for the step's end. What happens
+inside of a layer is not looked at: an infinity that leaves loss and gradient finite may stay.
 """
 
 import contextlib
 import importlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -17,10 +19,11 @@ from layerkit._support.validation import Array
 from layerkit.errors import NonFiniteError
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
+from layerkit.optimizers.parameter_groups import GroupedStep
 from layerkit.parameters import Parameter
 from layerkit.steps.ranks import Ranks
 
-__all__ = ["Step", "Updates"]
+__all__ = ["Closure", "Step", "Updates", "calm_limit"]
 
 
 def _signal() -> Any:
@@ -29,6 +32,22 @@ def _signal() -> Any:
 
 
 Step = Callable[[Array, Array], None]
+Closure = Callable[[], float]
+
+
+def _without(frozen: Sequence[tuple[Parameter, Array]], closure: Closure) -> float:
+    """Compute a loss and gradients that do not depend on frozen parameters."""
+    for parameter, value in frozen:
+        parameter.value = value
+    loss = closure()
+    for parameter, _ in frozen:
+        parameter.grad.fill(0)
+    return loss
+
+
+def calm_limit(dtype: np.dtype[Any]) -> float:
+    """Return the size below which neither a number nor a sum of many comes near overflow."""
+    return float(np.finfo(dtype).max) * 1e-6
 
 
 class Updates:
@@ -48,8 +67,7 @@ class Updates:
     ) -> None:
         self.model, self.optimizer, self.ranks = model, optimizer, ranks
         self._usual_step: Step = step or optimizer.step
-        # Below this, neither a sum of squared steps nor a parameter comes near overflow.
-        self._calm = float(np.finfo(model.dtype).max) * 1e-6
+        self._calm = calm_limit(model.dtype)
         self._vectors = model.vectors
         self._most = 0.0
         self._step: Step = self._usual_step
@@ -63,13 +81,25 @@ class Updates:
     def prepare(self) -> None:
         """Bind the optimizer, and find what is frozen; before the first update of an epoch."""
         self._vectors = self.model.vectors
-        self.optimizer.bind(*self._vectors)
-        rate = getattr(self.optimizer, "learning_rate", 1.0)
-        self._most = self._calm / rate / rate
+        optimizer = self.optimizer
+        optimizer.bind(*self._vectors)
+        rate = getattr(optimizer, "learning_rate", 1.0)
+        self._most = self._most_of(rate, getattr(optimizer, "weight_decay", None) or 0.0)
+        if isinstance(self._usual_step, GroupedStep):
+            settings = self._usual_step.settings()
+            self._most = min([self._most, *(self._most_of(*each) for each in settings)])
         self._frozen = [p for p in self.model.parameters if not p.trainable]
         self.ranks.prepare()
 
-    def apply(self, loss: float, x: Array, place: Callable[[], str]) -> None:
+    def _most_of(self, rate: float, decay: float) -> float:
+        """Return the sum of squared gradients up to which a step can't overflow; 0 for none."""
+        # A decay of more than twice the parameters makes them grow, from step to step.
+        is_tame = rate < self._calm and rate * decay <= 2
+        return self._calm / rate / rate if is_tame else 0.0
+
+    def apply(
+        self, loss: float, x: Array, place: Callable[[], str], closure: Closure | None = None
+    ) -> None:
         """Make an update with the gradients that the model holds; SIGINT waits for `release`.
 
         Parameters
@@ -80,6 +110,8 @@ class Updates:
             The batch's inputs, to find out where a number stops being finite.
         place : callable
             Gives the start of an error's message.
+        closure : callable, optional
+            Computes the batch's loss and gradients again, for an optimizer that needs it.
 
         Raises
         ------
@@ -91,10 +123,12 @@ class Updates:
         calm = grads.dot(grads) < self._most and -math.inf < loss < math.inf
         self._busy = True
         try:
-            if calm and not self._frozen:
+            if not calm or self._frozen:
+                self._apply_carefully(loss, x, place, closure)
+            elif closure is None:
                 self._step(values, grads)
             else:
-                self._apply_carefully(loss, x, place)
+                self.optimizer.step_with(values, grads, loss, closure)
         except BaseException:
             self.release()
             raise
@@ -120,7 +154,9 @@ class Updates:
             ranks.is_interrupted = ranks.wants_to_stop = False
             raise KeyboardInterrupt
 
-    def _apply_carefully(self, loss: float, x: Array, place: Callable[[], str]) -> None:
+    def _apply_carefully(
+        self, loss: float, x: Array, place: Callable[[], str], closure: Closure | None
+    ) -> None:
         values, grads = self._vectors
         if not (math.isfinite(loss) and np.isfinite(grads).all()):
             self._refuse(loss, x, place)
@@ -130,7 +166,10 @@ class Updates:
         frozen = [(parameter, parameter.value.copy()) for parameter in self._frozen]
         for parameter, _ in frozen:
             parameter.grad.fill(0)
-        self._usual_step(values, grads)
+        if closure is None:
+            self._usual_step(values, grads)
+        else:
+            self.optimizer.step_with(values, grads, loss, partial(_without, frozen, closure))
         for parameter, value in frozen:
             parameter.value = value
         if not all(np.isfinite(vector).all() for vector in (values, *state.values())):

@@ -13,12 +13,16 @@ from layerkit._support import validation as check
 from layerkit._support.state import Unencodable, decode, encode
 from layerkit._support.validation import Array
 from layerkit.errors import LayerkitError, LoadError, SaveError
+from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
-from layerkit.layers.joins import Add, Concatenate, Multiply
+from layerkit.layers.gated import GLU, Maxout, SwiGLU
+from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
+from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
+from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.parameters import Loading
 from layerkit.storage import files as _files
 from layerkit.storage.files import Path
@@ -26,7 +30,29 @@ from layerkit.storage.files import Path
 # The classes that a file may name; an explicit list, so that a file can't run any other code.
 CLASSES: dict[str, type] = {
     kind.__name__: kind
-    for kind in (Add, BatchNorm, Concatenate, Dense, Dropout, Multiply, Standardize)
+    for kind in (
+        ActivationLayer,
+        Add,
+        BatchNorm,
+        Chain,
+        Concatenate,
+        Dense,
+        Dot,
+        Dropout,
+        Flatten,
+        GLU,
+        Maxout,
+        Multiply,
+        PReLU,
+        Parallel,
+        Permute,
+        RepeatVector,
+        Reshape,
+        Residual,
+        Standardize,
+        SwiGLU,
+        TimeDistributed,
+    )
 }
 CLASSES |= {name: getattr(activations, name) for name in activations.__all__}
 CLASSES |= {name: getattr(initializers, name) for name in initializers.__all__}

@@ -52,6 +52,7 @@ def load_extra(where: str) -> Any:
     MissingExtraError
         If one of them is not installed.
     """
+    check.standard_module(where, "concurrent.futures.process", "threads and processes")
     for package in ("cloudpickle", "threadpoolctl", "joblib"):
         try:
             module = importlib.import_module(package)

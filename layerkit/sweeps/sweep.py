@@ -104,6 +104,8 @@ def sweep(
         a setting's name, or an object can't be pickled; nothing has been run then.
     MissingExtraError
         If joblib, cloudpickle or threadpoolctl is not installed.
+    StateError
+        If this Python has no threads or processes, as in a browser.
 
     Examples
     --------

@@ -29,6 +29,7 @@ from layerkit.testing.layer_gradient_checks import (
     check_overwrites_gradients,
     check_zero_cotangent,
 )
+from layerkit.testing.layer_length_checks import check_open_axes
 from layerkit.testing.layer_state_checks import (
     check_backward_order,
     check_concurrent_predict,
@@ -55,6 +56,7 @@ _CHECKS = [
     check_no_aliasing,
     check_overwrites_gradients,
     check_new_batch_size,
+    check_open_axes,
     check_training_steps,
     check_two_calls_in_a_step,
     check_backward_order,
@@ -102,7 +104,8 @@ def layer_checks(
     make : Layer or callable
         A layer, of which copies are checked; or what makes a fresh one: ``lambda: MyLayer(4)``.
     input_shape : tuple of int, optional
-        The shape of one sample; needed where neither the layer nor ``inputs`` has it.
+        The shape of one sample; needed where neither the layer nor ``inputs`` has it. None for an
+        axis that is open: then the layer is checked at several of its lengths.
     inputs : callable or array_like, optional
         Inputs of your own; see `check_layer`.
     reference : callable, optional
@@ -115,7 +118,7 @@ def layer_checks(
     list of Check
         Each has a ``name``, and is called without arguments. Left out are those that the layer's
         tags ``mixes_samples`` and ``is_random`` rule out, ``gradients_at_ties`` with inputs of
-        your own, and ``follows_reference`` without a reference.
+        your own, ``follows_reference`` without a reference, and ``open_axes`` without any.
 
     Raises
     ------
@@ -147,6 +150,8 @@ def layer_checks(
         left_out |= {check_gradients_at_ties}  # which inputs may be equal is not known
     if reference is None:
         left_out |= {check_follows_reference}
+    if not subject.is_open:
+        left_out |= {check_open_axes}
     return [
         Check(check.__name__.removeprefix("check_"), subject.name, partial(check, subject))
         for check in _CHECKS
@@ -170,12 +175,14 @@ def check_layer(
     make : Layer or callable
         A layer, of which copies are checked; or what makes a fresh one: ``lambda: MyLayer(4)``.
     input_shape : tuple of int, optional
-        The shape of one sample; needed where neither the layer nor ``inputs`` has it.
+        The shape of one sample; needed where neither the layer nor ``inputs`` has it. None for an
+        axis that is open: then the layer is checked at several of its lengths.
     inputs : callable or array_like, optional
         Inputs of your own, for a layer that does not take any numbers: ``inputs(rng, n_samples)``
         returns a batch of shape (n_samples, *input_shape), or an array has samples to draw from.
         They are never scaled: large ones are yours to draw. A layer that takes integers needs
-        them.
+        them. Where an axis is open, it is ``inputs(rng, n_samples, sample_shape)``, with the
+        lengths in ``sample_shape``; an array's samples are cut to them.
     reference : callable, optional
         ``reference(x, *parameters)`` returns the layer's output in evaluation, in plain NumPy;
         the parameters are the values in the order of `Layer.parameters`. It finds what no

@@ -102,6 +102,35 @@ def check_descends(subject: Subject) -> None:
         fail("50 small steps don't lead down the valley x²")
 
 
+def check_zero_gradient(subject: Subject) -> None:
+    """Gradients of 0, from the first step on, leave the values finite, in float32 too."""
+    for dtype in (np.float32, np.float64):
+        values, optimizer = subject.values().astype(dtype), subject.optimizer()
+        for gradient in (np.zeros_like(values), np.where(np.arange(_SIZE) % 2, values, 0)):
+            with np.errstate(all="ignore"):
+                optimizer.step(values, gradient)
+            if not np.isfinite(values).all():
+                fail(f"a gradient of 0 makes values of {values.dtype} NaN or infinite")
+
+
+def check_closure(subject: Subject) -> None:
+    """A step that may evaluate the loss leaves the gradients alone, and leads down the valley."""
+    values, optimizer = subject.values(), subject.optimizer()
+    optimizer.learning_rate = min(optimizer.learning_rate, 0.01)
+    grads, start = np.empty_like(values), values @ values
+
+    def closure() -> float:
+        np.multiply(values, 2, grads)
+        return float(values @ values)
+
+    for _ in range(10):
+        loss, before = closure(), 2 * values
+        optimizer.step_with(values, grads, loss, closure)
+        equal(grads, before, "step_with leaves other gradients than it was given")
+    if not values @ values < start:
+        fail("10 small steps by step_with don't lead down the valley x²")
+
+
 def check_learning_rate(subject: Subject) -> None:
     """Twice the learning rate makes the first step twice as long; a change counts at once."""
     gradient = subject.grads()[0]
@@ -214,6 +243,8 @@ _CHECKS = [
     check_follows_reference,
     check_in_place,
     check_descends,
+    check_zero_gradient,
+    check_closure,
     check_learning_rate,
     check_state,
     check_resumes,

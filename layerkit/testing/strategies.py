@@ -79,11 +79,11 @@ def is_public(kind: type[Any]) -> bool:
     return kind.__name__ in sys.modules[kind.__module__].__all__
 
 
-def _concrete(base: type[Any]) -> list[type[Any]]:
+def concrete(base: type[Any]) -> list[type[Any]]:
     """Find the built-in classes of a kind, as many as there are."""
     found = []
     for kind in base.__subclasses__():
-        found += _concrete(kind)
+        found += concrete(kind)
         if kind.__module__.startswith("layerkit.") and is_public(kind):
             found.append(kind)
     return sorted(found, key=lambda kind: kind.__name__)
@@ -91,7 +91,7 @@ def _concrete(base: type[Any]) -> list[type[Any]]:
 
 def activations() -> "st.SearchStrategy[Activation]":
     """Draw activations: every built-in one, those with a parameter over its range."""
-    plain = [kind() for kind in _concrete(Activation) if kind not in (ELU, LeakyReLU, Identity)]
+    plain = [kind() for kind in concrete(Activation) if kind not in (ELU, LeakyReLU, Identity)]
     return st.one_of(
         st.just(Identity()),
         st.sampled_from(plain),
@@ -147,7 +147,7 @@ def losses_with_targets(
     """Draw built-in losses, each with targets ``y_true`` that it takes."""
     n = draw(st.integers(1, 6)) if n_samples is None else n_samples
     width = draw(st.integers(1, 8)) if n_outputs is None else n_outputs
-    of_one_output = [kind() for kind in _concrete(Loss) if kind is not Losses]
+    of_one_output = [kind() for kind in concrete(Loss) if kind is not Losses]
     kinds = [*of_one_output, SoftmaxCrossEntropy("probabilities")]
     loss = draw(st.sampled_from(kinds))
     if isinstance(loss, SoftmaxCrossEntropy):

@@ -15,8 +15,15 @@ from layerkit.steps.step import TrainingStep
 __all__ = ["evaluate", "figure_names"]
 
 
-def evaluate(step: TrainingStep, data: Batches, metrics: Sequence[Metric]) -> dict[str, Any]:
+def evaluate(
+    step: TrainingStep,
+    data: Batches,
+    metrics: Sequence[Metric],
+    where: str = "Trainer.evaluate",
+) -> dict[str, Any]:
     """Return the loss and the metrics over all samples, and change nothing.
+
+    A batch may weigh nothing, but not all of them together: that is no loss of 0.
 
     Parameters
     ----------
@@ -26,6 +33,8 @@ def evaluate(step: TrainingStep, data: Batches, metrics: Sequence[Metric]) -> di
         Samples that are checked.
     metrics : sequence of Metric
         Metrics to compute.
+    where : str
+        Name of the call, for errors.
     """
     sums: list[Any] = [*[0.0] * len(metrics), 0]
     loss_total, total_weight = 0.0, 0.0
@@ -34,8 +43,8 @@ def evaluate(step: TrainingStep, data: Batches, metrics: Sequence[Metric]) -> di
             continue  # a rank that has no part in this batch
         y_pred, _ = step.model.compute_forward(x, training=False)
         if weight is None:
-            where = f"{type(step.loss).__name__}.value"
-            loss = check.one_float(where, "the loss", step.loss.value(y_pred, y))
+            method = f"{type(step.loss).__name__}.value"
+            loss = check.one_float(method, "the loss", step.loss.value(y_pred, y))
             share = float(len(x))
         else:
             (loss, _), share = weighted(step.loss, y_pred, y, weight), float(weight.sum())
@@ -45,7 +54,10 @@ def evaluate(step: TrainingStep, data: Batches, metrics: Sequence[Metric]) -> di
     *sums, n_counted, loss_total, total_weight = step.ranks.add_up(
         [*sums, loss_total, total_weight], metrics
     )
-    figures = {"loss": loss_total / (total_weight or 1) + step.rules.penalty()}
+    if not total_weight:
+        got = check.Said("0 for all")
+        check.fail(where, "sample_weight", "above 0 for some sample", got)
+    figures = {"loss": loss_total / total_weight + step.rules.penalty()}
     for metric, total in zip(metrics, sums, strict=True):
         figures[metric.name] = figure(metric, total, n_counted)
     return figures

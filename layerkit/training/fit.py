@@ -116,6 +116,9 @@ class Fit:
     ) -> None:
         where = "Trainer.fit"
         self.step, self.data, self.validation, self.epochs = step, data, validation, epochs
+        if n_batches > 1 and step.optimizer.needs_closure:
+            wanted = f"1 for {step.optimizer!r}, which evaluates the loss of one batch again"
+            check.fail(where, "accumulate", wanted, n_batches, "Or pass LBFGS(line_search=None).")
         self.rng = rng if shuffle else None
         self.position = Position(resumed and resumed["progress"])
         if validation is not None and validation.rows is not None:
@@ -133,6 +136,8 @@ class Fit:
         self._n_steps = epochs * (data.steps_per_epoch or 0) + n_steps_before
         as_before = self.position.arithmetic
         self.engine = self._choose_engine(refuses=engine == "numba", as_before=as_before)
+        if epochs:  # what an optimizer refuses, it refuses before callbacks begin
+            step.optimizer.bind(*step.model.vectors)
 
     def run(self) -> None:
         """Train, epoch by epoch, until the last one, or until somebody asks to stop."""
@@ -212,7 +217,8 @@ class Fit:
         return self.engine.train(n_epochs, goals)
 
     def _validate(self, validation: Batches) -> Figures:
-        figures = evaluate(self.step, validation, self.step.metrics)
+        metrics, where = self.step.metrics, "Trainer.fit, validation_data"
+        figures = evaluate(self.step, validation, metrics, where)
         return {f"val_{name}": [figure] for name, figure in figures.items()}
 
     def _choose_engine(self, *, refuses: bool = False, as_before: str | None = None) -> Engine:

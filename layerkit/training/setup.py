@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit.data.batches import Batch, Batches
 from layerkit.data.preparation import Preparation
 from layerkit.engines.base import EngineUsed
@@ -87,6 +88,7 @@ class Setup:
         self.hooks: Hooks | None = None
         self.engine_used: EngineUsed | None = None
         self._n_steps = 0
+        self._held_out: tuple[object, Any] = None, None
 
     @property
     def step(self) -> TrainingStep:
@@ -118,6 +120,7 @@ class Setup:
             "seed": type(self.trainer.rng.bit_generator).__name__,
         }
 
+    @ignoring("under")
     def batches(
         self,
         where: str,
@@ -243,6 +246,7 @@ class Setup:
             self.trainer.rng.bit_generator.state = before
             raise
 
+    @ignoring("under")
     def divided(
         self, where: str, data: Batches, validation_data: Any, share: float | None, stratify: bool
     ) -> tuple[Batches, Batches | None]:
@@ -253,8 +257,13 @@ class Setup:
             if validation_data is not None:
                 wanted = "None with validation_data"
                 check.fail(where, "validation_split", wanted, share)
-            known = self.resumed["progress"]["held_out"] if self.resumed else None
+            # What one fit has trained on is no validation of the next.
+            key = share, preparation.drawn_from(data, stratify)
+            known = self._held_out[1] if key == self._held_out[0] else None
+            if self.resumed:
+                known = self.resumed["progress"]["held_out"]
             data, validation = preparation.split(where, data, share, stratify, rng, known)
+            self._held_out = key, validation.rows
         elif validation_data is not None:
             validation = preparation.validation(where, validation_data)
         for batches in (data, validation):

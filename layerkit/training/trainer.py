@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit.communication.base import Communicator, SerialCommunicator
 from layerkit.engines.base import EngineUsed
 from layerkit.engines.choice import EngineName, check_engine
@@ -58,7 +59,8 @@ class Trainer:
         Engine that runs the epochs of `fit`. "numpy" goes through the layers batch by batch;
         "numba" compiles whole epochs into one call, for chains of `Dense` layers, `SGD`, and
         arrays. "auto" chooses numba where it is installed, can serve, and is faster. Both compute
-        the same numbers up to rounding; `engine_used` has the reason.
+        the same numbers up to rounding, and end at the same ones that aren't finite: where any
+        comes near overflow, NumPy makes the step. `engine_used` has the reason.
     communicator : Communicator, optional
         Connection of the processes that train the model together, such as `MPICommunicator`. All
         make the same calls with the same arguments, and `batch_size` counts the samples of all:
@@ -68,8 +70,9 @@ class Trainer:
     Raises
     ------
     ArgumentError
-        If an argument is of the wrong kind, two metrics share a name, or a metric can't judge what
-        the loss takes for predictions.
+        If an argument is of the wrong kind, two metrics share a name, a metric can't judge what
+        the loss takes for predictions, or the optimizer evaluates the loss of a batch several
+        times, which random layers or clipping make another one.
     MissingExtraError
         If ``engine="numba"``, and numba is not installed.
 
@@ -144,7 +147,7 @@ class Trainer:
 
     @property
     def batch_loss(self) -> float:
-        """Loss of the last batch, before its update; NaN before the first."""
+        """Loss of the last batch that weighs something, before its update; NaN before the first."""
         return self.setup.position.batch_loss
 
     def fit(
@@ -186,16 +189,19 @@ class Trainer:
         validation_data : tuple of array_like, Dataset or stream, optional
             ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch.
         validation_split : float, optional
-            Share of the samples to evaluate instead, drawn at random; they are not trained on.
+            Share of the samples to evaluate instead, drawn at random; they are not trained on,
+            and a further fit of as many samples holds out the same.
         stratify : bool
             Whether the split takes its share of each class.
         steps_per_epoch : int, optional
             Number of batches of a stream that make an epoch. Only an iterator needs it.
         sample_weight : array_like of shape (n_samples,) or (n_samples, *positions), optional
             Weight of each sample, or of each position of it; the loss is Σ weight · loss /
-            Σ weight. Metrics leave out positions of weight 0, and are not weighted else.
+            Σ weight. Metrics leave out positions of weight 0, and are not weighted else. A batch
+            may weigh nothing; an epoch, a part of a split or an evaluation may not.
         class_weight : dict of int to float or {"balanced"}, optional
-            Weight of the samples of each class; 1 for a class that is not named.
+            Weight of the samples of each class, in training but not in validation; 1 for a class
+            that is not named.
         accumulate : int
             Number of batches that make an update together, with the mean gradient over all
             their samples, as a batch so many times as large would, in less memory.
@@ -216,7 +222,9 @@ class Trainer:
         StateError
             If the model is being trained already, by a callback or in another thread.
         NonFiniteError
-            If a NaN or an infinity turns up; the parameters stay at their last finite values.
+            If a loss, a gradient or an update has a NaN or an infinity; the parameters stay at
+            their last finite values. An infinity inside of a layer that leaves these three finite,
+            as one that `Tanh` takes to 1, is no reason to stop.
         """
         where = "Trainer.fit"
         epochs = check.integer(where, "epochs", epochs, minimum=0)
@@ -258,6 +266,8 @@ class Trainer:
                 fit.run()
         return self.history
 
+    # The guard before each update names what overflows better than NumPy's warnings do.
+    @ignoring("all")
     def train_step(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Make one update on one batch, for a training loop of one's own or an endless stream.
 
@@ -283,12 +293,12 @@ class Trainer:
         self.setup.begin_step(where, batch)
         step = self.setup.step
         step.updates.prepare()
-        with np.errstate(all="ignore"):
-            try:
-                return step(*batch, self._scratch, lambda: f"{where}: the loss")
-            finally:
-                step.updates.release()
+        try:
+            return step(*batch, self._scratch, lambda: f"{where}: the loss")
+        finally:
+            step.updates.release()
 
+    @ignoring("under")
     def evaluate(
         self,
         x: Any,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from layerkit import ArgumentError
-from layerkit._support.numerics import CONSTANTS, sigmoid
+from layerkit._support.numerics import CONSTANTS, ignoring, sigmoid
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -21,3 +21,35 @@ def test_sigmoid_lets_nan_through():
 def test_other_dtypes_are_refused_by_name():
     with pytest.raises(ArgumentError, match="float32 or float64; got int64"):
         sigmoid(np.array([1, 2]))
+
+
+def test_sigmoid_at_the_limit_is_no_error_but_an_underflow():
+    with np.errstate(all="raise", under="ignore"):
+        assert sigmoid(np.array([-1e300, 1e300])).round(300).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("version", [np.__version__, "1.26.4", "2.0.0", "10.1.0rc1"])
+def test_ignored_errors_are_the_callers_again_afterwards(version, monkeypatch):
+    monkeypatch.setattr(np, "__version__", version)
+
+    @ignoring("under", "over")
+    def product(a, b, *, depth=0):
+        """Multiply."""
+        assert np.geterr()["under"] == np.geterr()["over"] == "ignore"
+        assert np.geterr()["invalid"] == "raise"
+        if depth:  # each call has a context of its own
+            product(a, b, depth=depth - 1)
+            assert np.geterr()["under"] == "ignore"
+        if b is None:
+            raise KeyError
+        return np.multiply(a, b)
+
+    assert (product.__name__, product.__doc__) == ("product", "Multiply.")
+    with np.errstate(all="raise"):
+        before = np.geterr()
+        assert product(1e-200, b=1e-200, depth=2) == 0
+        with pytest.raises(KeyError):
+            product(1e-200, None)
+        assert np.geterr() == before
+        with pytest.raises(FloatingPointError):
+            np.multiply(1e-200, 1e-200)

@@ -1,21 +1,18 @@
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from layerkit import GELU, Activation, Sigmoid, Softmax
+import layerkit
+from layerkit import GELU, Activation, LogSoftmax, Sigmoid, Softmax, Sparsemax
+from layerkit.testing.strategies import concrete
 
-
-def built_in():
-    kinds = [
-        k for k in Activation.__subclasses__() if k.__module__.startswith("layerkit.activations")
-    ]
-    return sorted((kind() for kind in kinds), key=repr)
-
-
-ACTIVATIONS = built_in()
-ELEMENTWISE = [activation for activation in ACTIVATIONS if not isinstance(activation, Softmax)]
+ACTIVATIONS = sorted((kind() for kind in concrete(Activation)), key=repr)
+ACTIVATIONS.append(GELU(approximate=True))
+ELEMENTWISE = [a for a in ACTIVATIONS if not isinstance(a, Softmax | LogSoftmax | Sparsemax)]
 
 # In extended precision, each straight from its definition.
 LONG = np.longdouble
@@ -33,6 +30,16 @@ def long_gelu(z):
         return z * (1 / (1 + np.exp(-2 * u)))
 
 
+def long_normal(z):
+    """½ erfc(−z / √2), by the C library, in double precision."""
+    return np.vectorize(lambda z: LONG(math.erfc(-z / math.sqrt(2)) / 2))(np.asarray(z, float))
+
+
+def long_selu(z):
+    alpha, scale = LONG("1.6732632423543772848"), LONG("1.0507009873554804934")
+    return scale * np.where(z >= 0, LONG(z), alpha * np.expm1(LONG(z)))
+
+
 REFERENCE = {
     "Identity()": LONG,
     "Sigmoid()": long_sigmoid,
@@ -42,8 +49,45 @@ REFERENCE = {
     "ELU()": lambda z: np.where(z >= 0, LONG(z), np.expm1(LONG(z))),
     "Softplus()": lambda z: np.log1p(np.exp(LONG(z))),
     "SiLU()": lambda z: z * long_sigmoid(z),
-    "GELU()": long_gelu,
+    "GELU()": lambda z: z * long_normal(z),
+    "GELU(approximate=True)": long_gelu,
+    "CELU()": lambda z: np.where(z >= 0, LONG(z), np.expm1(LONG(z))),
+    "SELU()": long_selu,
+    "ReLU6()": lambda z: np.minimum(np.maximum(LONG(z), 0), 6),
+    "Threshold()": lambda z: np.maximum(LONG(z), 0),
+    "HardSigmoid()": lambda z: np.minimum(np.maximum(LONG(z) / 6 + LONG(0.5), 0), 1),
+    "HardSiLU()": lambda z: z * np.minimum(np.maximum(LONG(z) / 6 + LONG(0.5), 0), 1),
+    "HardTanh()": lambda z: np.minimum(np.maximum(LONG(z), -1), 1),
+    "HardShrink()": lambda z: LONG(z) * (abs(z) > 0.5),
+    "SoftShrink()": lambda z: np.sign(z) * np.maximum(abs(LONG(z)) - LONG(0.5), 0),
+    "LogSigmoid()": lambda z: -np.log1p(np.exp(-LONG(z))),
+    "Softsign()": lambda z: LONG(z) / (1 + abs(LONG(z))),
+    "TanhShrink()": lambda z: LONG(z) - np.tanh(LONG(z)),
+    "Mish()": lambda z: z * np.tanh(np.log1p(np.exp(LONG(z)))),
+    "Squareplus()": lambda z: 2 / (np.sqrt(LONG(z) ** 2 + 4) - z),
 }
+
+
+# Made by benchmarks/activation_values.py.
+RECORDED = json.loads(
+    (Path(__file__).parents[1] / "recorded" / "activation_values.json").read_text()
+)
+
+
+@pytest.mark.parametrize("call", RECORDED["cases"])
+def test_values_and_gradients_are_those_of_torch(call):
+    activation = eval(call, vars(layerkit))
+    z, dy = np.array(RECORDED["z"]), np.array(RECORDED["dy"])
+    y = activation.forward(z)
+    assert_allclose(y, RECORDED["cases"][call]["y"], rtol=1e-12, atol=1e-15)
+    dz = activation.backward(dy, z, y)
+    # torch's own formulas cancel where a slope nears 0, as 1 - y does for y near 1.
+    assert_allclose(dz, RECORDED["cases"][call]["dz"], rtol=1e-10, atol=1e-14)
+
+
+def test_all_but_sparsemax_are_compared_with_torch():
+    compared = {type(eval(call, vars(layerkit))) for call in RECORDED["cases"]}
+    assert compared | {Sparsemax} == {type(activation) for activation in ACTIVATIONS}
 
 
 def test_each_has_a_reference():
@@ -84,6 +128,26 @@ def test_finite_and_silent_at_any_size(activation, dtype):
         assert np.isfinite(y).all()
         assert np.isfinite(dz).all()
         assert y.dtype == dz.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", ELEMENTWISE, ids=repr)
+def test_infinities_have_the_limits(activation, dtype):
+    z, far = np.array([[-np.inf, np.inf]], dtype), np.array([[-1e30, 1e30]], dtype)
+    with np.errstate(all="raise", under="ignore"):
+        y, far_y = activation.forward(z), activation.forward(far)
+        dz = activation.backward(np.ones_like(z), z.copy(), y.copy())
+        far_dz = activation.backward(np.ones_like(z), far.copy(), far_y.copy())
+    limit = np.where(abs(far_y) > 1e20, np.copysign(np.inf, far_y), far_y)
+    assert_allclose(y, limit, rtol=1e-6, atol=1e-25)
+    assert_allclose(dz, far_dz, rtol=1e-6, atol=1e-25)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+def test_nan_stays_nan(activation):
+    z = np.array([[np.nan, np.nan]])
+    with np.errstate(all="ignore"):
+        assert np.isnan(activation.forward(z)).all()
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)

@@ -1,21 +1,18 @@
 import numpy as np
 from numpy.testing import assert_allclose
 
-from layerkit import Softmax
+from layerkit import LogSigmoid, Sigmoid, Softsign, TanhShrink
 
 
-def test_softmax_rows_are_shares():
-    z = np.random.default_rng(0).normal(0, 5, size=(4, 3))
-    y = Softmax().forward(z)
-    assert_allclose(y.sum(axis=1), 1, rtol=1e-14)
-    assert_allclose(y, Softmax().forward(z + 1000), rtol=1e-10)
-    assert_allclose(np.log(y[:, 0] / y[:, 1]), z[:, 0] - z[:, 1], rtol=1e-10)
+def test_log_sigmoid_is_the_logarithm_where_that_has_digits():
+    z = np.linspace(-30, 30, 61)[None]
+    assert_allclose(np.exp(LogSigmoid().forward(z)), Sigmoid().forward(z), rtol=1e-14)
+    # Where sigmoid is 1 to the last bit, its logarithm still is not 0.
+    assert_allclose(LogSigmoid().forward(np.array([[50.0]])), [[-np.exp(-50)]], rtol=1e-14)
 
 
-def test_softmax_backward_is_its_jacobian():
-    rng = np.random.default_rng(0)
-    z, dy = rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
-    y = Softmax().forward(z)
-    for row in range(4):
-        jacobian = np.diag(y[row]) - np.outer(y[row], y[row])
-        assert_allclose(Softmax().backward(dy, z, y)[row], jacobian @ dy[row], rtol=1e-12)
+def test_softsign_and_tanh_shrink_are_odd():
+    z = np.linspace(0, 9, 19)[None]
+    for activation in (Softsign(), TanhShrink()):
+        assert_allclose(activation.forward(-z), -activation.forward(z))
+        assert_allclose(activation.derivative(-z, z), activation.derivative(z, z))

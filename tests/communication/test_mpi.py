@@ -211,11 +211,12 @@ def test_a_checkpoint_serves_another_number_of_ranks(n, alone, tmp_path):
 
 
 def test_a_part_of_the_work_behind_training_may_take_its_time(tmp_path):
+    # Three times what is borne as a standstill.
     script = tmp_path / "script.py"
     script.write_text(
         "import time\nfrom layerkit import MPICommunicator\n"
         "communicator = MPICommunicator(timeout=1)\ncommunicator.barrier()\n"
-        "if communicator.rank == 0: time.sleep(4)\nprint('done', flush=True)\n"
+        "if communicator.rank == 0: time.sleep(8)\nprint('done', flush=True)\n"
     )
     done = launch("-n", 2, script)
     assert (done.returncode, done.stdout.count("done")) == (0, 2)
@@ -260,6 +261,78 @@ def test_too_many_threads_are_told(tmp_path):
     words = f"UserWarning: MPICommunicator: 2 ranks with {2 * n_cores} BLAS threads share {n_cores}"
     assert done.returncode == 0
     assert done.stderr.count(words) == (1 if n_cores > 1 else 0), done.stderr
+
+
+CALLS = """
+import os, sys
+import numpy as np
+from layerkit import MPICommunicator
+communicator = MPICommunicator()
+numbers = np.full(3, float(communicator.rank + 7))
+"""
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize(("code", "status"), [("", 1), (", 5", 5)])
+def test_a_program_may_end_its_job(n, code, status, tmp_path):
+    script = tmp_path / "script.py"
+    end = f"if communicator.rank == communicator.size - 1: communicator.abort('No paper.'{code})\n"
+    script.write_text(f"{CALLS}{end}communicator.barrier()\nprint('after')")
+    command = [sys.executable, script]
+    done = run(*command) if n == 1 else mpiexec(n, *command)
+    assert done.returncode == status
+    ranks = "1 rank" if n == 1 else f"{n} ranks"
+    assert f"layerkit: No paper. This ends the job of {ranks}.\n" in done.stderr
+    assert "after" not in done.stdout
+
+
+def test_rank_0_sends_unless_another_is_named(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"{CALLS}other = numbers.copy()\ncommunicator.broadcast_(numbers)\n"
+        "communicator.broadcast_(other, 1)\nsys.stdout.write(f' {numbers[0]} {other[2]} ')"
+    )
+    done = launch("-n", 2, script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["7.0", "8.0"] * 2
+
+
+ERRORS = """
+import os, sys, time
+from layerkit import MPICommunicator
+
+slept = []
+
+
+def note(kind, error, trace):
+    with open(os.path.join(sys.argv[1], f"slept-{communicator.rank}"), "w") as file:
+        file.write(str(slept))
+    if is_on_all:
+        communicator.barrier()  # until both have noted it: the next line of theirs ends the job
+
+
+time.sleep, sys.excepthook = slept.append, note
+communicator = MPICommunicator()
+is_on_all = sys.argv[2] == "all"
+communicator.barrier()
+while not is_on_all and communicator.rank == 0:
+    pass
+error = ValueError("the sensor is off")
+error.is_on_all_ranks = is_on_all
+raise error
+"""
+
+
+@pytest.mark.parametrize(("where", "noted"), [("all", ["[]", "[1.0]"]), ("one", [None, "[]"])])
+def test_rank_0_reports_an_error_that_all_have(where, noted, tmp_path):
+    # The others wait meanwhile, so that it is read once.
+    script = tmp_path / "script.py"
+    script.write_text(ERRORS)
+    done = mpiexec(2, sys.executable, script, tmp_path, where)
+    assert done.returncode == 1
+    assert "ended by ValueError: the sensor is off. This ends the job of 2 ranks." in done.stderr
+    files = [tmp_path / f"slept-{rank}" for rank in range(2)]
+    assert [file.read_text() if file.exists() else None for file in files] == noted
 
 
 def test_copies_are_the_same_job():

@@ -1,7 +1,9 @@
 import gzip
+import os
 
 import numpy as np
 import pytest
+from forged_tables import outcomes
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -129,3 +131,71 @@ def test_idx_of_anything(data, cut, tmp_path_factory):
     except LoadError:
         return
     assert array.nbytes <= 80
+
+
+@pytest.mark.parametrize("kind", ["csv", "idx"])
+def test_forged_files_are_read_or_refused(kind):
+    found = outcomes(kind, 400)
+    assert set(found) == {"read", "refused"}
+
+
+def test_no_line_is_longer_than_memory_bears(tmp_path, monkeypatch):
+    monkeypatch.setattr("layerkit.data.readers._LONGEST_LINE", 20)
+    assert csv(tmp_path, "a,b\n" + "1" * 17 + ",2\n").x.shape == (1, 2)
+    for text in ("a,b\n1,2\n" + "1" * 30 + ",2\n", "a,b\n1,2\n" + "\0" * 10_000):
+        message = r"line 3 must be of at most 20 characters; got a longer one"
+        with pytest.raises(LoadError, match=message):
+            csv(tmp_path, text)
+
+
+def test_one_long_target_does_not_make_room_for_all(tmp_path):
+    rows = ["1,ab\n"] * 20_000
+    with pytest.raises(LoadError, match=r"a target must be of a length like .*, of 9,000 char"):
+        csv(tmp_path, "".join(["x,t\n", *rows, "1," + "é" * 9000 + "\n"]), target="t")
+    # Long ones alone are as they are.
+    assert csv(tmp_path, "x,t\n" + f"1,{'é' * 9000}\n" * 3, target="t").y.dtype == "<U9000"
+
+
+def test_many_columns_take_their_time_once(tmp_path):
+    n_columns = 60_000
+    header = ",".join(f"c{i}" for i in range(n_columns))
+    text = f"{header}\n{','.join(['1'] * n_columns)}\n"
+    calls = []
+
+    class Name(str):
+        __slots__ = ()
+
+        def __eq__(self, other):
+            calls.append(1)
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    table = csv(tmp_path, text, ignore=[Name("c7"), Name("c8")])
+    assert len(table.features) == n_columns - 2
+    # Looked up in sets: compared with those of the same hash alone.
+    assert len(calls) < 100
+    with pytest.raises(LoadError, match=r"a column must be one of 'c0', .*, …; got 'no'") as caught:
+        csv(tmp_path, text, target="no")
+    assert len(str(caught.value)) < 400
+
+
+def test_file_descriptors_stay_open(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "idx").write_bytes(GOOD)
+    (tmp_path / "idx.gz").write_bytes(gzip.compress(GOOD))
+    for name, read in (("t.csv", read_csv), ("idx", read_idx), ("idx.gz", read_idx)):
+        descriptor = os.open(tmp_path / name, os.O_RDONLY)
+        try:
+            read(descriptor)
+            os.fstat(descriptor)  # raises where it is closed
+        finally:
+            os.close(descriptor)
+
+
+def test_messages_hold_no_control_characters(tmp_path):
+    with pytest.raises(LoadError, match=r"got '\\x1b\[31mred' in row 2, column 'a'"):
+        csv(tmp_path, "a,b\n\x1b[31mred,2\n")
+    with pytest.raises(LoadError) as caught:
+        csv(tmp_path, "a\x1b[2J,b,a\x1b[2J\n")
+    assert str(caught.value).isprintable()

@@ -16,6 +16,7 @@ from layerkit import (
     GELU,
     SGD,
     Accuracy,
+    Activation,
     Callback,
     Dense,
     HalfSquaredError,
@@ -38,6 +39,7 @@ from layerkit import (
     Trainer,
     Zeros,
 )
+from layerkit.testing.strategies import concrete
 
 ACTIVATIONS = [
     Identity(),
@@ -51,7 +53,11 @@ ACTIVATIONS = [
     GELU(),
     Softmax(),
     Snake(1.5),
+    GELU(approximate=True),
 ]
+KNOWN = [type(activation) for activation in ACTIVATIONS]
+OTHERS = [kind() for kind in concrete(Activation) if kind not in KNOWN]
+ACTIVATIONS += [activation for activation in OTHERS if activation.scalar_functions()]
 OPTIMIZERS = [
     lambda: SGD(0.003),
     lambda: SGD(0.001, momentum=0.9),

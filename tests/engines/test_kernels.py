@@ -7,11 +7,25 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from layerkit import SGD, Dense, HalfSquaredError, Sequential, Sigmoid, Tanh, Trainer
+from layerkit import (
+    GELU,
+    SGD,
+    ArgumentError,
+    Dense,
+    HalfSquaredError,
+    LogSoftmax,
+    Sequential,
+    Sigmoid,
+    Softmin,
+    Sparsemax,
+    Tanh,
+    Trainer,
+)
 from layerkit.activations import Activation
 from layerkit.engines import kernels as _kernels
 from layerkit.engines import tables
 from layerkit.metrics import Metric
+from layerkit.testing.strategies import concrete
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 100, 70_000])
@@ -30,10 +44,22 @@ def test_the_codes_are_in_the_order_of_the_classes():
     kinds = [kind.__name__.lower() for kind in tables.ACTIVATIONS]
     assert kinds == [name.replace("_", "") for name in names]
     assert tables.METRICS[_kernels.OTHER] is Metric
-    built_in = [
-        k for k in Activation.__subclasses__() if k.__module__.startswith("layerkit.activations")
-    ]
-    assert set(built_in) == set(tables.ACTIVATIONS)
+
+
+def test_each_activation_is_compiled_unless_it_mixes_the_units():
+    made = [kind() for kind in concrete(Activation)]
+    assert {kind for kind in tables.ACTIVATIONS} <= {type(activation) for activation in made}
+    others = [a for a in made if tables.code_of(a) == _kernels.CUSTOM]
+    mixing = {type(a) for a in others if a.scalar_functions() is None}
+    assert mixing == {LogSoftmax, Softmin, Sparsemax}
+    assert GELU in {type(activation) for activation in others}
+    assert tables.code_of(GELU(approximate=True)) == _kernels.GELU
+    for kind in mixing:
+        model = Sequential([Dense(2, 3, kind())], seed=0)
+        trainer = Trainer(model, HalfSquaredError(), SGD(0.1), engine="numba")
+        message = rf"{kind.__name__}\(\) computes with all units of a sample"
+        with pytest.raises(ArgumentError, match=message):
+            trainer.fit(np.ones((4, 2)), np.ones((4, 3)), epochs=1, batch_size=1)
 
 
 def test_one_kernel_serves_all_networks():

@@ -46,6 +46,21 @@ def test_running_figures_follow_the_batches():
     assert_allclose(layers.predict(X), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("momentum", [0, 1e-3, 0.9])
+def test_a_large_running_figure_leaves_no_rounding_behind(momentum):
+    layers = Sequential([BatchNorm(momentum)], input_shape=(1,))
+    for scale in (1e8, 1.0):
+        batch = scale * np.array([[1.0], [2.0]])
+        layers.forward(batch, training=True)
+    layer = layers[0]
+    first = [1.5e8 * (1 - momentum), momentum + (1 - momentum) * 0.5e16]
+    assert_allclose(layer.running_mean, momentum * first[0] + (1 - momentum) * 1.5, rtol=1e-15)
+    variance = momentum * first[1] + (1 - momentum) * 0.5
+    assert_allclose(layer.running_variance, variance, rtol=1e-15)
+    if momentum == 0:
+        assert layer.running_variance[0] == 0.5
+
+
 def test_evaluation_leaves_them_alone():
     layers = model()
     layers.predict(X)

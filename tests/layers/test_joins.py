@@ -3,12 +3,14 @@ import copy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from recorded_layers import compare
 
 from layerkit import (
     Add,
     ArgumentError,
     Concatenate,
     Dense,
+    Dot,
     Graph,
     Join,
     Multiply,
@@ -16,6 +18,7 @@ from layerkit import (
     ShapeError,
     StateError,
 )
+from layerkit.testing import check_gradients
 
 SHAPES = {"a": (2, 3), "b": (2, 3), "c": (2, 3)}
 ARRAYS = {
@@ -279,3 +282,45 @@ def test_open_axes_of_different_lengths_are_not_broadcast(kind):
     words = rf"{kind.__name__}.compute_forward: x\[1\] must be of shape \(2, 3\); got \(2, 1\)"
     with pytest.raises(ShapeError, match=words):
         graph.predict({"a": np.ones((2, 3)), "b": np.ones((2, 1))})
+
+
+def dotted(join):
+    return Graph({"a": (2, 3), "b": (2, 3)}, {"y": (join, ("a", "b"))}, "y")
+
+
+def test_dot_is_the_sum_of_products():
+    a, b = ARRAYS["a"], ARRAYS["b"]
+    y = dotted(Dot()).predict({"a": a, "b": b})
+    assert_array_equal(y, np.einsum("nij,nij->ni", a, b)[..., None])
+
+
+def test_cosines_are_those_of_torch():
+    compare("Dot(normalize=True)")
+
+
+@pytest.mark.parametrize("join", [Dot(), Dot(normalize=True)], ids=repr)
+def test_gradients_of_dot(join):
+    rng = np.random.default_rng(0)
+    check_gradients(
+        dotted(join), {"a": rng.normal(size=(4, 2, 3)), "b": rng.normal(size=(4, 2, 3))}
+    )
+
+
+def test_cosines_at_any_length():
+    model = dotted(Dot(normalize=True))
+    a = np.full((1, 2, 3), 1e200)
+    a[0, 1] = 0  # without a direction
+    y = model.forward({"a": a, "b": np.ones((1, 2, 3))}, training=True)
+    assert_allclose(y, [[[1], [0]]])
+    dx = model.backward(np.ones((1, 2, 1)))
+    assert all(np.isfinite(gradient).all() for gradient in dx.values())
+
+
+def test_what_dot_refuses():
+    with pytest.raises(ArgumentError, match=r"Dot.__init__: normalize must be"):
+        Dot(normalize=1)
+    message = r"Dot.build: input_shapes must be those of two inputs; got 3 of them"
+    with pytest.raises(ArgumentError, match=message):
+        joined(Dot())
+    with pytest.raises(ShapeError, match=r"Dot.build: input_shapes must be all the same"):
+        Graph({"a": (2,), "b": (3,)}, {"y": (Dot(), ("a", "b"))}, "y")

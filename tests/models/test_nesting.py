@@ -68,12 +68,12 @@ TREES = st.recursive(
 )
 
 
-def make(tree):
+def make(tree, dtype):
     if isinstance(tree, str):
         return KINDS[tree]()
     if isinstance(tree, tuple):
-        return Wrapper(make(tree[1]))
-    return Sequential([make(inner) for inner in tree])
+        return Wrapper(make(tree[1], dtype))
+    return Sequential([make(inner, dtype) for inner in tree], dtype=dtype)
 
 
 def leaves(tree):
@@ -83,12 +83,18 @@ def leaves(tree):
 
 
 @settings(deadline=None, max_examples=60)
-@given(trees=st.lists(TREES, min_size=1, max_size=3), dtype=st.sampled_from(["float32", "float64"]))
-def test_the_outer_seed_decides_whatever_the_nesting(trees, dtype):
-    flat = Sequential([make(leaf) for leaf in leaves(trees)], input_shape=(3,), seed=5)
-    model = Sequential([make(tree) for tree in trees], input_shape=(3,), seed=5)
+@given(
+    trees=st.lists(TREES, min_size=1, max_size=3),
+    dtype=st.sampled_from(["float32", "float64"]),
+    axes=st.sampled_from([(), (5,), (2, 5)]),
+)
+def test_the_outer_seed_decides_whatever_the_nesting(trees, dtype, axes):
+    settings = {"input_shape": (*axes, 3), "seed": 5, "dtype": dtype}
+    flat = Sequential([make(leaf, dtype) for leaf in leaves(trees)], **settings)
+    model = Sequential([make(tree, dtype) for tree in trees], **settings)
     assert_array_equal(model.values, flat.values)
-    x = np.random.default_rng(0).normal(size=(4, 3))
+    assert model.output_shape == (*axes, 3)
+    x = np.random.default_rng(0).normal(size=(4, *axes, 3))
     # Those that are random draw alike.
     assert_array_equal(model.forward(x, training=True), flat.forward(x, training=True))
 

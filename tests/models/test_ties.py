@@ -323,7 +323,7 @@ def test_every_optimizer_trains_one_kernel_used_twice(kind, size):
             HalfSquaredError(),
             kind(**rate),
             regularizers=[L2(0.01)],
-            clipping=ClipByGlobalNorm(1.0),
+            clipping=None if kind.__name__ == "LBFGS" else ClipByGlobalNorm(1.0),
             seed=0,
             engine="numpy",
         )

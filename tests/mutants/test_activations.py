@@ -38,6 +38,9 @@ class EluWithoutOne(ELU):
 
 @mutant("close, within .* the derivative of another formula", pure=True)
 class GeluPairedWithTheExactOne(GELU):
+    def __init__(self):
+        super().__init__(approximate=True)
+
     def derivative(self, z, y):
         cdf = 0.5 * (1 + np.vectorize(math.erf, otypes=[float])(z / math.sqrt(2)))
         return (cdf + z * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)).astype(z.dtype)

@@ -45,7 +45,7 @@ class Plain(Optimizer):
         values -= self.learning_rate * velocity
 
 
-@pytest.mark.parametrize("make", [Plain, lambda: SGD(0.1, momentum=0.9)])
+@pytest.mark.parametrize("make", [Plain, lambda: Searches(), lambda: SGD(0.1, momentum=0.9)])
 def test_what_is_right_passes(make):
     check_optimizer(make, reference=momentum)
 
@@ -93,6 +93,42 @@ class GradientsInPlace(Plain):
 class NotInPlace(Plain):
     def update(self, values, grads, state):
         values = values - self.learning_rate * grads
+
+
+@mutant("a gradient of 0 makes values of float32 NaN")
+class DividesByNothing(Plain):
+    epsilon = 1e-46  # which is 0 in float32
+
+    def update(self, values, grads, state):
+        super().update(values, grads, state)
+        values -= self.learning_rate * 1e-20 * grads / (abs(grads) + self.epsilon)
+
+
+class Searches(Plain):
+    """Plain, with a look at the loss elsewhere."""
+
+    needs_closure = True
+
+    def step_with(self, values, grads, loss, closure):
+        gradient = grads.copy()
+        values += gradient
+        self.has_risen = closure() > loss
+        values -= gradient
+        grads[:] = gradient
+        self.step(values, grads)
+
+
+@mutant("step_with leaves other gradients")
+class LeavesOtherGradients(Searches):
+    def step_with(self, values, grads, loss, closure):
+        super().step_with(values, grads, loss, closure)
+        closure()
+
+
+@mutant("by step_with don't lead down")
+class SearchesUphill(Searches):
+    def step_with(self, values, grads, loss, closure):
+        self.step(values, -grads)
 
 
 @mutant("another optimizer of the same class")

@@ -1,6 +1,20 @@
-import numpy as np
+import inspect
 
-from layerkit import SGD, Adam, Optimizer
+import numpy as np
+import pytest
+
+import layerkit
+from layerkit import (
+    SGD,
+    Adam,
+    ArgumentError,
+    Dense,
+    HalfSquaredError,
+    LambdaCallback,
+    Optimizer,
+    Sequential,
+    Trainer,
+)
 
 
 def test_steps_are_counted():
@@ -34,3 +48,47 @@ def test_attributes_of_a_class_of_ones_own():
             pass
 
     assert Counting().attributes() == {"learning_rate": 1.0, "seen": 3}
+
+
+WITH_EPSILON = [
+    kind
+    for kind in (getattr(layerkit, name) for name in layerkit.optimizers.__all__)
+    if "epsilon" in inspect.signature(kind).parameters
+]
+
+
+def test_those_with_an_epsilon():
+    assert len(WITH_EPSILON) == 6
+
+
+@pytest.mark.parametrize("kind", WITH_EPSILON)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_smallest_epsilon_leaves_a_zero_gradient_without_a_step(kind, dtype):
+    tiny = float(np.finfo(dtype).tiny)
+    values = np.ones(3, dtype)
+    optimizer = kind(epsilon=tiny)
+    for _ in range(2):
+        optimizer.step(values, np.zeros(3, dtype))
+    assert np.isfinite(values).all()
+    message = f"{kind.__name__}.step: epsilon must be at least .* in {values.dtype}, .*; got"
+    with pytest.raises(ArgumentError, match=message):
+        kind(epsilon=tiny * 0.99).step(values, np.zeros(3, dtype))
+    kind(epsilon=1e-46).step(np.ones(3), np.zeros(3))
+
+
+@pytest.mark.parametrize("width", [1, 3000])  # the longer vector's step may be compiled
+def test_an_epsilon_that_is_0_in_float32_is_refused_at_each_fit(width):
+    model = Sequential([Dense(width, 1)], dtype=np.float32, seed=0)
+    begun = []
+    hook = LambdaCallback(on_train_begin=begun.append)
+    trainer = Trainer(model, HalfSquaredError(), Adam(epsilon=1e-46), callbacks=[hook])
+    x, before = np.zeros((4, width)), model.values.tobytes()
+    for _ in range(2):
+        with pytest.raises(ArgumentError, match=r"Adam.step: epsilon must be .* 1.17549e-38 in"):
+            trainer.fit(x, x[:, :1], epochs=2)
+    with pytest.raises(ArgumentError, match="epsilon must be"):
+        trainer.train_step(x, x[:, :1])
+    assert model.values.tobytes() == before
+    assert trainer.optimizer.n_steps == 0
+    assert not begun
+    trainer.fit(x, x[:, :1], epochs=0)

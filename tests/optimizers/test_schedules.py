@@ -1,13 +1,15 @@
 import math
 
+import numpy as np
 import pytest
 
-from layerkit import Cosine, Exponential, Step, Warmup
+from layerkit import ArgumentError, Cosine, Exponential, Schedule, Step, Warmup
 
 
 def test_over_time():
     assert [Step(3)(t) for t in (0, 2, 3, 6)] == pytest.approx([1, 1, 0.1, 0.01])
     assert Exponential(0.9)(10) == pytest.approx(0.9**10)
+    assert [Cosine(2, final=1)(t) for t in range(4)] == [1] * 4
     cosine = Cosine(10, final=0.2)
     assert [cosine(t) for t in (0, 5, 10, 99)] == pytest.approx([1, 0.6, 0.2, 0.2])
     assert cosine(3) == pytest.approx(0.2 + 0.8 * (1 + math.cos(0.3 * math.pi)) / 2)
@@ -24,6 +26,11 @@ def test_over_time():
         lambda: Exponential(-1),
         lambda: Cosine(0),
         lambda: Cosine(3, -1),
+        lambda: Cosine(3, final=1.0000001),
+        lambda: Cosine(3, final=5),
+        lambda: Cosine(3, final=math.nan),
+        lambda: Step(3, math.inf),
+        lambda: Exponential(10**400),
         lambda: Warmup(0),
         lambda: Warmup(3, 0.5),
     ],
@@ -31,3 +38,36 @@ def test_over_time():
 def test_bad_arguments(make):
     with pytest.raises(ValueError, match="must be"):
         make()
+
+
+class Returns(Schedule):
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, time):
+        return self.factor
+
+
+@pytest.mark.parametrize("factor", [-1, math.nan, math.inf, "0.5", None, True, 10**400])
+def test_a_factor_that_is_none_is_refused_wherever_it_is_used(factor):
+    message = r"Returns.__call__: the factor at time 2 must be a finite number of at least 0; got "
+    with pytest.raises(ArgumentError, match=message):
+        Returns(factor).factor_at(2)
+    with pytest.raises(ArgumentError, match=message):
+        Warmup(3, Returns(factor))(5)
+
+
+@pytest.mark.parametrize("factor", [0, 0.25, 1, 7, np.float32(0.5)])
+def test_other_factors_are_floats(factor):
+    assert Returns(factor).factor_at(2) == factor
+    assert type(Returns(factor).factor_at(2)) is float
+
+
+@pytest.mark.parametrize("schedule", [Exponential(1e6), Step(1, 1e6)])
+def test_a_power_is_finite_or_refused(schedule):
+    assert schedule(51) == pytest.approx(1e306)
+    kind = type(schedule).__name__
+    message = rf"{kind}.__call__: the factor must be finite; got 1e\+06 to the power of 100. Use a"
+    with pytest.raises(ArgumentError, match=message):
+        schedule(100)
+    assert Exponential(1e-6)(100) == Step(1, 1e-6)(100) == 0

@@ -59,6 +59,8 @@ from layerkit.activations import Activation as AnyActivation
 from layerkit.losses.base import BuiltInLoss, ElementwiseLoss
 from layerkit.optimizers import Optimizer
 from layerkit.replicas import Replicas, batched, stacked
+from layerkit.replicas.fitting import Line
+from layerkit.testing.strategies import concrete
 
 
 class Square(Activation):
@@ -87,7 +89,9 @@ ACTIVATIONS = [
     GELU(),
     Softmax(),
     Square(),
+    GELU(approximate=True),
 ]
+ACTIVATIONS += [k() for k in concrete(AnyActivation) if k not in map(type, ACTIVATIONS)]
 LOSSES = [
     HalfSquaredError(),
     MeanSquaredError(),
@@ -217,7 +221,9 @@ def assert_same(replica, single):
 def test_the_same_as_single_fits(problem, replicas_last):
     build, seeds, rates, data, arguments = problem
     replicas = Replicas(build, seeds, rates)
+    fits, usual_run = [], batched.BatchedFit.run
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batched.BatchedFit, "run", lambda f: (fits.append(f), usual_run(f)))
         if replicas_last is not None:
             patch.setattr(batched, "SMALL_PRODUCT", 10**9 if replicas_last else 0)
         patch.setattr(stacked, "_BLOCK", 50)
@@ -225,6 +231,8 @@ def test_the_same_as_single_fits(problem, replicas_last):
         patch.setattr(batched, "_GROUP_BYTES", 20_000)
         results = replicas.fit(*data, **arguments, engine="numpy")
     assert "all replicas are trained at once" in results.engine_used.reason
+    # None was left to its single fit, which would be right whatever is wrong here.
+    assert [fit.strays for fit in fits] == ([[]] if arguments["epochs"] else [])
     for k, (seed, rate) in enumerate(zip(seeds, rates, strict=True)):
         single = build(seed, rate)
         single.engine = "numpy"
@@ -237,10 +245,6 @@ def test_the_same_as_single_fits(problem, replicas_last):
 
 
 def test_all_that_is_built_in_is_tried():
-    built_in = [
-        k for k in AnyActivation.__subclasses__() if k.__module__.startswith("layerkit.activations")
-    ]
-    assert {type(a) for a in ACTIVATIONS} == {*built_in, Square}
     kinds = {k for k in (*BuiltInLoss.__subclasses__(), *ElementwiseLoss.__subclasses__())}
     assert kinds - {ElementwiseLoss} <= {type(loss) for loss in LOSSES}
     tried = {type(make(0.1)) for make in OPTIMIZERS}
@@ -294,6 +298,22 @@ def test_a_second_fit_goes_on(optimizer):
         assert_same(replica, single)
 
 
+@pytest.mark.parametrize(("optimizer", "is_at_once"), [(SGD, True), (Adam, False)])
+def test_replicas_may_have_stepped_unequally_where_steps_do_not_count(optimizer, is_at_once):
+    def used(seed):
+        trainer = chain(seed, 0.02, optimizer=optimizer)
+        trainer.fit(X, Y, **FIT | {"epochs": seed})
+        return trainer
+
+    replicas, singles = Replicas(used, 3), [used(seed) for seed in range(3)]
+    reason = replicas.fit(X, Y, **FIT).engine_used.reason
+    assert ("all replicas are trained at once" in reason) == is_at_once
+    assert ("the replicas differ in more than their numbers" in reason) != is_at_once
+    for replica, single in zip(replicas.trainers, singles, strict=True):
+        single.fit(X, Y, **FIT)
+        assert_same(replica, single)
+
+
 def test_a_single_fit_goes_on_from_replicas():
     replicas = Replicas(lambda seed: chain(seed, optimizer=Adam), 2)
     replicas.fit(X, Y, **FIT)
@@ -316,16 +336,65 @@ def test_a_checkpoint_of_a_replica_is_one_of_its_trainer(tmp_path):
     assert_same(resumed, single)
 
 
-def test_replicas_that_have_ended_leave_the_others_alone():
+def test_replicas_that_have_ended_leave_the_others_alone(monkeypatch):
+    told = []
+    monkeypatch.setattr(Line, "tell", lambda line, n_ended, epoch: told.append((n_ended, epoch)))
     stops = [0.08, 1e9, 0.15, 0.0]
     replicas = Replicas(lambda seed: chain(seed, 0.05, stops[seed]), 4)
     results = replicas.fit(X, Y, epochs=60, batch_size=2)
     assert len(set(results.n_epochs.tolist())) > 2
+    assert told[-1] == (4, 60)
     assert results.reached.tolist() == (results.n_epochs < 60).tolist()
     for seed, replica in enumerate(replicas.trainers):
         single = chain(seed, 0.05, stops[seed])
         single.fit(X, Y, epochs=60, batch_size=2)
         assert_same(replica, single)
+
+
+def test_figures_that_rise_to_their_goal_and_those_that_fall():
+    goals = [(0.2, 1e-9), (0.99, 0.12), (-50.0, 1e-9)]
+
+    def build(seed):
+        trainer = chain(seed, 0.05, metrics=[R2Score()])
+        rise, fall = goals[seed]
+        stops = [StopAt("r2_score", rise), StopAt("loss", fall)]
+        return Trainer(
+            trainer.model,
+            trainer.loss,
+            trainer.optimizer,
+            metrics=trainer.metrics,
+            callbacks=stops,
+            seed=seed,
+            engine="numpy",
+        )
+
+    replicas = Replicas(build, 3)
+    results = replicas.fit(X, Y, epochs=200, batch_size=2)
+    assert "at once" in results.engine_used.reason
+    assert results.reached.all()
+    assert len(set(results.n_epochs.tolist())) == 3
+    reached = [[stop.reached for stop in trainer.callbacks] for trainer in replicas.trainers]
+    assert reached == [[True, False], [False, True], [True, False]]
+    for seed, replica in enumerate(replicas.trainers):
+        single = build(seed)
+        single.fit(X, Y, epochs=200, batch_size=2)
+        assert_same(replica, single)
+
+
+@pytest.mark.parametrize(("figure", "goal"), [("accuracy", 1.0), ("loss", 0.5)])
+def test_a_figure_that_is_just_the_goal_reaches_it(figure, goal):
+    def build(seed):
+        model = Sequential([Dense(4, 2, kernel_initializer=Constant(0.0))], seed=seed)
+        stop = StopAt(figure, goal)
+        options = {"metrics": [Accuracy()], "callbacks": [stop], "seed": seed, "engine": "numpy"}
+        # Its steps are too small to change a number.
+        return Trainer(model, HalfSquaredError(), SGD(1e-300), **options)
+
+    replicas = Replicas(build, 2)
+    results = replicas.fit(X, np.eye(2)[np.zeros(10, int)], epochs=3, batch_size=10)
+    assert "at once" in results.engine_used.reason
+    assert results.n_epochs.tolist() == [1, 1]
+    assert results.reached.tolist() == [True, True]
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -358,6 +427,21 @@ def test_a_replica_that_diverges_fails_alone(shuffle, optimizer):
         assert replicas.trainers[seed].rng.bit_generator.state == single.rng.bit_generator.state
 
 
+@pytest.mark.parametrize("optimizer", [SGD, lambda rate: SGD(rate, momentum=0.9)])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_an_update_that_overflows_behind_a_finite_loss_fails_alone(epochs, optimizer):
+    rates, arguments = [1e-5, 1e308], {"epochs": epochs, "batch_size": 10}
+    replicas = Replicas(lambda seed, rate: chain(seed, rate, optimizer=optimizer), 2, rates)
+    before = replicas.values.copy()
+    results = replicas.fit(X, 100 * Y, **arguments)
+    single = chain(1, 1e308, optimizer=optimizer)
+    with pytest.raises(NonFiniteError) as caught:
+        single.fit(X, 100 * Y, **arguments)
+    assert [str(error) for error in results.errors] == ["None", str(caught.value)]
+    assert_array_equal(replicas.values[1], before[1])
+    assert results.n_epochs.tolist() == [epochs, 0]
+
+
 def test_huge_numbers_that_stay_finite_are_trained_on():
     # Their sum overflows, which is looked at more closely, and is no reason to stop.
     def build(seed):
@@ -377,18 +461,24 @@ class Fragile(Metric):
         return 1.0
 
 
-def test_an_error_in_a_metric_is_that_of_its_replica():
-    rates = [0.05, 3.0, 0.02]
+@pytest.mark.parametrize("rate", [3.0, 0.9])  # in the first epoch, and in the fourth
+def test_an_error_in_a_metric_is_that_of_its_replica(rate):
+    rates = [0.05, rate, 0.02]
     replicas = Replicas(lambda seed, rate: chain(seed, rate, metrics=[Fragile()]), 3, rates)
     results = replicas.fit(X, Y, **FIT)
     assert [type(error) for error in results.errors] == [type(None), ValueError, type(None)]
-    for seed in (0, 2):
+    for seed in range(3):
         single = chain(seed, rates[seed], metrics=[Fragile()])
-        single.fit(X, Y, **FIT)
+        if seed == 1:
+            with pytest.raises(ValueError, match="too large for me"):
+                single.fit(X, Y, **FIT)
+            assert single.history.n_epochs == (3 if rate < 1 else 0)
+        else:
+            single.fit(X, Y, **FIT)
         assert_same(replicas.trainers[seed], single)
 
 
-@pytest.mark.parametrize("step", [0, 3, 5])
+@pytest.mark.parametrize("step", [0, 3, 4, 5])
 def test_where_it_is_stopped_each_has_its_last_whole_update(step, monkeypatch):
     n_calls = itertools.count()
     usual = stacked.StackedStep.__call__
@@ -402,7 +492,7 @@ def test_where_it_is_stopped_each_has_its_last_whole_update(step, monkeypatch):
     usual_run = batched.BatchedFit.run
     monkeypatch.setattr(stacked.StackedStep, "__call__", stop_after)
     monkeypatch.setattr(batched.BatchedFit, "run", lambda f: (fits.append(f), usual_run(f)))
-    replicas = Replicas(chain, 3)
+    replicas = Replicas(lambda seed: chain(seed, stop=0.0), 3)  # which is not reached
     replicas.fit(X, Y, epochs=50, batch_size=2)
     n_updates = 5 * 4 + step + 1
     for seed, trainer in enumerate(replicas.trainers):
@@ -419,16 +509,47 @@ def test_where_it_is_stopped_each_has_its_last_whole_update(step, monkeypatch):
                     single.train_step(X[rows], Y[rows])
                     done += 1
         assert_allclose(trainer.model.values, single.model.values, rtol=1e-12, atol=1e-12)
+        # Stopped at the end of an epoch, it has drawn no order for the next.
+        assert trainer.rng.bit_generator.state == rng.bit_generator.state
+        assert trainer.step == n_updates % 5 or 5
 
 
-def test_what_is_stopped_can_be_saved_and_goes_on(tmp_path, monkeypatch):
+def test_groups_that_are_stopped_before_they_begin_are_as_they_were(monkeypatch):
+    def stop_after(self):
+        usual(self)
+        fits[0].is_stopped = True
+
+    fits, usual, usual_run = [], stacked.StackedStep.__call__, batched.BatchedFit.run
+    monkeypatch.setattr(batched, "_GROUP_BYTES", 1)  # a group each, one after the other
+    replicas = Replicas(lambda seed: chain(seed, metrics=[SquaredDistance()]), 3)
+    before = replicas.values.copy()
+    with monkeypatch.context() as patch:
+        patch.setattr(stacked.StackedStep, "__call__", stop_after)
+        patch.setattr(batched.BatchedFit, "run", lambda f: (fits.append(f), usual_run(f)))
+        replicas.fit(X, Y, **FIT)
+    assert [trainer.optimizer.n_steps for trainer in replicas.trainers] == [1, 0, 0]
+    assert_array_equal(replicas.values[1:], before[1:])
+    assert [(trainer.epoch, trainer.step) for trainer in replicas.trainers] == [
+        (1, 1),
+        (0, 0),
+        (0, 0),
+    ]
+    assert not any(trainer.history.n_epochs for trainer in replicas.trainers)
+    replicas.fit(X, Y, **FIT)
+    single = chain(2, metrics=[SquaredDistance()])
+    single.fit(X, Y, **FIT)
+    assert_same(replicas.trainers[2], single)
+
+
+@pytest.mark.parametrize("last", [22, 24])  # in the middle of an epoch, and at its end
+def test_what_is_stopped_can_be_saved_and_goes_on(last, tmp_path, monkeypatch):
     n_calls = itertools.count()
     usual, usual_run = stacked.StackedStep.__call__, batched.BatchedFit.run
     fits = []
 
     def stop_after(self):
         usual(self)
-        if next(n_calls) == 22:
+        if next(n_calls) == last:
             fits[0].is_stopped = True
 
     monkeypatch.setattr(stacked.StackedStep, "__call__", stop_after)

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from ranks import on_ranks
 
 from layerkit import (
     L2,
@@ -40,6 +41,7 @@ from layerkit import (
 from layerkit.activations import Activation
 from layerkit.replicas import Replicas, fitting
 from layerkit.replicas.fitting import Line
+from layerkit.training.setup import Setup
 
 X = np.eye(8)
 
@@ -208,6 +210,21 @@ def test_other_ways_that_refuse(tmp_path):
     assert "have a checkpoint to go on from" in results.engine_used.reason
 
 
+def test_over_ranks_one_by_one():
+    def program(communicator):
+        replicas = Replicas(lambda s: build(s, communicator=communicator), 2)
+        results = replicas.fit(X, X, epochs=2, engine="numpy")
+        return results.errors, results.engine_used.reason, replicas.values
+
+    for errors, reason, values in on_ranks(2, program):
+        assert errors == [None, None]
+        assert "the trainers have other ranks to train with" in reason
+        alone = Replicas(build, 2)
+        alone.fit(X, X, epochs=2, engine="numpy")
+        # The sums over ranks round otherwise.
+        np.testing.assert_allclose(values, alone.values, rtol=1e-12)
+
+
 def test_one_by_one_a_failure_is_kept(tmp_path):
     def make(seed):
         folder = tmp_path / ("missing" if seed == 1 else ".")
@@ -218,12 +235,67 @@ def test_one_by_one_a_failure_is_kept(tmp_path):
     assert results.n_epochs.tolist() == [2, 0, 2]
 
 
+def test_one_by_one_each_is_told_when_it_has_ended(monkeypatch):
+    told = []
+    monkeypatch.setattr(Line, "tell", lambda line, n_ended, epoch=None: told.append(n_ended))
+    Replicas(lambda s: build(s, loss=OwnLoss()), 3).fit(X, X, epochs=1, engine="numpy")
+    assert told == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("engine", "asked"), [("auto", ["auto", "numpy", "auto"]), ("numpy", ["numpy"] * 3)]
+)
+def test_one_by_one_each_has_the_engine_that_its_trainer_asks_for(engine, asked, monkeypatch):
+    def noted(setup, *arguments, **options):
+        if options["epochs"]:
+            seen.append(options["engine"])
+        return usual(setup, *arguments, **options)
+
+    seen, usual = [], Setup.new_fit
+    monkeypatch.setattr(Setup, "new_fit", noted)
+    own = ["auto", "numpy", "auto"]
+    replicas = Replicas(lambda s: build(s, engine=own[s], loss=OwnLoss()), 3)
+    assert replicas.fit(X, X, epochs=2, engine=engine).errors == [None] * 3
+    assert seen == asked
+
+
+def test_one_by_one_a_fit_that_can_not_begin_fails_alone():
+    own = ["numpy", "numba", "numpy"]
+    replicas = Replicas(lambda s: build(s, engine=own[s], loss=OwnLoss()), 3)
+    results = replicas.fit(X, X, epochs=2)
+    assert [error is None for error in results.errors] == [True, False, True]
+    assert "engine must be able to serve; got a fit that it can't do" in str(results.errors[1])
+    assert results.n_epochs.tolist() == [2, 0, 2]
+
+
 def test_auto_respects_what_a_trainer_asks_for():
     replicas = Replicas(lambda s: build(s, engine="numpy" if s else "auto"), 2)
     results = replicas.fit(X, X, epochs=2, batch_size=1)
     reason = "a trainer asks for it; all replicas are trained at once"
     assert results.engine_used == ("numpy", reason)
     assert [trainer.engine for trainer in replicas.trainers] == ["auto", "numpy"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "engine", "used"),
+    [
+        ("auto", "auto", "numpy"),
+        ("auto", "numba", "numba"),
+        ("numba", "auto", "numba"),
+        ("numpy", "numba", "numba"),
+        ("numba", "numpy", "numpy"),
+    ],
+)
+def test_the_caller_is_asked_before_the_trainers(asked, engine, used):
+    # So large that numba would be slower.
+    def make(seed):
+        layers = [Dense(8, 60, Tanh()), Dense(60, 60), Dense(60, 8)]
+        return build(seed, 0.01, layers=layers, engine=asked)
+
+    x = np.tile(X, (8, 1))
+    results = Replicas(make, 2).fit(x, x, epochs=1, batch_size=64, engine=engine)
+    assert results.errors == [None, None]
+    assert results.engine_used.name == used
 
 
 def test_large_batches_are_numpys():
@@ -255,7 +327,13 @@ def test_no_epochs_change_nothing(engine):
 def test_the_line(monkeypatch):
     now = iter([1.0, 1.05, 2.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(now))
-    shown = io.StringIO()
+    seen = []
+
+    class Shown(io.StringIO):
+        def flush(self):
+            seen.append(self.getvalue().rpartition("\r")[2])
+
+    shown = Shown()
     monkeypatch.setattr(sys, "stderr", shown)
     line = Line(1200, is_shown=True)
     line.tell(5, 1234)
@@ -268,6 +346,7 @@ def test_the_line(monkeypatch):
     )
     width = len(last)
     assert shown.getvalue() == f"\r{first}\r{last.ljust(len(first))}\r{' ' * width}\r"
+    assert seen == [first, last.ljust(len(first)), ""]  # at once: it is not the end of a line
 
 
 def test_no_line_unless_asked_for(capsys):

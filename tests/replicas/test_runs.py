@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 
 import numpy as np
 import numpydoc.validate
@@ -14,6 +15,7 @@ from layerkit import (
     ArgumentError,
     Dense,
     HalfSquaredError,
+    LambdaCallback,
     MissingExtraError,
     Sequential,
     ShapeError,
@@ -115,10 +117,44 @@ def test_predictions_of_all():
     assert replicas.predict(X[:5], batch_size=2).shape == (3, 5, 8)
 
 
+def test_a_single_replica_and_the_default_size_of_a_batch():
+    replicas = Replicas(build, 1)
+    x = np.tile(X, (5, 1))
+    replicas.fit(x[:33], x[:33], epochs=2)
+    assert replicas.trainers[0].optimizer.n_steps == 2 * 2
+    replicas.fit(x[:32], x[:32], epochs=1)
+    assert replicas.trainers[0].optimizer.n_steps == 2 * 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "epochs", "is_shown"), [(True, 1, True), (True, 0, False), (False, 1, False)]
+)
+def test_progress_is_shown_on_a_terminal(is_terminal, epochs, is_shown, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    replicas = Replicas(lambda s: build(s, callbacks=[LambdaCallback()]), 2)
+    fit(replicas, epochs=epochs, engine="numpy")
+    shown = capsys.readouterr().err
+    assert ("1 of 2 replicas have ended" in shown) == is_shown
+    assert not is_shown or shown.endswith(" \r")  # and the line is left empty
+
+
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+def test_a_fit_of_no_epochs_has_results_of_its_own(engine):
+    replicas = Replicas(lambda s: build(s, callbacks=[StopAt("val_loss", 1e9)]), 2)
+    results = fit(replicas, validation_data=(X, X))
+    assert results.reached.tolist() == [True, True]
+    results = fit(replicas, epochs=0, validation_data=(X, X), engine=engine)
+    assert results.reached.tolist() == [False, False]
+    assert [dict(history) for history in results.histories] == [{"loss": [], "val_loss": []}] * 2
+    with pytest.raises(ArgumentError, match=r"StopAt must be of one of 'loss'"):
+        fit(replicas, epochs=0)
+
+
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))])
 def test_a_copy_has_a_table_of_its_own(make_copy):
     replicas = Replicas(build, 3)
     fit(replicas)
+    assert set(replicas.__getstate__()) == {"seeds", "trainers", "results"}  # no table twice
     copied = make_copy(replicas)
     assert_array_equal(copied.values, replicas.values)
     assert not np.shares_memory(copied.values, replicas.values)
@@ -133,9 +169,14 @@ def test_trainers_that_have_been_used_go_on():
     def used(seed):
         trainer = Trainer(model(seed), HalfSquaredError(), Adam(), seed=seed)
         trainer.fit(X, X, epochs=2)
+        trainer.model.predict(X[0][None])
         return trainer
 
     replicas, single = Replicas(used, 2), used(1)
+    # What they have computed with is left behind with the place where it lay.
+    replicas.values[:] /= 2
+    single.model.values[:] /= 2
+    assert_array_equal(replicas.trainers[1].model.predict(X), single.model.predict(X))
     fit(replicas, engine="numpy")
     single.fit(X, X, epochs=3, batch_size=1)
     np.testing.assert_allclose(replicas.values[1], single.model.values, rtol=1e-12)
@@ -143,7 +184,6 @@ def test_trainers_that_have_been_used_go_on():
 
 def test_importing_layerkit_leaves_replicas_out():
     import subprocess
-    import sys
 
     code = "import layerkit, sys; sys.exit('layerkit.replicas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -208,7 +248,10 @@ CASES = {
     "shuffle": (fitted(shuffle=1), "shuffle must be True or False; got 1"),
     "progress": (fitted(progress=2), "progress must be True or False; got 2"),
     "engine": (fitted(engine="gpu"), "engine must be 'auto' or 'numpy' or 'numba'; got 'gpu'"),
-    "validation": (fitted(validation_data=X), r"validation_data must be a pair \(x, y\)"),
+    "validation": (
+        fitted(validation_data=X),
+        r"validation_data must be a pair \(x, y\), or \(x, y, sample_weight\); got",
+    ),
     "stream": (lambda: Replicas(build, 2).fit(iter([]), X, epochs=1), "x must be an array"),
     "nan": (lambda: Replicas(build, 2).fit(X * np.nan, X, epochs=1), "x must be finite"),
     "stop": (
@@ -266,8 +309,6 @@ def test_what_is_refused_changes_nothing():
 
 
 def test_without_numba(monkeypatch):
-    import sys
-
     monkeypatch.delattr("layerkit.engines.kernels", raising=False)
     monkeypatch.setitem(sys.modules, "layerkit.engines.kernels", None)
     with pytest.raises(MissingExtraError, match=r"Replicas\.fit: numba must be installed"):
@@ -278,8 +319,6 @@ def test_without_numba(monkeypatch):
 
 
 def test_a_model_in_training_is_refused_alone():
-    from layerkit import LambdaCallback
-
     inner = Replicas(build, 2)
     caught = []
 

@@ -8,10 +8,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from layerkit import (
     SGD,
+    AbsoluteError,
     Accuracy,
     Dense,
     HalfSquaredError,
     MeanAbsoluteError,
+    MeanSquaredError,
     RMSprop,
     Sequential,
     Sigmoid,
@@ -33,18 +35,20 @@ def test_a_layout_gives_the_same_by_its_axes(layout):
     assert layout.as_it_lies(copied).flags.c_contiguous
     numbers = RNG.integers(5, size=(3, 4))
     for array in (table, table[:, 0]):
-        assert_array_equal(layout.rows(array, numbers), array[numbers])
+        rows = layout.rows(array, numbers)
+        assert_array_equal(rows, array[numbers])
+        assert (rows.T if layout.replicas_last else rows).flags.c_contiguous
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shared", [True, False])
-def test_the_passes_are_those_of_the_models(layout, shared):
+@pytest.mark.parametrize("loss", [HalfSquaredError(), MeanSquaredError(), AbsoluteError()])
+def test_the_passes_are_those_of_the_models(layout, shared, loss):
     models = [Sequential([Dense(4, 3, Sigmoid()), Dense(3, 2)], seed=s) for s in range(6)]
     values = np.stack([model.values for model in models])
     chain = StackedChain(models[0].layers, models[0].parameters, layout, values)
     x = RNG.normal(size=(5, 4)) if shared else RNG.normal(size=(6, 5, 4))
     y_pred, caches = chain.forward(x)
-    loss = HalfSquaredError()
     losses, dy = chain.lose(loss, y_pred, np.ones((1, 5, 2)))
     outputs = y_pred.copy()
     chain.backward(dy, caches)
@@ -85,6 +89,29 @@ def test_a_metric_adds_up_for_each(metric):
     stacked.add(y_pred[:, 5:], y_true[:, 5:])
     expected = [metric(y_pred[k], y_true[k]) for k in range(3)]
     assert_allclose(stacked.result(8), expected, rtol=1e-13)
+
+
+def test_the_accuracy_of_one_output_at_its_very_threshold():
+    metric = Accuracy()
+    y_pred = np.array([[0.5, 0.4, 0.6, 0.5], [0.1, 0.5, 0.5, 0.9]])[..., None]
+    y_true = np.array([[1, 0, 1, 1], [1, 1, 1, 1]])
+    expected = [metric.total(p, t[:, None]) for p, t in zip(y_pred, y_true, strict=True)]
+    assert expected == [4, 3]
+    for truth in (y_true, y_true[..., None]):
+        stacked = StackedMetric(metric, 2)
+        stacked.add(y_pred, truth)
+        assert [stacked.total_of(k) for k in range(2)] == expected
+
+
+@pytest.mark.parametrize("n_targets", [1, 3])
+def test_targets_that_all_share_are_those_of_each(n_targets):
+    metric = TopKAccuracy(2)
+    stacked = StackedMetric(metric, 3)
+    y_pred, y_true = RNG.normal(size=(3, 8, 4)), RNG.integers(4, size=(n_targets, 8))
+    stacked.add(y_pred, np.eye(4)[y_true])
+    expected = [metric.total(y_pred[k], np.eye(4)[y_true[k % n_targets]]) for k in range(3)]
+    assert len(set(expected)) > 1
+    assert [stacked.total_of(k) for k in range(3)] == expected
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

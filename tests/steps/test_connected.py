@@ -9,6 +9,7 @@ from ranks import on_ranks
 import layerkit.engines.choice
 from layerkit import (
     L2,
+    LBFGS,
     SGD,
     Accuracy,
     Adam,
@@ -385,6 +386,30 @@ def test_a_step_is_one_exchange():
         return steps.tolist(), communicator.n_calls - before
 
     assert on_ranks(2, program) == [([1] * 12, 2)] * 2
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_a_search_evaluates_the_loss_of_all_ranks_together(size):
+    def program(communicator):
+        # The last batch has 2 samples: some of the ranks have no part in it.
+        model = network(BatchNorm(synchronized=True))
+        trainer = trainer_of(communicator, model, optimizer=LBFGS(), regularizers=[L2(0.01)])
+        trainer.fit(X[:34], Y[:34], epochs=2, batch_size=8, sample_weight=WEIGHT[:34])
+        return outcome(trainer)
+
+    alone, together = program(None), on_ranks(size, program)
+    assert_same(together)
+    # Each step divides differences of gradients, and hands its rounding on to the next.
+    assert_close(together[0], alone, rtol=1e-6, atol=1e-6)
+
+
+def test_a_search_in_many_steps_leaves_all_ranks_the_same():
+    def program(communicator):
+        trainer = trainer_of(communicator, network(), optimizer=LBFGS())
+        trainer.fit(X, Y, epochs=250, batch_size=len(X))
+        return outcome(trainer)
+
+    assert_same(on_ranks(3, program))
 
 
 # Layers

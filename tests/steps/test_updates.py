@@ -6,15 +6,18 @@ import pytest
 
 from layerkit import (
     SGD,
+    AdamW,
     Callback,
     Constant,
     Dense,
     HalfSquaredError,
     Identity,
     Layer,
+    Lion,
     MeanSquaredError,
     NonFiniteError,
     Optimizer,
+    ParameterGroup,
     ReLU,
     Sequential,
     Trainer,
@@ -104,6 +107,8 @@ def test_large_but_finite_gradients_are_no_reason_to_stop():
 
 def test_an_optimizer_without_a_learning_rate():
     class Halve(Optimizer):
+        weight_decay = None
+
         def update(self, values, grads, state):
             values *= 0.5
 
@@ -137,3 +142,45 @@ def test_training_in_a_thread_leaves_signals_alone():
     thread.start()
     thread.join()
     assert histories[0].n_epochs == 2
+
+
+GROWING = [
+    lambda: SGD(1.0, weight_decay=1e10),
+    lambda: SGD(1.0, 0.9, weight_decay=1e10),
+    lambda: AdamW(1.0, weight_decay=1e10),
+    lambda: Lion(1.0, weight_decay=1e10),
+]
+
+
+@pytest.mark.parametrize("make", GROWING)
+def test_parameters_that_a_decay_makes_grow_stay_finite(make):
+    model = Sequential([Dense(2, 1)], seed=0)
+    x = np.zeros((4, 2))  # no gradient: nothing but the decay
+    trainer = Trainer(model, HalfSquaredError(), make(), seed=0)
+    with pytest.raises(NonFiniteError, match=r"epoch 3\d, .* must lead to a finite update"):
+        trainer.fit(x, x[:, :1], epochs=60, batch_size=4)
+    assert np.isfinite(model.values).all()
+    assert abs(model.values).max() > 1e290
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_a_rate_beyond_the_models_dtype_makes_no_step(engine):
+    model = Sequential([Dense(2, 1)], seed=0, dtype=np.float32)
+    before, x = model.values.tobytes(), np.zeros((4, 2))
+    trainer = Trainer(model, HalfSquaredError(), SGD(1e40), engine=engine)
+    with pytest.raises(NonFiniteError, match="must lead to a finite update"):
+        trainer.fit(x, x[:, :1], epochs=2, batch_size=4)
+    assert model.values.tobytes() == before
+
+
+@pytest.mark.parametrize("setting", [{"learning_rate": 1e33}, {"weight_decay": 1e41}])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_settings_of_a_group_count(setting, frozen):
+    layers = [Dense(2, 2), Dense(2, 1)]
+    model = Sequential(layers, seed=0, dtype=np.float32)
+    groups = [ParameterGroup(["dense_0"], **setting), ParameterGroup(["dense_1"], frozen=frozen)]
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), groups=groups)
+    before, x = model.values.tobytes(), np.full((4, 2), 1e5)
+    with pytest.raises(NonFiniteError, match="must lead to a finite update"):
+        trainer.fit(x, x[:, :1], epochs=2, batch_size=4)
+    assert model.values.tobytes() == before

@@ -29,7 +29,20 @@ def test_built_in_activations_pass(name, seed):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: LeakyReLU(0.3), lambda: LeakyReLU(-1), lambda: ELU(0.5), lambda: ELU(3)]
+    "make",
+    [
+        lambda: LeakyReLU(0.3),
+        lambda: LeakyReLU(-1),
+        lambda: ELU(0.5),
+        lambda: ELU(3),
+        lambda: layerkit.CELU(0.3),
+        lambda: layerkit.GELU(approximate=True),
+        lambda: layerkit.HardShrink(1.0),
+        lambda: layerkit.HardTanh(-2.5, 0.5),
+        lambda: layerkit.SoftShrink(1.0),
+        lambda: layerkit.Squareplus(0.5),
+        lambda: layerkit.Threshold(1.0, -3.0),
+    ],
 )
 def test_with_other_arguments_too(make):
     check_activation(make)

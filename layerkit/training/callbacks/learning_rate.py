@@ -29,7 +29,8 @@ class LearningRateSchedule(Callback):
     Raises
     ------
     ArgumentError
-        If an argument is of the wrong kind.
+        If an argument is of the wrong kind; in training, if the schedule returns anything but a
+        finite number of at least 0.
 
     Examples
     --------
@@ -62,7 +63,7 @@ class LearningRateSchedule(Callback):
         self._set(trainer, trainer.optimizer.n_steps - self._first_step)
 
     def _set(self, trainer: TrainingState, time: int) -> None:
-        rate = max(self._initial * self.schedule(time), _LEAST * self._initial)
+        rate = max(self._initial * self.schedule.factor_at(time), _LEAST * self._initial)
         trainer.optimizer.learning_rate = self._last = rate
 
     def __getstate__(self) -> dict[str, object]:

@@ -294,3 +294,17 @@ def test_built_in_callbacks_use_what_is_promised(trainer, tmp_path, index):
     callback = built_in(tmp_path)[index]
     history = trainer.fit(X, Y, epochs=4, batch_size=2, callbacks=[Inside(callback)])
     assert history.n_epochs
+
+
+def test_a_state_is_restored_unless_a_callback_says_otherwise():
+    class Counter(Callback):
+        def __init__(self):
+            self.n_epochs = 0
+
+        def on_epoch_end(self, trainer):
+            self.n_epochs += 1
+
+    first, second = Counter(), Counter()
+    first.n_epochs = 3
+    second.set_state(first.get_state())
+    assert second.n_epochs == 3

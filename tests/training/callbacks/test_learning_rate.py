@@ -13,6 +13,7 @@ from layerkit import (
     LambdaCallback,
     LearningRateSchedule,
     ReduceOnPlateau,
+    Schedule,
     Sequential,
     Step,
     Trainer,
@@ -67,6 +68,28 @@ def test_a_schedule_may_end_at_0():
     assert 0 < rates[-1] < 1e-20
 
 
+class Returns(Schedule):
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, time):
+        return self.factor
+
+
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+def test_what_a_schedule_may_not_return_ends_the_training_before_a_step(unit):
+    for factor, message in [
+        (-1.0, "Returns.__call__: the factor at time 0 must be a finite number of at least 0; got"),
+        (1e308, "SGD.__init__: learning_rate must be a finite number above 0; got inf"),
+    ]:
+        training = trainer(LearningRateSchedule(Returns(factor), unit), rate=8.0)
+        before = training.model.values.tobytes()
+        with pytest.raises(ArgumentError, match=message):
+            training.fit(X, X, epochs=1)
+        assert training.model.values.tobytes() == before
+        assert training.optimizer.learning_rate == 8.0
+
+
 def test_a_copy_sets_the_rate_of_its_own_trainer():
     schedule = copy.deepcopy(LearningRateSchedule(Warmup(4), "step"))
     assert rates_of(trainer(schedule), "on_batch_end", epochs=1, batch_size=3)[0] == 0.2
@@ -103,3 +126,13 @@ def test_on_a_plateau_it_is_lowered():
 def test_bad_arguments(make, message):
     with pytest.raises(ArgumentError, match=message):
         make()
+
+
+def test_epochs_before_a_first_figure_are_waited_for_too():
+    class Unknown(Callback):
+        def on_epoch_end(self, trainer):
+            trainer.history["loss"][-1] = np.nan
+
+    training = trainer(Unknown(), ReduceOnPlateau("loss", 0.5, patience=2), engine="numpy")
+    assert rates_of(training, epochs=5) == [0.8, 0.4, 0.4, 0.2, 0.2]
+    assert rates_of(training, epochs=2) == [0.2, 0.1]  # what was waited before counts no more

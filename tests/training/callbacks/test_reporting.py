@@ -198,3 +198,19 @@ def test_functions_are_called_at_their_hooks():
 def test_all_can_be_pickled(tmp_path):
     for callback in (ProgressBar(), CSVLogger("f"), JSONLogger("f"), TensorBoard(tmp_path)):
         assert repr(pickle.loads(pickle.dumps(callback))) == repr(callback)
+
+
+def test_a_logger_lets_go_of_its_file_at_the_end(tmp_path):
+    logger = JSONLogger(tmp_path / "log")
+    trainer(logger).fit(X, 2 * X, epochs=2)
+    copied = pickle.loads(pickle.dumps(logger))
+    trainer(copied).fit(X, 2 * X, epochs=1)
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+
+
+def test_functions_are_called_in_each_epoch_unless_a_period_is_given():
+    seen = []
+    watch = LambdaCallback(on_epoch_end=lambda t: seen.append(t.epoch))
+    other = LambdaCallback(on_epoch_end=lambda t: seen.append(-t.epoch), period=2)
+    trainer(watch, other).fit(X, 2 * X, epochs=4)
+    assert sorted(seen) == [-4, -2, 1, 2, 3, 4]

@@ -86,3 +86,19 @@ def test_bad_arguments(options, message):
 def test_a_figure_that_nobody_records(tmp_path):
     with pytest.raises(ArgumentError, match=r"ModelCheckpoint.on_train_begin: best must be one of"):
         fit(ModelCheckpoint(tmp_path / "m", best="val_loss"))
+
+
+def test_an_epoch_that_is_as_good_as_the_best_is_not_saved(tmp_path):
+    class Remove(Callback):
+        def on_epoch_begin(self, trainer):
+            seen.append(os.listdir(tmp_path))
+            for name in seen[-1]:
+                os.unlink(tmp_path / name)
+
+    seen = []
+    model = Sequential([Dense(1, 1)], seed=0)
+    callbacks = [ModelCheckpoint(tmp_path / "best", best="loss"), Remove()]
+    # Its steps are too small to change a number.
+    trainer = Trainer(model, HalfSquaredError(), SGD(1e-300), callbacks=callbacks)
+    trainer.fit(X, 2 * X, epochs=3, batch_size=6)
+    assert [*seen, os.listdir(tmp_path)] == [[], ["best"], [], []]

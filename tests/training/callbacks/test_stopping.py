@@ -124,3 +124,18 @@ def test_the_next_fit_begins_anew():
 def test_bad_arguments(options, message):
     with pytest.raises(ArgumentError, match=message):
         run([1], **{"name": options.pop("monitor", "loss"), **options})
+
+
+def test_a_second_fit_knows_nothing_of_the_first_ones_best():
+    class Interrupt(Callback):
+        def on_batch_end(self, trainer):
+            self.values = trainer.model.values.copy()
+            raise KeyboardInterrupt
+
+    trainer, _, kept = run([5, 3, 4])
+    interrupt = Interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, X, epochs=3, batch_size=4, callbacks=[interrupt])
+    # Before an epoch of it has ended, there is no best to restore.
+    np.testing.assert_array_equal(trainer.model.values, interrupt.values)
+    assert (interrupt.values != kept[1]).any()
