@@ -178,7 +178,7 @@ def test_both_engines_find_the_same_losses_near_0_and_of_infinite_logits(
     for logits, is_right in ((y_pred, True), (y_pred[:, ::-1].copy(), False)):
         with np.errstate(all="ignore"):
             expected, slopes = loss.value_and_gradient(logits, y_true)
-        got, gradient = compiled(logits, y_true)
+            got, gradient = compiled(logits, y_true)
         # Half of the digits are left above the bound below which NumPy computes them all.
         tolerance = 4 * math.sqrt(float(np.finfo(dtype).eps))
         assert got == pytest.approx(expected, rel=tolerance)
