@@ -174,16 +174,18 @@ class CompiledEngine(Engine):
                         self._careful_step()
                     position.epoch = self._first + self.epoch - (not self.step)
                     self._note()
+                    # The last epoch is left to the fit: hooks that are due come with its record.
+                    n_known = self.epoch - self.is_finished
                     if after:
                         after()
-                    elif work.record and self.epoch > self._n_taken:
-                        work.record(self._take_finished())
-                        if not self.step:
+                    elif work.record and n_known > self._n_taken:
+                        work.record(self._take(n_known))
+                        if not (self.step or self.is_finished):
                             position.end_epoch()
         finally:
             self._give_orders_back()
         position.epoch, position.step = self._first + self.epoch - 1, self.n_steps
-        return self._take_finished()
+        return self._take(self.epoch)
 
     def _say_where(self) -> None:
         """Name the epoch and the step at work, for callbacks and messages."""
@@ -193,7 +195,7 @@ class CompiledEngine(Engine):
     def _note(self) -> None:
         """Write down how far the current epoch is."""
         position, n_metrics = self.work.position, len(self.metrics)
-        epoch, step = min(self.epoch, self._n_epochs - 1), self.step
+        epoch, step = self.epoch - self.is_finished, self.step
         figures = self._figures[epoch].tolist()
         if self.epoch > epoch:  # the figures are final, as no samples say
             step, n_samples, totals = self.n_steps, 0, figures[1:]
@@ -393,10 +395,10 @@ class CompiledEngine(Engine):
             span = self._order[min(self.epoch, self._n_epochs - 1), span]
         return self._x[span], (self._labels if len(self._labels) else self._targets)[span]
 
-    def _take_finished(self) -> Figures:
-        """Return the figures of newly finished epochs."""
-        rows = self._figures[self._n_taken : self.epoch]
-        self._n_taken = self.epoch
+    def _take(self, n_epochs: int) -> Figures:
+        """Return the figures of so many finished epochs that are new."""
+        rows = self._figures[self._n_taken : n_epochs]
+        self._n_taken = n_epochs
         return dict(zip(self.work.names, rows.T.tolist(), strict=True)) if len(rows) else {}
 
     def _give_orders_back(self) -> None:

@@ -68,9 +68,11 @@ class NumPyEngine(Engine):
             where, got = f"Trainer.fit, epoch {position.epoch}", check.Said("0 for all")
             check.fail(where, "sample_weight", "above 0 for some sample", got)
         if position.n_accumulated:
-            updates.hold()
-            step.finish(position.batch_loss, x, position, describe)
-            updates.release()
+            after_update = work.after_update
+            with updates.whole():
+                step.finish(position.batch_loss, x, position, describe)
+                if after_update:
+                    after_update()
         return self._figures()
 
     def _figures(self) -> Figures:

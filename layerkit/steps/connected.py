@@ -134,7 +134,12 @@ class ConnectedRanks(Ranks):
         return {"model": f"{self.model.dtype} parameters {shapes}", **known}
 
     def synchronise(
-        self, optimizer: Optimizer, rng: np.random.Generator, resumed: Mapping[str, Any] | None
+        self,
+        optimizer: Optimizer,
+        rng: np.random.Generator,
+        resumed: Mapping[str, Any] | None,
+        *,
+        begins_fit: bool,
     ) -> Mapping[str, Any] | None:
         """Make each rank what rank 0 is; but for random layers, which draw numbers of their own."""
         where, model = "Trainer.fit", self.model
@@ -158,11 +163,12 @@ class ConnectedRanks(Ranks):
             optimizer.set_state(tree["vectors"], tree["attributes"])
             rng.bit_generator.state = tree["rng"].bit_generator.state
         self._spread_generators(rng)
-        if tree["resumed"] is not None:
-            self._take_part_of(tree["resumed"])
         self.is_synchronised = True
-        resumed = tree["resumed"]
-        return resumed
+        known: dict[str, Any] | None = tree["resumed"]
+        # A new fit begins with what was spread, and so it does after a checkpoint without a fit.
+        if known is not None and (known["progress"]["settings"] or not begins_fit):
+            self._take_part_of(known)
+        return known
 
     def _spread_generators(self, rng: np.random.Generator) -> None:
         """Assign each random layer a stream of this rank's own; on rank 0 it keeps its own."""
@@ -385,6 +391,13 @@ class ConnectedRanks(Ranks):
         own = {name: tree["progress"][name] for name in ("totals", "accumulated")}
         with self.together(where):
             message = tree_to_bytes(where, own | {"states": tree["contents"]["states"]})
+        # Rank 0 has all of it before they train together, or go on with what it has resumed.
+        is_all_here = "ranks" in tree or not self.is_synchronised
+        if share(self.communicator, b"yes" if is_all_here else b""):
+            with self.together(where):
+                if self.rank == 0:
+                    super().write_checkpoint(where, path, tree)
+            return
         parts = [tree_from_bytes(where, entry) for entry in gather(self.communicator, message)]
         progress = dict(tree["progress"])
         progress["totals"] = _together(metrics, [part["totals"] for part in parts])

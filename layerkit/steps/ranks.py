@@ -57,7 +57,12 @@ class Ranks:
         yield {}
 
     def synchronise(
-        self, optimizer: Optimizer, rng: np.random.Generator, resumed: Mapping[str, Any] | None
+        self,
+        optimizer: Optimizer,
+        rng: np.random.Generator,
+        resumed: Mapping[str, Any] | None,
+        *,
+        begins_fit: bool,
     ) -> Mapping[str, Any] | None:
         """Make each rank what rank 0 is, and return what the next fit goes on from."""
         return resumed
@@ -131,4 +136,4 @@ class Ranks:
         self, where: str, path: Path, tree: dict[str, Any], metrics: Sequence[Metric] = ()
     ) -> None:
         """Write a checkpoint, with what each rank has of its own, such as totals of the metrics."""
-        write_tree(where, path, "checkpoint", tree | {"ranks": None})
+        write_tree(where, path, "checkpoint", {"ranks": None} | tree)

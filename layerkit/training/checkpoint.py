@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -40,12 +40,13 @@ def checkpoint_tree(
 ) -> dict[str, Any]:
     """Return all that a training needs to go on, in a form for a file."""
     states = hooks.states() if hooks else []
+    kept = hooks.kept if hooks else None
     return {
-        "contents": contents_of(saved.model),
+        "contents": kept.contents() if kept else contents_of(saved.model),
         "optimizer": {
             "class": type(saved.optimizer).__name__,
             "state": saved.optimizer.state,
-            "attributes": saved.optimizer.attributes(),
+            "attributes": kept.attributes() if kept else saved.optimizer.attributes(),
         },
         "rng": saved.rng,
         "callbacks": [(name, state) for name, state in states if name != "ProgressBar"],
@@ -116,13 +117,17 @@ def _is_part(part: Any) -> bool:
 def check_settings(
     where: str, position: Position, resumed: Resumed | None, settings: dict[str, Any]
 ) -> None:
-    """Refuse settings that are unlike those of the fit that is gone on with; keep them."""
-    if resumed is not None:
+    """Refuse settings that are unlike those of the fit that is gone on with."""
+    if _holds_fit(resumed):
         for name, value in settings.items():
             if name not in position.settings or position.settings[name] != value:
                 was = position.settings.get(name, "another kind of data")
                 check.fail(where, name, f"{was}, as in the checkpoint", value)
-    position.settings = settings
+
+
+def _holds_fit(resumed: Resumed | None) -> TypeGuard[Resumed]:
+    """Return whether there is a fit to go on with: one saved before any fit has no settings."""
+    return resumed is not None and bool(resumed["progress"]["settings"])
 
 
 def settings_of(data: Batches, shuffle: bool, accumulate: int) -> dict[str, Any]:
@@ -143,7 +148,7 @@ def callback_states(
     where: str, resumed: Resumed | None, callbacks: Sequence[Callback]
 ) -> list[Any] | None:
     """Return the state of each callback, in the order in which they are called."""
-    if resumed is None:
+    if not _holds_fit(resumed):
         return None
     names = [name for name, _ in resumed["callbacks"]]
     given = [c for c in callbacks if type(c).__name__ != "ProgressBar"]
@@ -156,7 +161,7 @@ def callback_states(
 
 def history_of(where: str, resumed: Resumed | None, names: list[str]) -> History:
     """Return the record so far, or a new one."""
-    if resumed is None:
+    if not _holds_fit(resumed):
         return History(names)
     history = History.from_state(where, resumed["history"])
     if list(history) != names and history.n_epochs:

@@ -159,14 +159,19 @@ class Setup:
         if not self.ranks.is_synchronised:
             with self.ranks.together(where, self.facts):
                 pass
-            self.synchronise()
+            self.synchronise(begins_fit=False)
         self.ranks.begin_step(self.trainer.optimizer.n_steps, batch)
 
-    def synchronise(self) -> None:
-        """Make each rank what rank 0 is."""
+    def synchronise(self, *, begins_fit: bool = True) -> None:
+        """Make each rank what rank 0 is, to begin a fit, or a loop of the user's own."""
+        trainer = self.trainer
         self.resumed = self.ranks.synchronise(
-            self.trainer.optimizer, self.trainer.rng, self.resumed
+            trainer.optimizer, trainer.rng, self.resumed, begins_fit=begins_fit
         )
+
+    def go_on_with(self, resumed: Resumed) -> None:
+        """Make a fit the one that the next goes on with; the last one is over."""
+        self.resumed, self.hooks = resumed, None
 
     def new_fit(
         self,
@@ -219,8 +224,9 @@ class Setup:
     def show(self, fit: Fit) -> None:
         """Make the position and the record of a fit those that the trainer shows."""
         self.history, self.epochs, self.position = fit.history, fit.epochs, fit.position
+        self.hooks = fit.hooks if fit.epochs else None
         if fit.epochs:
-            self.hooks, self.engine_used, self.resumed = fit.hooks, fit.engine_used, None
+            self.engine_used, self.resumed = fit.engine_used, None
             self._n_steps += fit.epochs * (fit.data.steps_per_epoch or 0)
 
     def active(

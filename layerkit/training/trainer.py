@@ -356,8 +356,11 @@ class Trainer:
         """Write all that the training needs to go on, bit for bit: anywhere, at any time.
 
         That is the parameters, the states of layers, optimizer, callbacks and generators, the
-        place in the epoch, and the history. From a callback, it is what holds after that hook;
-        after a fit that was interrupted, at its last whole update. All ranks call it together.
+        place in the epoch, and the history. From a callback, it is what holds after that hook, so
+        one with ``runs_last`` sees all of a batch or an epoch. After a fit, even an interrupted
+        one, it is the state at its last whole update: what callbacks such as `EarlyStopping` have
+        left in the model is for use, and not gone on from, unless you change the model further.
+        Before any fit, the next one is not bound to anything. All ranks call it together.
 
         Parameters
         ----------
@@ -369,19 +372,20 @@ class Trainer:
         SaveError
             If the file can't be written, or a state can't be put into one.
         """
-        saved = Saved(self.model, self.optimizer, self.rng)
-        tree = checkpoint_tree(saved, self.setup.position, self.setup.hooks, self.history)
-        metrics = self.setup.step.metrics
-        self.setup.ranks.write_checkpoint("Trainer.save_checkpoint", path, tree, metrics)
+        saved, setup = Saved(self.model, self.optimizer, self.rng), self.setup
+        tree = checkpoint_tree(saved, setup.position, setup.hooks, self.history)
+        tree |= setup.resumed or {}  # a fit that nobody has gone on with yet
+        setup.ranks.write_checkpoint("Trainer.save_checkpoint", path, tree, setup.step.metrics)
 
     def resume(self, path: Path) -> None:
         """Return to a checkpoint; the next `fit` goes on with the fit that it was saved in.
 
-        That fit is to have the arguments that the other had. ``epochs`` counts from the other's
-        beginning, so a program that calls ``resume`` wherever a checkpoint is found can be started
-        again and again. An iterator is to yield all batches from the beginning once more; those
-        that were trained on are left out. Of several ranks, it is enough if rank 0 calls it: the
-        same number of them go on to the last bit, another number up to rounding.
+        That fit is to have the arguments that the other had, and its callbacks put back the best
+        epoch or the average when it ends. ``epochs`` counts from the other's beginning, so a
+        program that calls ``resume`` wherever a checkpoint is found can be started again and again.
+        An iterator is to yield all batches from the beginning once more; those that were trained on
+        are left out. Of several ranks, it is enough if rank 0 calls it: the same number of them go
+        on to the last bit, another number up to rounding.
 
         Parameters
         ----------
@@ -395,7 +399,7 @@ class Trainer:
             changed.
         """
         saved = Saved(self.model, self.optimizer, self.rng)
-        self.setup.resumed = read_checkpoint("Trainer.resume", path, saved)
+        self.setup.go_on_with(read_checkpoint("Trainer.resume", path, saved))
 
     def stop(self) -> None:
         """End training after the current epoch; for callbacks."""

@@ -336,6 +336,17 @@ def test_a_checkpoint_of_a_replica_is_one_of_its_trainer(tmp_path):
     assert_same(resumed, single)
 
 
+def test_a_replica_that_has_reached_its_goal_stays_there_if_it_is_resumed(tmp_path):
+    path, arguments = tmp_path / "run.checkpoint", {"epochs": 60, "batch_size": 2}
+    replicas = Replicas(lambda seed: chain(seed, 0.05, 0.12), 2)
+    n_epochs = replicas.fit(X, Y, **arguments).n_epochs
+    replicas.trainers[1].save_checkpoint(path)
+    resumed = chain(1, 0.05, 0.12)
+    resumed.resume(path)
+    assert resumed.fit(X, Y, **arguments).n_epochs == n_epochs[1] < 60
+    assert_array_equal(resumed.model.values, replicas.values[1])
+
+
 def test_replicas_that_have_ended_leave_the_others_alone(monkeypatch):
     told = []
     monkeypatch.setattr(Line, "tell", lambda line, n_ended, epoch: told.append((n_ended, epoch)))

@@ -27,7 +27,9 @@ def test_connected_ranks_answer_the_same_calls():
 def test_all_that_there_is_is_its_own():
     ranks = Ranks()
     resumed = {"progress": {}}
-    assert ranks.synchronise(SGD(0.1), np.random.default_rng(0), resumed) is resumed
+    assert (
+        ranks.synchronise(SGD(0.1), np.random.default_rng(0), resumed, begins_fit=True) is resumed
+    )
     assert ranks.scaled(max) is max
     assert ranks.reduce(0.5, 2, 3.0) == (0.5, 2, 3.0)
     batches = iter([])

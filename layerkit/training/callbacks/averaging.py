@@ -1,4 +1,4 @@
-"""`WeightAverage`: a moving average of the parameters over the steps of a training."""
+"""`WeightAverage`: a moving average of the parameters over the updates of a training."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ __all__ = ["WeightAverage"]
 class WeightAverage(Callback):
     """Keep an exponential moving average of the parameters, which often predicts better.
 
-    After each step t, average ← d · average + (1 − d) · values with
-    d = min(decay, (1 + t) / (10 + t)), so that the first steps soon have little weight.
+    After each update t, average ← d · average + (1 − d) · values with
+    d = min(decay, (1 + t) / (10 + t)), so that the first updates soon have little weight. Batches
+    that make an update together count once.
 
     Parameters
     ----------
     decay : float
         Decay rate of the average, from 0 to below 1.
     apply : bool
-        Whether to set the model's parameters to the average at the end of a fit. With False,
-        use `applied`.
+        Whether to set the model's parameters to the average at the end of a fit, over what
+        callbacks before it in the list have restored. With False, use `applied`. A checkpoint of
+        the fit has the parameters in training all the same.
 
     Attributes
     ----------
@@ -59,13 +61,13 @@ class WeightAverage(Callback):
         self.decay = check.number(where, "decay", decay, minimum=0, below=1)
         self.apply = check.boolean(where, "apply", apply)
         self.average: Array | None = None
-        self._n_steps = 0
+        self._n_steps = 0  # updates: the name in checkpoints
 
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Set the average to the current parameters."""
         self.average, self._n_steps = trainer.model.values.copy(), 0
 
-    def on_batch_end(self, trainer: TrainingState) -> None:
+    def on_update_end(self, trainer: TrainingState) -> None:
         """Update the average."""
         assert self.average is not None  # noqa: S101 - since the training began
         self._n_steps += 1

@@ -62,7 +62,11 @@ class TrainingState(Protocol):
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimizer; ``optimizer.n_steps`` counts its steps over all epochs and fits."""
+        """The optimizer; ``optimizer.n_steps`` counts its steps over all epochs and fits.
+
+        `Callback.on_update_end` follows each of them. Of batches that make an update together,
+        the others leave the count as it is.
+        """
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -148,6 +152,10 @@ class Callback(ConstructorRepr):
     Each hook receives the training as a `TrainingState`: the model, the optimizer, the epoch, the
     history and so on, and ``stop()``.
 
+    The hooks after an update, a batch, or an epoch are called for all callbacks, even if one of
+    them fails, and Ctrl-C waits for them; so a fit that is interrupted can be resumed exactly. It
+    repeats the hooks before the batch or the epoch that had just begun.
+
     Attributes
     ----------
     period : int
@@ -198,6 +206,9 @@ class Callback(ConstructorRepr):
     def on_train_end(self, trainer: TrainingState) -> None:
         """Run after the last epoch, and after an interruption too, to clean up.
 
+        What it changes of the model or of the optimizer's settings is for use after the fit: a
+        checkpoint of this fit has what was there before, so that it can be gone on from.
+
         Parameters
         ----------
         trainer : TrainingState
@@ -224,6 +235,19 @@ class Callback(ConstructorRepr):
 
     def on_batch_begin(self, trainer: TrainingState) -> None:
         """Run before a batch.
+
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
+
+    def on_update_end(self, trainer: TrainingState) -> None:
+        """Run after an update of the parameters, before the end of the batch that made it.
+
+        That is after each batch; with ``accumulate=k``, after each k-th batch, and after the last
+        one of an epoch for those that are left (then, after the end of that batch). What is to be
+        resumed exactly is saved in `on_batch_end`, which a resumed fit does not call again either.
 
         Parameters
         ----------

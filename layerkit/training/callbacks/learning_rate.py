@@ -19,6 +19,10 @@ _LEAST = 1e-30
 class LearningRateSchedule(Callback):
     """Set the learning rate to its initial value times the factor of a schedule.
 
+    What another callback makes of the learning rate meanwhile counts as a further factor from then
+    on: `ReduceOnPlateau` scales what the schedule gives, and of two schedules, one by epochs and
+    one by steps, the rate is the product.
+
     Parameters
     ----------
     schedule : Schedule
@@ -43,15 +47,15 @@ class LearningRateSchedule(Callback):
         where = "LearningRateSchedule.__init__"
         self.schedule = check.instance(where, "schedule", schedule, Schedule)
         self.unit = check.choice(where, "unit", unit, ("epoch", "step"))
-        self._initial = self._last = math.nan
+        self._initial = self._last = self._left = math.nan
         self._first_step = 0
         if unit == "step":
             self.on_batch_begin = self._before_step  # type: ignore[method-assign]
 
     def on_train_begin(self, trainer: TrainingState) -> None:
-        """Store the initial learning rate, unless the current one was set by this callback."""
-        if trainer.optimizer.learning_rate != self._last:
-            self._initial = trainer.optimizer.learning_rate
+        """Store the initial learning rate, unless the current one is that of the last fit's end."""
+        if trainer.optimizer.learning_rate != self._left:
+            self._initial = self._last = trainer.optimizer.learning_rate
         self._first_step = trainer.optimizer.n_steps
 
     def on_epoch_begin(self, trainer: TrainingState) -> None:
@@ -62,7 +66,15 @@ class LearningRateSchedule(Callback):
     def _before_step(self, trainer: TrainingState) -> None:
         self._set(trainer, trainer.optimizer.n_steps - self._first_step)
 
+    def on_train_end(self, trainer: TrainingState) -> None:
+        """Note the learning rate, which another callback may have changed in this fit."""
+        # And nothing else: a fit that goes on from here counts the change at its next step.
+        self._left = trainer.optimizer.learning_rate
+
     def _set(self, trainer: TrainingState, time: int) -> None:
+        rate = trainer.optimizer.learning_rate
+        if rate != self._last and self._last > 0:  # in checkpoints of version 0.1.0 it may be NaN
+            self._initial *= rate / self._last
         rate = max(self._initial * self.schedule.factor_at(time), _LEAST * self._initial)
         trainer.optimizer.learning_rate = self._last = rate
 
@@ -80,6 +92,8 @@ class LearningRateSchedule(Callback):
 class ReduceOnPlateau(Callback):
     """Reduce the learning rate when a monitored quantity has stopped improving.
 
+    Beside a `LearningRateSchedule`, each reduction scales all that the schedule gives afterwards.
+
     Parameters
     ----------
     monitor : str
@@ -91,7 +105,8 @@ class ReduceOnPlateau(Callback):
     min_delta : float
         Smallest change that counts as an improvement; at least 0.
     minimum : float
-        Lower bound of the learning rate; at least 0.
+        Lower bound of what a reduction makes of the learning rate; at least 0. A schedule may go
+        below it.
 
     Raises
     ------

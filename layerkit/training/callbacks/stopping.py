@@ -105,7 +105,8 @@ class EarlyStopping(Callback):
         Smallest change that counts as an improvement; at least 0.
     restore_best : bool
         Whether to restore the parameters (and the layers' states) of the best epoch, also if the
-        training ends at its last epoch or by an interruption.
+        training ends at its last epoch or by an interruption. A checkpoint of the fit has those
+        in training all the same.
 
     Attributes
     ----------
