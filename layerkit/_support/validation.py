@@ -281,6 +281,18 @@ def numeric_array(where: str, argument: str, value: Any, dtype: np.dtype[Any] | 
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
+def as_floats(array: Array) -> Array:
+    """Cast numbers that are neither float32 nor float64 to float64, in which a model could be."""
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+
+
+def as_wide(array: Array) -> Array:
+    """Cast numbers to a dtype whose differences can't wrap around: float32, float64 or int64."""
+    if array.dtype.kind == "f" or (array.dtype.kind == "u" and array.dtype.itemsize == 8):
+        return as_floats(array)
+    return array.astype(np.int64, copy=False)
+
+
 def _refuse_masked_and_sparse(where: str, argument: str, value: Any) -> None:
     """Refuse what would become an array that says something else, or none."""
     if hasattr(value, "toarray"):
@@ -395,6 +407,14 @@ def computed(where: str, result: str, array: Any, shape: Shape, dtype: np.dtype[
     if array.dtype != dtype:
         remedy = "Constants of another dtype widen an array: use Python's numbers."
         fail(where, result, f"of dtype {dtype}", Said(str(array.dtype)), remedy)
+
+
+def one_float(where: str, result: str, value: Any) -> float:
+    """Check that the result of a method is one number, of Python or NumPy, and return a float."""
+    if np.ndim(value) == 0:
+        with contextlib.suppress(TypeError, ValueError):
+            return float(value)
+    fail(where, result, "one number", value)
 
 
 def predictions(where: str, y_pred: Any, y_true: Any) -> tuple[Array, Array]:

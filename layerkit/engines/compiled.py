@@ -19,16 +19,17 @@ from layerkit._support.validation import Array
 from layerkit.data.batches import ArrayBatches
 from layerkit.engines.base import Engine, EngineUsed, Figures, Goal, Refused, Work
 from layerkit.engines.tables import (
-    METRICS,
     code_of,
     compiled_scalar,
     contiguous,
     dense_layers,
     loss_code_of,
+    metric_code_of,
     read_only,
     slope_of,
     usable_kernels,
 )
+from layerkit.metrics.totals import figure, merged
 from layerkit.optimizers import SGD
 from layerkit.steps.updates import calm_limit
 
@@ -97,7 +98,7 @@ class CompiledEngine(Engine):
             read_only, (arrays[0], none if by_index else arrays[1], labels)
         )
         self.n_steps = data.steps_per_epoch
-        codes = [METRICS.index(type(m)) if type(m) in METRICS else 0 for m in metrics]
+        codes = [metric_code_of(metric) for metric in metrics]
         self._others = [k for k, code in enumerate(codes) if code == kernels.OTHER]
         self._codes = np.array([loss_code, 0, data.batch_size, 0, *codes], np.uint64)
         self._thresholds = np.array([getattr(m, "threshold", 0.0) for m in metrics], np.float64)
@@ -378,11 +379,13 @@ class CompiledEngine(Engine):
             start = (step - first) * size
             predicted = self._predictions[start : start + min(size, n - step * size)]
             for k in self._others:
-                self._totals[k] += self.metrics[k].total(predicted, y)
+                metric = self.metrics[k]
+                found = [metric.total(predicted, y)]
+                self._totals[k : k + 1] = merged([metric], self._totals[k : k + 1], found)
 
     def _finish(self) -> None:
         for k in self._others:
-            self._figures[0, 1 + k] = self.metrics[k].result(self._totals[k], self.data.n_samples)
+            self._figures[0, 1 + k] = figure(self.metrics[k], self._totals[k], self.data.n_samples)
 
     def _rows(self, step: int) -> tuple[Array, Array]:
         """Return a batch of the current epoch."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from layerkit._support import validation as check
 from layerkit.engines.base import Engine, EngineUsed, Figures, Goal, Work
+from layerkit.metrics.totals import figure
 from layerkit.steps.step import ValueAndGradient
 from layerkit.steps.updates import Step
 
@@ -82,10 +83,10 @@ class NumPyEngine(Engine):
             return {name: [figure] for name, figure in zip(work.names, figures, strict=False)}
         ranks = work.step.ranks
         ranks.end_epoch(f"Trainer.fit, epoch {position.epoch}")
-        totals = ranks.add_up(*position.totals)
+        totals = ranks.add_up(position.totals, work.step.metrics)
         figures = [position.loss_total / position.total_weight]
         for metric, total in zip(work.step.metrics, totals, strict=False):
-            figures.append(metric.result(total, totals[-1]))
+            figures.append(figure(metric, total, totals[-1]))
         return {name: [figure] for name, figure in zip(work.names, figures, strict=True)}
 
     def end(self) -> None:

@@ -44,7 +44,7 @@ class Position:
         Sums over the current epoch: of the loss times the weight, of the weights, of the samples.
     totals : list
         Total of each metric in the current epoch, then the number of samples they are over; empty
-        without metrics.
+        without metrics. What a metric's total is, a number or an array, only the metric knows.
     batch_loss : float
         Loss of the last batch that weighs something, before its update.
     accumulated : ndarray or None
@@ -97,7 +97,7 @@ class Position:
         self.order, self.totals = None, no_totals(n_metrics)
 
     def add(self, loss: float, n_samples: int, weight: float, totals: list[Any] | None) -> None:
-        """Add a step on a batch, with its mean loss and its totals of the metrics."""
+        """Add a step on a batch, with its mean loss; ``totals`` are those of the epoch with it."""
         if weight:  # else there is no mean, and 0 would look like the best
             self.batch_loss = loss
         self.loss_total += loss * weight
@@ -106,9 +106,7 @@ class Position:
         self.steps_done += 1
         self.n_batches += 1
         if totals:
-            own = self.totals
-            for index, total in enumerate(totals):
-                own[index] += total
+            self.totals = totals
 
     def end_epoch(self) -> None:
         """End the epoch, whose figures are on record."""

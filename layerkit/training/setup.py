@@ -17,6 +17,7 @@ from layerkit.engines.base import EngineUsed
 from layerkit.engines.choice import EngineName
 from layerkit.losses.regularizers import Regularizer
 from layerkit.metrics import Metric
+from layerkit.metrics.totals import suited
 from layerkit.optimizers.clipping import Clipping
 from layerkit.optimizers.parameter_groups import GroupedStep, ParameterGroup
 from layerkit.steps.connected import ranks_of
@@ -73,7 +74,8 @@ class Setup:
         groups: Sequence[ParameterGroup],
     ) -> None:
         model, optimizer, communicator = trainer.model, trainer.optimizer, trainer.communicator
-        loss, metrics = trainer.loss, trainer.metrics
+        loss, self._given = trainer.loss, list(trainer.metrics)
+        metrics = suited("Trainer.__init__", trainer.metrics, loss.predictions)
         self.trainer = trainer
         self.ranks = ranks_of(communicator, model, optimizer)
         self.has_groups = bool(groups)
@@ -81,7 +83,7 @@ class Setup:
         rules = GradientRules(model, regularizers, clipping)
         updates = Updates(model, optimizer, self.ranks, grouped)
         self._step = TrainingStep(model, loss, optimizer, metrics, rules, updates, self.ranks)
-        self._preparation = Preparation(model, loss, metrics, communicator)
+        self._preparation = Preparation(model, loss, trainer.metrics, communicator)
         self.resumed: Resumed | None = None
         self.history, self.epochs, self.position = History([]), 0, Position()
         self.hooks: Hooks | None = None
@@ -93,9 +95,13 @@ class Setup:
     def step(self) -> TrainingStep:
         """The step, with the loss and the metrics that the trainer has now."""
         step, trainer = self._step, self.trainer
-        step.metrics = trainer.metrics
-        if step.loss is not trainer.loss:  # else an engine may have set a quicker form of it
-            step.loss, step.value_and_gradient = trainer.loss, trainer.loss.value_and_gradient
+        loss, metrics = trainer.loss, list(trainer.metrics)
+        is_other = step.loss is not loss
+        if is_other or metrics != self._given:
+            step.metrics = suited("Trainer", metrics, loss.predictions)
+            self._given = metrics
+        if is_other:  # else an engine may have set a quicker form of it
+            step.loss, step.value_and_gradient = loss, loss.value_and_gradient
         return step
 
     def preparation(self, metrics: Sequence[Metric] | None = None) -> Preparation:

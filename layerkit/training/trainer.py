@@ -15,6 +15,7 @@ from layerkit.engines.choice import EngineName, check_engine
 from layerkit.losses import Loss
 from layerkit.losses.regularizers import Regularizer
 from layerkit.metrics import Metric
+from layerkit.metrics.totals import suited
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.optimizers.clipping import Clipping
@@ -69,8 +70,9 @@ class Trainer:
     Raises
     ------
     ArgumentError
-        If an argument is of the wrong kind, two metrics share a name, or the optimizer evaluates
-        the loss of a batch several times, which random layers or clipping make another one.
+        If an argument is of the wrong kind, two metrics share a name, a metric can't judge what
+        the loss takes for predictions, or the optimizer evaluates the loss of a batch several
+        times, which random layers or clipping make another one.
     MissingExtraError
         If ``engine="numba"``, and numba is not installed.
 
@@ -336,6 +338,7 @@ class Trainer:
         batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         given = self.metrics if metrics is None else metrics
         chosen = check.instances(where, "metrics", given, Metric)
+        judges = suited(where, chosen, self.loss.predictions)
         data = self.setup.batches(
             where,
             x,
@@ -347,7 +350,7 @@ class Trainer:
             is_training=False,
         )
         data.divide(self.communicator.rank, self.communicator.size)
-        return evaluate(self.setup.step, data, chosen)
+        return evaluate(self.setup.step, data, judges)
 
     def save_checkpoint(self, path: Path) -> None:
         """Write all that the training needs to go on, bit for bit: anywhere, at any time.
@@ -372,7 +375,7 @@ class Trainer:
         saved, setup = Saved(self.model, self.optimizer, self.rng), self.setup
         tree = checkpoint_tree(saved, setup.position, setup.hooks, self.history)
         tree |= setup.resumed or {}  # a fit that nobody has gone on with yet
-        setup.ranks.write_checkpoint("Trainer.save_checkpoint", path, tree)
+        setup.ranks.write_checkpoint("Trainer.save_checkpoint", path, tree, setup.step.metrics)
 
     def resume(self, path: Path) -> None:
         """Return to a checkpoint; the next `fit` goes on with the fit that it was saved in.

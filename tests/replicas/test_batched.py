@@ -7,6 +7,7 @@ import pytest
 from hypothesis import event, given, note, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from small_fits import of_one_class
 
 from layerkit import (
     ELU,
@@ -149,6 +150,8 @@ def problems(draw):
     metrics += [WorstError(), R2Score(), F1Score()]
     if isinstance(loss, SoftmaxCrossEntropy) and loss.targets == "indices":
         metrics = [Accuracy(), F1Score()]
+    elif isinstance(loss, SigmoidCrossEntropy | Focal) and draw(st.booleans()):
+        metrics[0], metrics[-1] = Accuracy(multilabel=True), F1Score(multilabel=True)
     metrics = draw(st.lists(st.sampled_from(metrics), unique=True, max_size=3))
     # Gradients of these losses may add up to 0 but for rounding, and Lion steps by the sign of it.
     cancels = isinstance(loss, AbsoluteError | CosineDistance | Hinge | Huber)
@@ -160,6 +163,8 @@ def problems(draw):
     n = draw(st.integers(1, 12))
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(n, widths[0])), targets(loss, n, widths[-1], rng)
+    y = y if isinstance(loss, Hinge) and widths[-1] == 1 else of_one_class(y, metrics)
+    y = 2 * y - 1 if isinstance(loss, Hinge | CosineDistance) and y.min() == 0 else y
     arguments = {
         "epochs": draw(st.integers(0, 12)),
         "batch_size": draw(st.sampled_from([1, 2, 3, 16])),

@@ -21,7 +21,7 @@ def example():
 
 def test_a_step_is_added_to_all_sums():
     position = example()
-    position.add(0.25, 1, 1.0, [1.0, 1])
+    position.add(0.25, 1, 1.0, [5.0, 3])
     assert (position.steps_done, position.n_batches, position.n_samples) == (2, 2, 3)
     assert position.loss_total == 0.5 * 3 + 0.25
     assert position.total_weight == 4
