@@ -70,9 +70,8 @@ class Trainer:
     Raises
     ------
     ArgumentError
-        If an argument is of the wrong kind, two metrics share a name, a metric can't judge what
-        the loss takes for predictions, or the optimizer evaluates the loss of a batch several
-        times, which random layers or clipping make another one.
+        If an argument is of the wrong kind, two metrics share a name, a metric can't judge what the
+        loss takes for predictions, or an optimizer with a line search can't serve the model.
     MissingExtraError
         If ``engine="numba"``, and numba is not installed.
 
@@ -189,8 +188,7 @@ class Trainer:
         validation_data : tuple of array_like, Dataset or stream, optional
             ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch.
         validation_split : float, optional
-            Share of the samples to evaluate instead, drawn at random; they are not trained on,
-            and a further fit of as many samples holds out the same.
+            Share of the samples to evaluate instead, drawn at random, in each fit the same ones.
         stratify : bool
             Whether the split takes its share of each class.
         steps_per_epoch : int, optional
@@ -266,8 +264,7 @@ class Trainer:
                 fit.run()
         return self.history
 
-    # The guard before each update names what overflows better than NumPy's warnings do.
-    @ignoring("all")
+    @ignoring("all")  # the guard before each update names what overflows better than NumPy does
     def train_step(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Make one update on one batch, for a training loop of one's own or an endless stream.
 
@@ -356,11 +353,9 @@ class Trainer:
         """Write all that the training needs to go on, bit for bit: anywhere, at any time.
 
         That is the parameters, the states of layers, optimizer, callbacks and generators, the
-        place in the epoch, and the history. From a callback, it is what holds after that hook, so
-        one with ``runs_last`` sees all of a batch or an epoch. After a fit, even an interrupted
-        one, it is the state at its last whole update: what callbacks such as `EarlyStopping` have
-        left in the model is for use, and not gone on from, unless you change the model further.
-        Before any fit, the next one is not bound to anything. All ranks call it together.
+        place in the epoch, and the history. From a callback, it is what holds after that hook; of
+        a fit that has ended, even by an interrupt, its last whole update: what `EarlyStopping`
+        leaves in the model is for use, and not gone on from. All ranks call it together.
 
         Parameters
         ----------
@@ -380,12 +375,11 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Return to a checkpoint; the next `fit` goes on with the fit that it was saved in.
 
-        That fit is to have the arguments that the other had, and its callbacks put back the best
-        epoch or the average when it ends. ``epochs`` counts from the other's beginning, so a
-        program that calls ``resume`` wherever a checkpoint is found can be started again and again.
-        An iterator is to yield all batches from the beginning once more; those that were trained on
-        are left out. Of several ranks, it is enough if rank 0 calls it: the same number of them go
-        on to the last bit, another number up to rounding.
+        That fit is to have the arguments that the other had. ``epochs`` counts from the other's
+        beginning, so a program that calls ``resume`` wherever a checkpoint is found can be started
+        again and again. An iterator is to yield all batches from the beginning once more; those
+        that were trained on are left out. Of several ranks, it is enough if rank 0 calls it: the
+        same number of them go on to the last bit, another number up to rounding.
 
         Parameters
         ----------
@@ -395,9 +389,8 @@ class Trainer:
         Raises
         ------
         LoadError
-            If the file is missing, damaged, or of another model or optimizer, or holds what such
-            a trainer can't have; then nothing has changed. What depends on the data, or on the
-            callbacks of the fit, is refused by `fit`, before its first epoch.
+            If the file is missing, damaged, or not of such a trainer; then nothing has changed.
+            What depends on the data, or on the callbacks of the fit, is refused by `fit`.
         """
         saved = Saved(self.model, self.optimizer, self.rng, self.callbacks)
         self.setup.go_on_with(read_checkpoint("Trainer.resume", path, saved, self))

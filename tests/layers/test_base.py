@@ -223,32 +223,6 @@ def test_add_parameter_draws_from_the_models_seed():
     assert (draw(1) != draw(2)).all()
 
 
-def test_a_workspace_is_kept_for_a_batch_size_while_it_is_not_in_use(scale):
-    made = []
-
-    def take(batch_size):
-        workspace = scale.workspace(batch_size, lambda n: made.append(n) or Workspace())
-        assert workspace.in_use
-        return workspace
-
-    first = take(4)
-    second = take(4)
-    assert second is not first
-    first.in_use = second.in_use = False
-    assert {take(4), take(4)} == {first, second}
-    assert made == [4, 4]
-    take(4)  # a pass that never comes back does not keep others waiting
-    take(4).in_use = False
-    made.clear()
-    for batch_size in (4, 4, 3, 4, 4, 3):
-        take(batch_size).in_use = False
-    assert made == [3]
-    scale.forget_workspace()
-    take(4)
-    assert made == [3, 4]
-    assert Scale._workspace is None
-
-
 def test_need_dx_is_read_from_the_signature():
     class Without(Dense):
         def compute_backward(self, dy, cache):
