@@ -1,5 +1,7 @@
 import copy
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,6 +69,17 @@ def test_it_ends_as_low_as_scipy(name):
     assert (np.diff(descent.losses) <= 1e-15 * np.abs(descent.losses[1:])).all()
     # The problem of condition 1e6 is as flat as that near its minimum, for both.
     assert descent.losses[-1] <= reference.fun + 1e-10 * max(1, abs(reference.fun))
+
+
+# Made by benchmarks/lbfgs_minima.py.
+RECORDED = json.loads((Path(__file__).parents[1] / "recorded" / "lbfgs_minima.json").read_text())
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_it_ends_as_low_as_torch(name):
+    lowest = RECORDED["problems"][name]["lowest"]
+    descent = Descent(LBFGS(), *PROBLEMS[name]).step(2000)
+    assert descent.losses[-1] <= lowest + 1e-10 * max(1, abs(lowest))
 
 
 def test_it_takes_as_few_evaluations_as_scipy():
