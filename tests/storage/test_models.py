@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import sys
 import unittest.mock
 
@@ -219,15 +220,18 @@ def test_a_file_nested_too_deeply(tmp_path):
     for _ in range(900):
         tree = [tree]
     files.write("here", tmp_path / "f", {"kind": "model", "tree": tree}, [])
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(len(inspect.stack(0)) + 1200)
-    try:
-        with pytest.raises(
-            LoadError, match=r"Sequential.load: path must be .*; got one nested too deeply"
-        ):
-            Sequential.load(tmp_path / "f")
-    finally:
-        sys.setrecursionlimit(limit)
+    limit, messages = sys.getrecursionlimit(), []
+    # Of each list, Python 3.11 counts two calls and one of the JSON parser, 3.12 one and none.
+    for n_calls in (600, 1200):
+        sys.setrecursionlimit(len(inspect.stack(0)) + n_calls)
+        try:
+            with pytest.raises(LoadError) as caught:
+                Sequential.load(tmp_path / "f")
+        finally:
+            sys.setrecursionlimit(limit)
+        messages.append(str(caught.value))
+    message = r"Sequential.load: path must be .*; got one nested too deeply"
+    assert any(re.match(message, text) for text in messages)
 
 
 def test_what_is_no_data_can_not_be_saved_besides(tmp_path):
