@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.errors import StateError
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
+from layerkit.models.chunks import samples_at_once, spans
 from layerkit.models.first_values import FirstValues, as_they_are, put_back
 from layerkit.models.packed import PackedLayer
 from layerkit.models.summary import figures, html_table, shorten, text_table
@@ -35,8 +35,6 @@ __all__ = ["Model"]
 
 # Up to so many samples, the width of the layers is not looked at.
 _FEW = 256
-# Bytes that a layer's output may have in a prediction of all samples at once.
-_LARGE = 1 << 25
 
 
 class Model(PackedLayer):
@@ -216,8 +214,10 @@ class Model(PackedLayer):
         x : array_like of shape (n_samples, *input_shape)
             The inputs; cast to the model's dtype.
         batch_size : int, optional
-            Number of samples to compute at a time. By default all, or so many that no layer's
-            output takes more than 32 MB. The last bits of a product may depend on it.
+            Number of samples to compute at a time; the last bits of a product may depend on it.
+            By default all, or, unless a layer mixes samples, so many that no layer's output takes
+            much more than 32 MB, in whole blocks of a product's rows: at most a few samples, at
+            the borders of the product's threads, then differ in last bits from all at once.
 
         Returns
         -------
@@ -236,15 +236,14 @@ class Model(PackedLayer):
         where = f"{type(self).__name__}.predict"
         # Cast batch by batch: the data may be larger than memory.
         samples = check.numeric_array(where, "x", x, None)
-        if batch_size is None:
+        if joins := batch_size is None:
             batch_size = self._samples_at_once([samples], [self.input_shape])
             if n_samples <= batch_size:
                 return self.forward(samples)
         batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         check.batch_shape(where, "x", samples.shape, self.input_shape)
         y: Array | None = None
-        for start in range(0, max(len(samples), 1), batch_size):
-            span = slice(start, start + batch_size)
+        for span in spans(len(samples), batch_size, joins=joins):
             own = self.forward(samples[span])
             if y is None:  # only now are the lengths of open axes known
                 y = np.empty((len(samples), *own.shape[1:]), self.dtype)
@@ -252,14 +251,8 @@ class Model(PackedLayer):
         return y  # type: ignore[return-value]
 
     def _samples_at_once(self, arrays: Iterable[Array], shapes: Iterable[Shape]) -> int:
-        """Return how many samples to compute together, so that no layer's output is large."""
-        length = 1
-        for array, shape in zip(arrays, shapes, strict=True):
-            sizes = zip(array.shape[1:], shape, strict=False)
-            length *= math.prod(own for own, wanted in sizes if wanted is None)
-        shapes = [layer.output_shape or () for _, layer in self.walk() if layer is not self]
-        widest = max((math.prod(n or length for n in shape) for shape in shapes), default=1)
-        return max(_LARGE // (max(widest, 1) * self.dtype.itemsize), 1)
+        layers = [layer for _, layer in self.walk() if layer is not self]
+        return samples_at_once(layers, arrays, shapes, self.dtype.itemsize)
 
     def _batch(self, where: str, x: Any) -> Any:
         """Check a batch of inputs, and cast it."""

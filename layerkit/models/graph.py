@@ -15,6 +15,7 @@ from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Join
 from layerkit.models.base import Model
+from layerkit.models.chunks import spans
 from layerkit.models.drawing import drawn_table
 from layerkit.models.ties import add_gradients, check_ties
 from layerkit.models.wiring import (
@@ -373,15 +374,14 @@ class Graph(Model):
             for name, argument, value in by_name(where, "x", x, self.inputs)
         }
         n_samples = max(len(array) if array.ndim else 0 for array in samples.values())
-        if batch_size is None:
+        if joins := batch_size is None:
             shapes = [self.inputs[name] for name in samples]
             batch_size = self._samples_at_once(samples.values(), shapes)
             if n_samples <= batch_size:
                 return self.forward(x)
         batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         parts: list[dict[str, Array]] = []
-        for start in range(0, max(n_samples, 1), batch_size):
-            span = slice(start, start + batch_size)
+        for span in spans(n_samples, batch_size, joins=joins):
             y = self.forward({name: array[span] for name, array in samples.items()})
             parts.append(y if len(self.outputs) > 1 else {self.outputs[0]: y})
         return bare({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
