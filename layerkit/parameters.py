@@ -8,8 +8,9 @@ they live.
 
 from __future__ import annotations
 
+import math
 from _thread import _local as local
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -26,6 +27,8 @@ __all__ = ["Parameter"]
 ROOM = 2
 
 _CACHE_LINE = 64
+# How many numbers the layers of a file may have that it leaves out: 64 MB of them.
+_MOST_LEFT_OUT = 1 << 23
 _loading = local()
 
 
@@ -237,7 +240,8 @@ class Loading:
 
     Parameters are refused that are larger, together, than what the file has. Those of models
     inside may be tied only later, by the model around them, and count no more then: until the end
-    their zeros are written nowhere, so that they take no memory.
+    their zeros are written nowhere, so that they take no memory. Other arrays that `build` makes,
+    which a file may leave out, are bounded too (`claim`).
     """
 
     def __init__(self, n_values: int) -> None:
@@ -246,11 +250,12 @@ class Loading:
     def __enter__(self) -> None:
         """Begin; one at a time in a thread is enough, as models are loaded whole."""
         _loading.n_values = _loading.room = self.n_values
+        _loading.unclaimed = self.n_values + _MOST_LEFT_OUT
 
     def __exit__(self, kind: object, *error: object) -> None:
         """End."""
         room = _loading.room
-        del _loading.room, _loading.n_values
+        del _loading.room, _loading.n_values, _loading.unclaimed
         if kind is None and room < 0:
             got = check.Said(f"{-room} values more")
             wanted = "no larger than what the file has"
@@ -260,6 +265,43 @@ class Loading:
 def is_loading() -> bool:
     """Return whether values come from a file (`Loading`), so that none are drawn."""
     return hasattr(_loading, "room")
+
+
+def claim(where: str, n_numbers: int) -> None:
+    """Refuse, where a model comes from a file, to make arrays that are far larger than the file.
+
+    For a layer whose `build` makes arrays that the file leaves out as long as they are unchanged.
+    """
+    if not is_loading():
+        return
+    _loading.unclaimed -= n_numbers
+    if _loading.unclaimed < 0:
+        got = check.Said(f"{n_numbers:,} numbers")
+        wanted = "hardly larger than what the file has"
+        check.fail(where, "the arrays of a layer", wanted, got, error=LoadError)
+
+
+def check_growth(where: str, before: Any, after: Any) -> None:
+    """Refuse, where a model comes from a file, a layer that makes far more of a sample than it is.
+
+    Both shapes are those of one sample: a tuple, or several of them. A small file could make a
+    single row fill the memory otherwise, such as by joining a value with itself forty times.
+    """
+    if not is_loading():
+        return
+    n_numbers = sum(_counts(after))
+    if n_numbers > max(*_counts(before), _loading.n_values + _MOST_LEFT_OUT):
+        got = check.Said(f"{n_numbers:,} numbers a sample")
+        wanted = "no larger than what the file has, or than an input"
+        check.fail(where, "the output", wanted, got, error=LoadError)
+
+
+def _counts(shape: Any) -> list[int]:
+    """Count the numbers of a sample, or of each of several, axes of any length as 1."""
+    parts = list(shape.values()) if isinstance(shape, Mapping) else list(shape)
+    if any(isinstance(part, tuple | Mapping) for part in parts):
+        return [n for part in parts for n in _counts(part)]
+    return [math.prod(1 if width is None else int(width) for width in parts)]
 
 
 def draw(parameter: Parameter, where: str, rng: np.random.Generator) -> Array:

@@ -675,7 +675,7 @@ CASES = {
         S,
         r"y_true must be of shape \(4, 2\); got \(4, 3\), which Accuracy can't take",
     ),
-    "threshold": (lambda: Accuracy(None), A, "Accuracy.__init__: threshold must be a finite"),
+    "threshold": (lambda: Accuracy("a"), A, "Accuracy.__init__: threshold must be a finite"),
     # optimizers
     "learning_rate 0": (lambda: SGD(0), A, "learning_rate must be .* above 0; got 0"),
     "learning_rate nan": (lambda: SGD(np.nan), A, "learning_rate .* got nan"),

@@ -14,14 +14,15 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.generators import BIT_GENERATORS, generator_of
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.signatures import arguments_of
 from layerkit._support.validation import Array
 from layerkit.errors import LayerkitError, LoadError, SaveError
 
-_BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 _DTYPES = tuple("float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8".split())
 _DTYPES += ("bool",)
+_DEEPEST = 200
 
 
 class Unencodable(Exception):
@@ -38,7 +39,7 @@ def is_plain(value: Any) -> bool:
         return value.dtype.name in _DTYPES
     if isinstance(value, bool | int | float | str) or value is None:
         return True
-    return is_generator(value) and type(value.bit_generator).__name__ in _BIT_GENERATORS
+    return is_generator(value) and type(value.bit_generator).__name__ in BIT_GENERATORS
 
 
 def is_generator(value: Any) -> TypeGuard[np.random.Generator]:
@@ -55,9 +56,15 @@ def state_of(thing: Any, leave_out: frozenset[str] = frozenset()) -> dict[str, A
 
 
 def restore(thing: Any, state: Mapping[str, Any]) -> None:
-    """Set these attributes; arrays and generators, which others may share, are updated in place."""
+    """Set these attributes; arrays and generators, which others may share, are updated in place.
+
+    What comes from a file has passed `check_state` before. An attribute that holds no data, such
+    as an open file, is not data of an earlier time.
+    """
     for name, value in state.items():
         current = getattr(thing, name, None)
+        if value is None and not is_plain(current):
+            continue
         if is_generator(value) and is_generator(current):
             if type(value.bit_generator) is type(current.bit_generator):
                 current.bit_generator.state = value.bit_generator.state
@@ -69,8 +76,11 @@ def restore(thing: Any, state: Mapping[str, Any]) -> None:
         setattr(thing, name, value)
 
 
-def encode(value: Any, arrays: list[Array]) -> Any:
+def encode(value: Any, arrays: list[Array], depth: int = 0) -> Any:
     """Convert a value to JSON, and append its arrays to the list."""
+    if depth > _DEEPEST:
+        raise Unencodable(f"data nested more than {_DEEPEST} deep")
+    depth += 1
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, np.ndarray | np.generic):
@@ -83,28 +93,29 @@ def encode(value: Any, arrays: list[Array]) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
     if isinstance(value, list):
-        return [encode(item, arrays) for item in value]
+        return [encode(item, arrays, depth) for item in value]
     if isinstance(value, tuple):
-        return {"$tuple": [encode(item, arrays) for item in value]}
+        return {"$tuple": [encode(item, arrays, depth) for item in value]}
     if isinstance(value, Mapping):
-        return {"$dict": [[encode(k, arrays), encode(v, arrays)] for k, v in value.items()]}
+        pairs = [[encode(k, arrays, depth), encode(v, arrays, depth)] for k, v in value.items()]
+        return {"$dict": pairs}
     if isinstance(value, np.dtype):
         return {"$dtype": value.name}
     if isinstance(value, ConstructorRepr):
-        config = _encode_config(value, arrays)
+        config = _encode_config(value, arrays, depth)
         return {"$object": type(value).__name__, "config": config}
     if is_generator(value):
         bits = value.bit_generator
         name = type(bits).__name__
-        if name in _BIT_GENERATORS:
-            return {"$generator": name, "state": encode(bits.state, arrays)}
+        if name in BIT_GENERATORS:
+            return {"$generator": name, "state": encode(bits.state, arrays, depth)}
     raise Unencodable(check.describe(value))
 
 
-def _encode_config(thing: ConstructorRepr, arrays: list[Array]) -> Any:
+def _encode_config(thing: ConstructorRepr, arrays: list[Array], depth: int) -> Any:
     config = thing.get_config()
     try:
-        return encode(config, arrays)
+        return encode(config, arrays, depth)
     except Unencodable as error:
         names = [name for name, value in config.items() if not _can_encode(value)]
         check.fail(
@@ -125,16 +136,21 @@ def _can_encode(value: Any) -> bool:
     return True
 
 
-def decode(tree: Any, arrays: list[Array], classes: Mapping[str, type]) -> Any:
+def decode(tree: Any, arrays: list[Array], classes: Mapping[str, type], depth: int = 0) -> Any:
     """Convert the result of `encode` back.
 
     Raises
     ------
     LoadError
         If the tree was not made by `encode`, or names a class that is not in ``classes``.
+    RecursionError
+        If it is nested more deeply than `encode` makes any.
     """
+    if depth > _DEEPEST:
+        raise RecursionError
+    depth += 1
     if isinstance(tree, list):
-        return [decode(item, arrays, classes) for item in tree]
+        return [decode(item, arrays, classes, depth) for item in tree]
     if not isinstance(tree, dict):
         return tree
     kind = next(iter(tree), "")
@@ -145,31 +161,32 @@ def decode(tree: Any, arrays: list[Array], classes: Mapping[str, type]) -> Any:
         if kind == "$float":
             return float(value)  # type: ignore[arg-type]
         if kind == "$tuple":
-            return tuple(decode(item, arrays, classes) for item in value)  # type: ignore[union-attr]
+            return tuple(decode(item, arrays, classes, depth) for item in value)  # type: ignore[union-attr]
         if kind == "$dict":
             return {
-                decode(k, arrays, classes): decode(v, arrays, classes)
+                decode(k, arrays, classes, depth): decode(v, arrays, classes, depth)
                 for k, v in value  # type: ignore[union-attr]
             }
         if kind == "$dtype" and value in _DTYPES:
             return np.dtype(value)
-        if kind == "$generator" and value in _BIT_GENERATORS:
-            bits = getattr(np.random, value)()
-            bits.state = decode(tree["state"], arrays, classes)
-            return np.random.Generator(bits)
+        if kind == "$generator" and value in BIT_GENERATORS:
+            return generator_of(value, decode(tree["state"], arrays, classes, depth))
         if kind == "$object":
-            return _make(str(value), decode(tree["config"], arrays, classes), classes)
+            return _make(str(value), decode(tree["config"], arrays, classes, depth), classes)
     except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
         if isinstance(error, LayerkitError):
             raise
         raise LoadError(
-            f"load: {kind} must be as layerkit writes it; got {value!r:.80}."
+            f"load: {kind} must be as layerkit writes it; got {check.describe(value)}."
         ) from error
-    raise LoadError(f"load: the file must be made of what layerkit writes; got {kind!r:.80}.")
+    raise LoadError(
+        f"load: the file must be made of what layerkit writes; got {check.describe(kind)}."
+    )
 
 
 def _make(name: str, config: Any, classes: Mapping[str, type]) -> Any:
     if name not in classes:
+        name = check.shortened(name, 80)
         remedy = f"Pass custom_objects={{{name!r}: {name}}}."
         wanted = "one of layerkit's or in custom_objects"
         check.fail(
@@ -182,5 +199,6 @@ def _make(name: str, config: Any, classes: Mapping[str, type]) -> Any:
     except Exception as error:
         raise LoadError(
             f"load: {name}.from_config must accept the config that was saved; got "
-            f"{type(error).__name__}: {error}. Has the class changed since?"
+            f"{type(error).__name__}: {check.shortened(str(error), 500)}. Has the class changed "
+            "since?"
         ) from error

@@ -17,7 +17,14 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from layerkit._support.samples import name_of
-from layerkit.errors import ArgumentError, LayerkitError, MissingExtraError, ShapeError, StateError
+from layerkit.errors import (
+    ArgumentError,
+    LayerkitError,
+    LoadError,
+    MissingExtraError,
+    ShapeError,
+    StateError,
+)
 
 # What numpy.typing.NDArray[Any] is, without the import.
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
@@ -46,6 +53,11 @@ def printable(text: str, keep: str = "\n") -> str:
     return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
 
 
+def shortened(text: str, length: int = 200) -> str:
+    """Cut a text that may be of any length, as those in files are."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 def fail(
     where: str,
     argument: str,
@@ -60,6 +72,8 @@ def fail(
     ``got`` is described by `describe`, unless it is text of the caller (`Said`).
     """
     said = got if isinstance(got, Said) else describe(got)
+    if issubclass(error, LoadError):  # whose parts come from a file
+        argument, said = shortened(argument), shortened(said, 1000)
     message = f"{where}: {argument} must be {expectation}; got {said}."
     raise error(printable(f"{message} {remedy}" if remedy else message))
 
@@ -267,6 +281,18 @@ def numeric_array(where: str, argument: str, value: Any, dtype: np.dtype[Any] | 
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
+def as_floats(array: Array) -> Array:
+    """Cast numbers that are neither float32 nor float64 to float64, in which a model could be."""
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+
+
+def as_wide(array: Array) -> Array:
+    """Cast numbers to a dtype whose differences can't wrap around: float32, float64 or int64."""
+    if array.dtype.kind == "f" or (array.dtype.kind == "u" and array.dtype.itemsize == 8):
+        return as_floats(array)
+    return array.astype(np.int64, copy=False)
+
+
 def _refuse_masked_and_sparse(where: str, argument: str, value: Any) -> None:
     """Refuse what would become an array that says something else, or none."""
     if hasattr(value, "toarray"):
@@ -381,6 +407,14 @@ def computed(where: str, result: str, array: Any, shape: Shape, dtype: np.dtype[
     if array.dtype != dtype:
         remedy = "Constants of another dtype widen an array: use Python's numbers."
         fail(where, result, f"of dtype {dtype}", Said(str(array.dtype)), remedy)
+
+
+def one_float(where: str, result: str, value: Any) -> float:
+    """Check that the result of a method is one number, of Python or NumPy, and return a float."""
+    if np.ndim(value) == 0:
+        with contextlib.suppress(TypeError, ValueError):
+            return float(value)
+    fail(where, result, "one number", value)
 
 
 def predictions(where: str, y_pred: Any, y_true: Any) -> tuple[Array, Array]:

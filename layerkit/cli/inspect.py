@@ -3,6 +3,7 @@
 import argparse
 
 from layerkit.cli.options import say
+from layerkit.cli.saved import columns_of
 from layerkit.models.sequential import Sequential
 
 
@@ -21,10 +22,11 @@ def run(options: argparse.Namespace) -> int:
     """Print the contents, and return the exit status 0."""
     model, extra = Sequential.load_extra(options.model)
     say(model.summary())
-    if extra.get("kind") == "table":
-        say(f"predicts {extra['target']!r} from {', '.join(map(repr, extra['features']))}")
-        if extra["classes"] is not None:
-            say(f"classes: {', '.join(map(str, extra['classes']))}")
+    columns = columns_of("python -m layerkit inspect", model, extra)
+    if columns is not None:
+        say(f"predicts {columns.target!r} from {', '.join(map(repr, columns.features))}")
+        if columns.classes is not None:
+            say(f"classes: {', '.join(map(str, columns.classes))}")
     elif extra:
         say(f"besides: {', '.join(map(str, extra))}")
     return 0

@@ -265,6 +265,7 @@ class Preparation:
         for metric in self.metrics:
             if metric.takes_targets:
                 metric.check_targets(where, y.shape, output_shape)
+                metric.check_values(where, y, output_shape)
         return x, y
 
     def _inputs(self, where: str, x: Any) -> Any:

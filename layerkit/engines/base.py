@@ -81,7 +81,10 @@ class Work(Protocol):
     names : list of str
         Names of the figures of training: the loss, then the metrics.
     before_batch, after_batch : callable or None
-        Calls the callbacks that have a hook there; None if there are none.
+        Calls the callbacks that have a hook there; None if there are none. After a batch, those
+        too that have one after its update, if it made one.
+    after_update : callable or None
+        Calls the callbacks that have a hook after an update, where no batch is left to follow.
     record : callable or None
         Puts the figures of finished epochs on record; None if the fit adds to them first.
     """
@@ -98,7 +101,11 @@ class Work(Protocol):
 
     @property
     def after_batch(self) -> Callable[[], None] | None:
-        """Call the hooks after a batch."""
+        """Call the hooks after a batch, and those after its update."""
+
+    @property
+    def after_update(self) -> Callable[[], None] | None:
+        """Call the hooks after an update."""
 
     @property
     def record(self) -> Callable[[Figures], None] | None:

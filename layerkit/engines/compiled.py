@@ -19,16 +19,17 @@ from layerkit._support.validation import Array
 from layerkit.data.batches import ArrayBatches
 from layerkit.engines.base import Engine, EngineUsed, Figures, Goal, Refused, Work
 from layerkit.engines.tables import (
-    METRICS,
     code_of,
     compiled_scalar,
     contiguous,
     dense_layers,
     loss_code_of,
+    metric_code_of,
     read_only,
     slope_of,
     usable_kernels,
 )
+from layerkit.metrics.totals import figure, merged
 from layerkit.optimizers import SGD
 from layerkit.steps.updates import calm_limit
 
@@ -97,7 +98,7 @@ class CompiledEngine(Engine):
             read_only, (arrays[0], none if by_index else arrays[1], labels)
         )
         self.n_steps = data.steps_per_epoch
-        codes = [METRICS.index(type(m)) if type(m) in METRICS else 0 for m in metrics]
+        codes = [metric_code_of(metric) for metric in metrics]
         self._others = [k for k, code in enumerate(codes) if code == kernels.OTHER]
         self._codes = np.array([loss_code, 0, data.batch_size, 0, *codes], np.uint64)
         self._thresholds = np.array([getattr(m, "threshold", 0.0) for m in metrics], np.float64)
@@ -173,16 +174,18 @@ class CompiledEngine(Engine):
                         self._careful_step()
                     position.epoch = self._first + self.epoch - (not self.step)
                     self._note()
+                    # The last epoch is left to the fit: hooks that are due come with its record.
+                    n_known = self.epoch - self.is_finished
                     if after:
                         after()
-                    elif work.record and self.epoch > self._n_taken:
-                        work.record(self._take_finished())
-                        if not self.step:
+                    elif work.record and n_known > self._n_taken:
+                        work.record(self._take(n_known))
+                        if not (self.step or self.is_finished):
                             position.end_epoch()
         finally:
             self._give_orders_back()
         position.epoch, position.step = self._first + self.epoch - 1, self.n_steps
-        return self._take_finished()
+        return self._take(self.epoch)
 
     def _say_where(self) -> None:
         """Name the epoch and the step at work, for callbacks and messages."""
@@ -192,7 +195,7 @@ class CompiledEngine(Engine):
     def _note(self) -> None:
         """Write down how far the current epoch is."""
         position, n_metrics = self.work.position, len(self.metrics)
-        epoch, step = min(self.epoch, self._n_epochs - 1), self.step
+        epoch, step = self.epoch - self.is_finished, self.step
         figures = self._figures[epoch].tolist()
         if self.epoch > epoch:  # the figures are final, as no samples say
             step, n_samples, totals = self.n_steps, 0, figures[1:]
@@ -376,11 +379,13 @@ class CompiledEngine(Engine):
             start = (step - first) * size
             predicted = self._predictions[start : start + min(size, n - step * size)]
             for k in self._others:
-                self._totals[k] += self.metrics[k].total(predicted, y)
+                metric = self.metrics[k]
+                found = [metric.total(predicted, y)]
+                self._totals[k : k + 1] = merged([metric], self._totals[k : k + 1], found)
 
     def _finish(self) -> None:
         for k in self._others:
-            self._figures[0, 1 + k] = self.metrics[k].result(self._totals[k], self.data.n_samples)
+            self._figures[0, 1 + k] = figure(self.metrics[k], self._totals[k], self.data.n_samples)
 
     def _rows(self, step: int) -> tuple[Array, Array]:
         """Return a batch of the current epoch."""
@@ -390,10 +395,10 @@ class CompiledEngine(Engine):
             span = self._order[min(self.epoch, self._n_epochs - 1), span]
         return self._x[span], (self._labels if len(self._labels) else self._targets)[span]
 
-    def _take_finished(self) -> Figures:
-        """Return the figures of newly finished epochs."""
-        rows = self._figures[self._n_taken : self.epoch]
-        self._n_taken = self.epoch
+    def _take(self, n_epochs: int) -> Figures:
+        """Return the figures of so many finished epochs that are new."""
+        rows = self._figures[self._n_taken : n_epochs]
+        self._n_taken = n_epochs
         return dict(zip(self.work.names, rows.T.tolist(), strict=True)) if len(rows) else {}
 
     def _give_orders_back(self) -> None:

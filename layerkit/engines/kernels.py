@@ -315,27 +315,35 @@ def _lose(code, nodes, deltas, to, n, targets, labels, row):
     if code == SIGMOID_CROSS_ENTROPY:
         for j in range(n):
             z, y = nodes[to + j], targets[row, j]
-            loss += max(z, zero) - z * y + math.log1p(math.exp(-abs(z)))
+            wrong = one - y if z > zero else y  # no difference of large numbers
+            if wrong != zero:  # else 0, even of an infinite logit
+                loss += abs(z) * wrong
+            loss += math.log1p(math.exp(-abs(z)))
             deltas[to + j] = (one / (one + math.exp(-z)) - y) / real(n)
         return loss / real(n)
-    largest = nodes[to]
+    best = ZERO
     for j in range(n):
-        largest = max(largest, nodes[to + j])
-    total = zero
+        if nodes[to + j] > nodes[to + best]:
+            best = j
+    largest, others = nodes[to + best], zero
     for j in range(n):
         deltas[to + j] = math.exp(nodes[to + j] - largest)
-        total += deltas[to + j]
+        if j != best:  # a loss near 0 would be lost beside the largest one, which is 1
+            others += deltas[to + j]
+    total = deltas[to + best] + others
+    log_total = math.log1p(others)
     if code == CLASS_INDICES:
         label = to + np.uint64(labels[row])
         for j in range(n):
             deltas[to + j] /= total
         deltas[label] -= one
-        return math.log(total) - (nodes[label] - largest)
+        return log_total - (nodes[label] - largest)
     sum_of_targets = zero
     for j in range(n):
         y = targets[row, j]
         sum_of_targets += y
-        loss += y * (math.log(total) - (nodes[to + j] - largest))
+        if y != zero:
+            loss += y * (log_total - (nodes[to + j] - largest))
     for j in range(n):
         deltas[to + j] = deltas[to + j] / total * sum_of_targets - targets[row, j]
     return loss

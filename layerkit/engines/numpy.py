@@ -7,6 +7,7 @@ from typing import Any
 
 from layerkit._support import validation as check
 from layerkit.engines.base import Engine, EngineUsed, Figures, Goal, Work
+from layerkit.metrics.totals import figure
 from layerkit.steps.step import ValueAndGradient
 from layerkit.steps.updates import Step
 
@@ -67,9 +68,11 @@ class NumPyEngine(Engine):
             where, got = f"Trainer.fit, epoch {position.epoch}", check.Said("0 for all")
             check.fail(where, "sample_weight", "above 0 for some sample", got)
         if position.n_accumulated:
-            updates.hold()
-            step.finish(position.batch_loss, x, position, describe)
-            updates.release()
+            after_update = work.after_update
+            with updates.whole():
+                step.finish(position.batch_loss, x, position, describe)
+                if after_update:
+                    after_update()
         return self._figures()
 
     def _figures(self) -> Figures:
@@ -80,10 +83,10 @@ class NumPyEngine(Engine):
             return {name: [figure] for name, figure in zip(work.names, figures, strict=False)}
         ranks = work.step.ranks
         ranks.end_epoch(f"Trainer.fit, epoch {position.epoch}")
-        totals = ranks.add_up(*position.totals)
+        totals = ranks.add_up(position.totals, work.step.metrics)
         figures = [position.loss_total / position.total_weight]
         for metric, total in zip(work.step.metrics, totals, strict=False):
-            figures.append(metric.result(total, totals[-1]))
+            figures.append(figure(metric, total, totals[-1]))
         return {name: [figure] for name, figure in zip(work.names, figures, strict=True)}
 
     def end(self) -> None:

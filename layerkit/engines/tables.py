@@ -149,6 +149,12 @@ def loss_code_of(loss: Loss) -> int:
     return kinds.index(type(loss))
 
 
+def metric_code_of(metric: Metric) -> int:
+    """Return the kernels' code of a metric; 0 for one that is computed by itself."""
+    has_labels = getattr(metric, "multilabel", False)
+    return METRICS.index(type(metric)) if type(metric) in METRICS and not has_labels else 0
+
+
 @ignoring("all")  # a number too large for the dtype is found in the step that takes it
 def contiguous(data: ArrayBatches, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """Return the data in the form that the kernel reads; as it is, if it can be."""

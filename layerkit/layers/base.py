@@ -14,11 +14,13 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.numerics import ignoring
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.signatures import takes
 from layerkit._support.state import is_generator, restore, state_of
+from layerkit._support.state_checks import check_state, is_ours, refuse
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError, StateError
 from layerkit.initializers import Initializer
@@ -312,6 +314,8 @@ class Layer(ConstructorRepr, ABC):
             built = f"{type(layer).__name__}.build"
             before = dict(vars(layer))
             layer.output_shape = check.sample_shape(built, "output_shape", layer.build(input_shape))
+            if is_ours(type(layer)):  # a caller vouches for the classes that they name
+                flat.check_growth(built, input_shape, layer.output_shape)
             layer._as_built = {
                 name: copy.deepcopy(value)
                 for name, value in state_of(layer, _NO_STATE).items()
@@ -405,6 +409,32 @@ class Layer(ConstructorRepr, ABC):
         """
         return state_of(self, _NO_STATE)
 
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse a state from a file that the layer can't have, before anything is changed.
+
+        Unless overridden, it may have the names of `get_state`, with values of the same kinds, and
+        other plain data under names that are no attributes or arguments of the class: an attribute
+        may be set in training only. Arrays that `build` made keep their shapes. A subclass may
+        refuse more, such as numbers out of their range.
+
+        Parameters
+        ----------
+        state : dict of str to object
+            State to judge.
+
+        Raises
+        ------
+        LoadError
+            If it is not one that such a layer can have.
+        """
+        where = f"{type(self).__name__}.set_state"
+        check_state(where, self, state, self.get_state())
+        for name, built in self._as_built.items():
+            value = state.get(name)
+            if isinstance(value, np.ndarray) and isinstance(built, np.ndarray):
+                if built.size and value.shape != built.shape:
+                    refuse(where, name, f"an array of shape {built.shape}", value)
+
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restore a state that `get_state` returned.
 
@@ -412,7 +442,13 @@ class Layer(ConstructorRepr, ABC):
         ----------
         state : dict of str to object
             State of a layer of the same class.
+
+        Raises
+        ------
+        LoadError
+            If it is not one that the layer can have; then nothing has changed.
         """
+        self.check_state(state)
         restore(self, state)
 
     def workspace(self, batch_size: int, allocate: Callable[[int], W]) -> W:

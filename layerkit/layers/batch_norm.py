@@ -1,10 +1,13 @@
 """`BatchNorm`: each feature brought to mean 0 and variance 1 over the batch."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from layerkit import parameters as flat
 from layerkit._support import validation as check
+from layerkit._support.state_checks import check_figures
 from layerkit._support.validation import Array, Shape
 from layerkit.communication.base import Communicator
 from layerkit.initializers import Constant, Zeros
@@ -87,6 +90,7 @@ class BatchNorm(Layer):
         features = input_shape[-1:]
         self.gamma = self.add_parameter("gamma", features, Constant(1.0))
         self.beta = self.add_parameter("beta", features, Zeros())
+        flat.claim("BatchNorm.build", 2 * self.gamma.size)
         self.running_mean, self.running_variance = np.zeros(features), np.ones(features)
         # A sample of several places, such as an image, has a variance of its own.
         self.min_batch_size = 2 if all(length == 1 for length in input_shape[:-1]) else 1
@@ -147,6 +151,13 @@ class BatchNorm(Layer):
         by_mean, by_variance = np.split(means, 2)
         dx: Array = (dy - by_mean - normalised * by_variance) * (self.gamma.value * inverse)
         return dx
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse running figures that no batch has; see `Layer.check_state`."""
+        super().check_state(state)
+        where = "BatchNorm.set_state"
+        check_figures(where, state, "running_mean")
+        check_figures(where, state, "running_variance", minimum=0)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs: not the connection, which a training lends."""

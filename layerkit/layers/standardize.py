@@ -1,13 +1,16 @@
 """`Standardize`: inputs brought to mean 0 and standard deviation 1, once and for all."""
 
 import itertools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.samples import fetch, kind_of, name_of, named
+from layerkit._support.state_checks import check_figures
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
@@ -65,6 +68,7 @@ class Standardize(Layer):
             remedy = "Each place of a sample has figures of its own."
             where = "Standardize.build"
             check.fail(where, "input_shape", "without an open axis", got, remedy, error=ShapeError)
+        flat.claim("Standardize.build", 2 * math.prod(input_shape))
         self.mean, self.deviation = np.zeros(input_shape), np.ones(input_shape)
         return input_shape
 
@@ -141,6 +145,12 @@ class Standardize(Layer):
         scaled = check.batch("Standardize.invert", "y", y, self.mean.shape, np.dtype(np.float64))
         x: Array = scaled * self.deviation + self.mean
         return x
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse figures that no data has; see `Layer.check_state`."""
+        super().check_state(state)
+        check_figures("Standardize.set_state", state, "mean")
+        check_figures("Standardize.set_state", state, "deviation", above=0)
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Scale by the figures, in float64: in float32, they would be others."""

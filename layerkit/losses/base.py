@@ -32,6 +32,13 @@ class Loss(ConstructorRepr, ABC):
         Whether the loss compares predictions with targets; True unless a class sets it to False.
         A loss without targets is a term of the outputs alone, such as a penalty: its ``y_true``
         is None, and `Trainer.fit` and `Trainer.evaluate` need no ``y``.
+    predictions : {"logits", "class_logits", "probabilities", "scores"} or None
+        Kind of the predictions, for metrics that compare them with a threshold. ``"logits"`` are
+        of yes-or-no questions, 0 for a probability of one half (`SigmoidCrossEntropy`), and
+        ``"class_logits"`` of classes that exclude each other (`SoftmaxCrossEntropy`); of
+        ``"scores"`` the sign decides (`Hinge`). None, the default, stands for numbers like the
+        targets, as for `MeanSquaredError`; ``"probabilities"`` are judged like those. Of a loss of
+        several outputs, a dict by their names.
 
     Examples
     --------
@@ -64,6 +71,7 @@ class Loss(ConstructorRepr, ABC):
     """
 
     takes_targets: bool = True
+    predictions: str | Mapping[str, Any] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Drop an inherited `value_and_gradient` where `value` or `gradient` is new."""
@@ -141,7 +149,8 @@ class Loss(ConstructorRepr, ABC):
         """
         rows = [slice(i, i + 1) for i in range(len(y_pred))]
         targets = [None if y_true is None else y_true[row] for row in rows]
-        return np.array([self.value(y_pred[r], t) for r, t in zip(rows, targets, strict=True)])
+        values = [self.value(y_pred[r], t) for r, t in zip(rows, targets, strict=True)]
+        return np.array(values, np.float64)
 
     def per_position(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each position, of shape (n_samples, *position_shape).
@@ -226,8 +235,7 @@ class BuiltInLoss(Loss):
     def _checked(self, method: str, y_pred: Any, y_true: Any) -> tuple[Array, Array]:
         where = f"{type(self).__name__}.{method}"
         y_pred, y_true = check.predictions(where, y_pred, y_true)
-        if y_pred.dtype.kind != "f":
-            y_pred = y_pred.astype(np.float64)
+        y_pred = check.as_floats(y_pred)
         self.check_targets(where, y_true, y_pred.shape[1:])
         return y_pred, y_true.astype(self.target_dtype(y_pred.dtype), copy=False)
 
@@ -235,12 +243,12 @@ class BuiltInLoss(Loss):
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         """Compute the loss and its gradient, of arguments that are checked."""
 
-    @ignoring("under")
+    @ignoring("under", "invalid")  # 0 · ∞ is computed anew
     def value(self, y_pred: Array, y_true: Array) -> float:
         """Compute the loss; see `Loss.value`."""
         return self._compute(*self._checked("value", y_pred, y_true))[0]
 
-    @ignoring("over", "under")  # of the value, which is computed too
+    @ignoring("over", "under", "invalid")  # of the value, which is computed too
     def gradient(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the gradient; see `Loss.gradient`."""
         return self._compute(*self._checked("gradient", y_pred, y_true))[1]
@@ -258,12 +266,12 @@ class BuiltInLoss(Loss):
         losses = self._per_position(y_pred, y_true)
         return mean_over_positions(losses, 1)
 
-    @ignoring("under")
+    @ignoring("under", "invalid")  # 0 · ∞ is computed anew
     def per_sample(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each sample; see `Loss.per_sample`."""
         return self.compute_per_sample(*self._checked("per_sample", y_pred, y_true))
 
-    @ignoring("under")
+    @ignoring("under", "invalid")  # 0 · ∞ is computed anew
     def per_position(self, y_pred: Array, y_true: Array) -> Array:
         """Compute the loss of each position; see `Loss.per_position`."""
         return self._per_position(*self._checked("per_position", y_pred, y_true))
@@ -293,6 +301,12 @@ def refuse_named_outputs(where: str, loss: Loss, output_shape: Any) -> NoReturn:
     name = next(iter(output_shape))
     remedy = f"Write Losses({{{name!r}: {loss!r}, ...}})."
     check.fail(where, "loss", "one for each output of the model", loss, remedy)
+
+
+def share_of(numbers: Array, shares: Array) -> Array:
+    """Multiply by shares; of a share of 0, even an infinite number is nothing."""
+    product = np.zeros(np.shape(shares), numbers.dtype)
+    return np.multiply(numbers, shares, out=product, where=shares != 0)
 
 
 def mean_over_positions(losses: Array, n_axes: int) -> Array:

@@ -1,17 +1,23 @@
 """Losses of classification: all take logits, so the last layer has no activation."""
 
+import math
 from typing import Any, Literal
 
 import numpy as np
 
 from layerkit._support import validation as check
-from layerkit._support.numerics import sigmoid
+from layerkit._support.numerics import CONSTANTS, sigmoid
 from layerkit._support.samples import name_of
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
-from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, refuse_named_outputs
+from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, refuse_named_outputs, share_of
 
 __all__ = ["Focal", "Hinge", "KLDivergence", "SigmoidCrossEntropy", "SoftmaxCrossEntropy"]
+
+# Below this, rounding of numbers around 1 takes more than half of a number's digits.
+_HALF_OF_THE_DIGITS = {
+    np.dtype(kind): math.sqrt(np.finfo(kind).eps) for kind in (np.float32, np.float64)
+}
 
 
 class SigmoidCrossEntropy(BuiltInLoss):
@@ -41,6 +47,8 @@ class SigmoidCrossEntropy(BuiltInLoss):
            [ 0.25]])
     """
 
+    predictions = "logits"
+
     def __init__(self, label_smoothing: float = 0.0) -> None:
         where = "SigmoidCrossEntropy.__init__"
         self.label_smoothing = check.number(
@@ -54,21 +62,30 @@ class SigmoidCrossEntropy(BuiltInLoss):
 
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         y_true = self._smoothed(y_true)
-        losses = self._losses(y_pred, y_true)
+        value = float(self._losses(y_pred, y_true).mean())
+        if math.isnan(value):
+            value = float(self._losses_at_infinity(y_pred, y_true).mean())
         gradient = sigmoid(y_pred)
         gradient -= y_true
         gradient /= gradient.size
-        return float(losses.mean()), gradient
+        return value, gradient
 
     def _losses(self, y_pred: Array, y_true: Array) -> Array:
-        # log(1 + exp(z)) − z y, without overflow.
-        losses = np.log1p(np.exp(-np.abs(y_pred)))
-        losses += np.maximum(y_pred, 0)
+        # log(1 + exp(z)) − z y, without overflow, the large numbers first: they cancel exactly.
+        losses: Array = np.maximum(y_pred, 0)
         losses -= y_pred * y_true
+        losses += np.log1p(np.exp(-np.abs(y_pred)))
         return losses
 
+    def _losses_at_infinity(self, y_pred: Array, y_true: Array) -> Array:
+        """Compute the losses of logits that may be infinite: 0 where the answer is right."""
+        wrong = np.where(y_pred > 0, 1 - y_true, y_true)
+        return share_of(np.abs(y_pred), wrong) + np.log1p(np.exp(-np.abs(y_pred)))
+
     def _per_position(self, y_pred: Array, y_true: Array) -> Array:
-        return self._losses(y_pred, self._smoothed(y_true))
+        y_true = self._smoothed(y_true)
+        losses = self._losses(y_pred, y_true)
+        return self._losses_at_infinity(y_pred, y_true) if np.isnan(losses).any() else losses
 
     def _smoothed(self, y_true: Array) -> Array:
         if not self.label_smoothing:
@@ -112,6 +129,8 @@ class SoftmaxCrossEntropy(BuiltInLoss):
     >>> SoftmaxCrossEntropy("probabilities").gradient(logits, np.array([[0, 0, 1, 0]]))
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """
+
+    predictions = "class_logits"
 
     def __init__(
         self,
@@ -184,7 +203,11 @@ class SoftmaxCrossEntropy(BuiltInLoss):
             np.multiply(gradient, sums, gradient)
             np.subtract(gradient, y_true, gradient)
         np.divide(gradient, n_samples, gradient)
-        return value / n_samples, gradient if len(shape) == 2 else gradient.reshape(shape)
+        value /= n_samples
+        # NaN may stand for 0 · −∞; and of a number this small, rounding has left few digits.
+        if not value >= _HALF_OF_THE_DIGITS[y_pred.dtype]:
+            value = float(self._cross_entropies(y_pred, y_true).mean())
+        return value, gradient if len(shape) == 2 else gradient.reshape(shape)
 
     def _smoothed(self, y_true: Array, n_classes: int, dtype: np.dtype[Any]) -> Array:
         """Return the probabilities of targets of either kind, none of them certain."""
@@ -195,10 +218,26 @@ class SoftmaxCrossEntropy(BuiltInLoss):
         return smoothed
 
     def _per_position(self, y_pred: Array, y_true: Array) -> Array:
-        shifted = y_pred - y_pred.max(axis=-1, keepdims=True)
-        logs = np.log(np.exp(shifted).sum(axis=-1, keepdims=True)) - shifted
-        shares = self._smoothed(y_true, y_pred.shape[-1], y_pred.dtype)
-        losses: Array = (logs * shares).sum(axis=-1)
+        if self.label_smoothing:
+            y_true = self._smoothed(y_true, y_pred.shape[-1], y_pred.dtype)
+        return self._cross_entropies(y_pred, y_true)
+
+    def _cross_entropies(self, y_pred: Array, y_true: Array) -> Array:
+        """Compute −Σ y log p to all digits, of probabilities or plain class indices.
+
+        The sum of the exponentials is taken without the largest, which is 1, so that what is left
+        of a loss near 0 is not lost beside it.
+        """
+        best = y_pred.argmax(axis=-1)[..., None]
+        largest = np.take_along_axis(y_pred, best, axis=-1)
+        shifted = y_pred - largest
+        others = np.exp(shifted)
+        np.put_along_axis(others, best, 0, axis=-1)
+        logs = np.log1p(others.sum(axis=-1, keepdims=True)) - shifted
+        if y_true.ndim < y_pred.ndim:
+            losses: Array = np.take_along_axis(logs, y_true[..., None], axis=-1)[..., 0]
+        else:
+            losses = share_of(logs, y_true).sum(axis=-1)
         return losses
 
     def position_shape(self, output_shape: Shape) -> Shape:
@@ -231,10 +270,16 @@ class KLDivergence(SoftmaxCrossEntropy):
 
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         value, gradient = super()._compute(y_pred, y_true)
-        return value - float(_entropies(y_true).mean()), gradient
+        value -= float(_entropies(y_true).mean())
+        if not value >= _HALF_OF_THE_DIGITS[y_pred.dtype]:
+            value = float(self._per_position(y_pred, y_true).mean())
+        return value, gradient
 
     def _per_position(self, y_pred: Array, y_true: Array) -> Array:
-        return super()._per_position(y_pred, y_true) - _entropies(y_true)
+        # Where p is near y, the difference of the two is small: of float32, nothing were left.
+        wide = y_true.astype(np.float64)
+        losses = super()._per_position(y_pred.astype(np.float64), wide) - _entropies(wide)
+        return losses.astype(y_pred.dtype)
 
 
 def _entropies(shares: Array) -> Array:
@@ -266,6 +311,8 @@ class Hinge(ElementwiseLoss):
     0.375
     """
 
+    predictions = "scores"
+
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse another shape, and targets but −1 and 1; see `Loss.check_targets`."""
         super().check_targets(where, y_true, output_shape)
@@ -274,7 +321,7 @@ class Hinge(ElementwiseLoss):
             if other.any():
                 first = np.argwhere(other)[0]
                 got = check.Said(f"{rows[tuple(first)]} in {name_of(start + int(first[0]))}")
-                check.fail(where, "y_true", "-1 or 1", got, "For 0 and 1, write 2 * y - 1.")
+                check.fail(where, "y_true", "-1 or 1", got, "For 0 and 1, write 2.0 * y - 1.")
 
     def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
         room = 1 - y_true * y_pred
@@ -311,6 +358,8 @@ class Focal(ElementwiseLoss):
     0.1733
     """
 
+    predictions = "logits"
+
     def __init__(self, gamma: float = 2.0, alpha: float | None = None) -> None:
         where = "Focal.__init__"
         self.gamma = check.number(where, "gamma", gamma, minimum=0)
@@ -329,13 +378,16 @@ class Focal(ElementwiseLoss):
         of_yes, of_no = y_true, 1 - y_true
         if self.alpha is not None:
             of_yes, of_no = self.alpha * of_yes, (1 - self.alpha) * of_no
-        return of_yes * yes + of_no * no, of_yes * yes_slope - of_no * no_slope
+        slopes = of_yes * yes_slope - of_no * no_slope
+        return share_of(yes, of_yes) + share_of(no, of_no), slopes
 
     def _of_a_yes(self, z: Array) -> tuple[Array, Array]:
         share, rest = sigmoid(z), sigmoid(-z)
         surprise = np.log1p(np.exp(-np.abs(z))) + np.maximum(-z, 0)
         factor = rest**self.gamma
-        return factor * surprise, -factor * (self.gamma * share * surprise + rest)
+        # Beyond the bound, the share is 0 but for rounding, and so is the product.
+        bounded = np.minimum(surprise, CONSTANTS[z.dtype].exp_limit)
+        return factor * surprise, -factor * (self.gamma * share * bounded + rest)
 
 
 def _check_probabilities(where: str, y_true: Array) -> None:
@@ -349,7 +401,7 @@ def _check_probabilities(where: str, y_true: Array) -> None:
 
 def _check_totals(where: str, y_true: Array) -> None:
     for start, rows in check.row_blocks(y_true):
-        totals = rows.sum(axis=-1)
+        totals = rows.sum(axis=-1, dtype=np.float64)
         # Far above float32's rounding over thousands of classes, far below a real mistake.
         off = abs(totals - 1) > 1e-3
         if off.any():

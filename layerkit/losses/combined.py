@@ -70,6 +70,7 @@ class Losses(Loss):
             for name, weight in weights.items()
         }  # fmt: skip
         self.takes_targets = any(loss.takes_targets for loss in self.losses.values())
+        self.predictions = {name: loss.predictions for name, loss in self.losses.items()}
 
     def _each(self, y_pred: Any, y_true: Any) -> Iterator[tuple[str, Loss, float, Any, Any]]:
         """List each output: its name, loss, factor, predictions and targets."""
@@ -114,12 +115,12 @@ class Losses(Loss):
             Mean loss over the samples, by the outputs' names.
         """
         self._check_names("parts", y_pred, y_true)
-        return {name: loss.value(p, t) for name, loss, _, p, t in self._each(y_pred, y_true)}
+        return {name: float(loss.value(p, t)) for name, loss, _, p, t in self._each(y_pred, y_true)}
 
     def value(self, y_pred: Any, y_true: Any) -> float:
         """Compute the sum of the weighted losses; see `Loss.value`."""
         self._check_names("value", y_pred, y_true)
-        return sum(w * loss.value(p, t) for _, loss, w, p, t in self._each(y_pred, y_true))
+        return sum(w * float(loss.value(p, t)) for _, loss, w, p, t in self._each(y_pred, y_true))
 
     @ignoring("under")
     def gradient(self, y_pred: Any, y_true: Any) -> Any:
@@ -135,7 +136,7 @@ class Losses(Loss):
         total, gradients = 0.0, {}
         for name, loss, weight, p, t in self._each(y_pred, y_true):
             value, gradient = loss.value_and_gradient(p, t)
-            total += weight * value
+            total += weight * float(value)
             gradients[name] = _times(weight, gradient)
         return total, gradients
 

@@ -5,7 +5,7 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.samples import name_of
 from layerkit._support.validation import Array, Shape
-from layerkit.losses.base import BuiltInLoss, ElementwiseLoss
+from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, share_of
 
 __all__ = [
     "AbsoluteError",
@@ -155,8 +155,10 @@ class LogCosh(ElementwiseLoss):
     def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
         error = y_pred - y_true
         size = np.abs(error)
-        # cosh itself overflows.
-        return size + np.log1p(np.expm1(-2 * size) / 2), np.tanh(error)
+        # cosh itself overflows; and of small errors, the first form would leave rounding alone.
+        large = size + np.log1p(np.expm1(-2 * size) / 2)
+        small = np.log1p(2 * np.square(np.sinh(np.minimum(size, 1) / 2)))
+        return np.where(size < 1, small, large), np.tanh(error)
 
 
 class Poisson(ElementwiseLoss):
@@ -191,7 +193,8 @@ class Poisson(ElementwiseLoss):
     def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
         bounded = np.minimum(y_pred, _LARGEST_LOG_RATE)
         rate = np.exp(bounded)
-        return rate * (1 + (y_pred - bounded)) - y_true * y_pred, rate - y_true
+        beyond = np.maximum(y_pred - _LARGEST_LOG_RATE, 0)
+        return rate * (1 + beyond) - share_of(y_pred, y_true), rate - y_true
 
 
 class CosineDistance(BuiltInLoss):
@@ -236,10 +239,16 @@ class CosineDistance(BuiltInLoss):
         # Of a short prediction, the length counts; of others the direction alone.
         along = np.where(norms > self.epsilon, direction * cosines, 0)
         gradient = (along - target) / norms
-        return float((1 - cosines).mean()), (gradient / len(y_pred)).reshape(y_pred.shape)
+        distances = self._distances(cosines, norms, direction, target)
+        return float(distances.mean()), (gradient / len(y_pred)).reshape(y_pred.shape)
 
     def _per_position(self, y_pred: Array, y_true: Array) -> Array:
-        distances: Array = 1 - self._cosines(y_pred, y_true)[0][:, 0]
+        return self._distances(*self._cosines(y_pred, y_true))
+
+    def _distances(self, cosines: Array, norms: Array, direction: Array, target: Array) -> Array:
+        # Of unit vectors ½ ‖p − t‖² is 1 − p · t, without the difference of numbers near 1.
+        squares = np.square(direction - target).sum(axis=1, keepdims=True)
+        distances: Array = np.where(norms > self.epsilon, squares / 2, 1 - cosines)[:, 0]
         return distances
 
     def position_shape(self, output_shape: Shape) -> Shape:

@@ -3,15 +3,9 @@
 What is minimised is a loss.
 """
 
+from layerkit.metrics.averages import F1Score, Precision, Recall
 from layerkit.metrics.base import Metric
-from layerkit.metrics.classification import (
-    Accuracy,
-    ConfusionMatrix,
-    F1Score,
-    Precision,
-    Recall,
-    TopKAccuracy,
-)
+from layerkit.metrics.classification import Accuracy, ConfusionMatrix, TopKAccuracy
 from layerkit.metrics.outputs import ForOutput
 from layerkit.metrics.regression import (
     MeanAbsoluteError,

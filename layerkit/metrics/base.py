@@ -1,18 +1,21 @@
 """Metrics: figures that are watched in training, but not trained on.
 
-A metric keeps no state: it computes a total for each batch, and the figure from the sum of the
-totals. So an epoch's figure is exact whatever the batch sizes, and one metric may serve
+A metric keeps no state: it computes a total for each batch, and the figure from all totals put
+together. So an epoch's figure is exact whatever the batch sizes, and one metric may serve
 training and evaluation at once.
 """
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.numerics import ignoring
 from layerkit._support.repr import ConstructorRepr
+from layerkit._support.samples import name_of
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 
@@ -21,6 +24,9 @@ __all__ = ["Metric"]
 
 class Metric(ConstructorRepr, ABC):
     """Base of the metrics: a subclass writes `total`, and `result` if it is not the mean.
+
+    A total is a number, or an array of numbers. Those of all batches, and of all ranks, are added
+    up, in double precision; a metric whose totals can't be added overrides `merge`.
 
     Attributes
     ----------
@@ -57,7 +63,7 @@ class Metric(ConstructorRepr, ABC):
 
     @abstractmethod
     def total(self, y_pred: Array, y_true: Any) -> Any:
-        """Compute a sum over the batch, to be added up over batches.
+        """Compute a sum over the batch, to be put together with those of other batches.
 
         Parameters
         ----------
@@ -72,13 +78,29 @@ class Metric(ConstructorRepr, ABC):
             Sum over the samples of the batch.
         """
 
+    def merge(self, total: Any, other: Any) -> Any:
+        """Put together the totals of two sets of samples; unless overridden, their sum.
+
+        Parameters
+        ----------
+        total, other : float or ndarray
+            Totals of batches, or of the batches before put together; each may be 0.0, which
+            stands for no samples.
+
+        Returns
+        -------
+        float or ndarray
+            Total of both, in a new array if it is one.
+        """
+        return total + other
+
     def result(self, total: Any, n_samples: int) -> float:
-        """Compute the figure from the sum of the totals; unless overridden, the mean.
+        """Compute the figure from the total of all samples; unless overridden, the mean.
 
         Parameters
         ----------
         total : float or ndarray
-            Sum of the totals of all batches.
+            Totals of all batches, put together.
         n_samples : int
             Number of samples that it is over.
 
@@ -117,9 +139,66 @@ class Metric(ConstructorRepr, ABC):
             got = check.Said(f"{y_true_shape}, which {type(self).__name__} can't take")
             check.fail(where, "y_true", f"of shape {wanted}", got, error=ShapeError)
 
+    def check_values(self, where: str, y_true: Any, output_shape: Shape) -> None:
+        """Refuse targets that it can't judge, of a shape that fits; unless overridden, none.
+
+        Parameters
+        ----------
+        where : str
+            Name of the call, for errors.
+        y_true : ndarray
+            Targets, as the user passes them.
+        output_shape : tuple of int
+            Shape of one sample's predictions; None stands for any length.
+
+        Raises
+        ------
+        ArgumentError
+            If they hold what it can't judge, such as the label of no class.
+        """
+
+    def for_predictions(self, where: str, predictions: Any) -> "Metric":
+        """Return the metric to compute beside a loss; unless overridden, the metric itself.
+
+        Parameters
+        ----------
+        where : str
+            Name of the call, for errors.
+        predictions : {"logits", "class_logits", "probabilities", "scores"} or None
+            Kind of the predictions, `Loss.predictions`; of several outputs, a dict by their names.
+
+        Returns
+        -------
+        Metric
+            A metric of the same name.
+
+        Raises
+        ------
+        ArgumentError
+            If it can't judge predictions of this kind.
+        """
+        return self
+
+    def hides_nan(self, y_pred: Any) -> bool:
+        """Return whether NaN among the predictions leaves no trace; unless overridden, False.
+
+        A direct call refuses such predictions, and `Trainer.evaluate` returns NaN.
+
+        Parameters
+        ----------
+        y_pred : ndarray of shape (n_samples, *output_shape)
+            Predictions.
+
+        Returns
+        -------
+        bool
+            Whether there is such a NaN.
+        """
+        return False
+
     @ignoring("under")
     def __call__(self, y_pred: Any, y_true: Any = None) -> float:
-        """Compute the figure of one set of predictions.
+        """Compute the figure of one set of predictions, checked and cast as in `Trainer.evaluate`.
 
         Parameters
         ----------
@@ -132,59 +211,26 @@ class Metric(ConstructorRepr, ABC):
         -------
         float
             Figure over all samples.
+
+        Raises
+        ------
+        ShapeError
+            If the targets have another shape than the metric takes.
+        ArgumentError
+            If there are NaN or infinities among the targets, or what the metric can't judge.
         """
         where = f"{type(self).__name__}.__call__"
-        if not self.takes_targets:
-            y_pred, _ = check.predictions(where, y_pred, y_pred)
-            return self.result(self.total(y_pred, None), len(y_pred))
-        y_pred, y_true = check.predictions(where, y_pred, y_true)
-        self.check_targets(where, y_true.shape, y_pred.shape[1:])
-        return self.result(self.total(y_pred, y_true), len(y_pred))
-
-
-def totals(
-    metrics: Sequence[Metric], y_pred: Any, y_true: Any, weight: Array | None = None
-) -> tuple[list[Any], int]:
-    """Compute the totals of a batch, and the number of samples that they are over.
-
-    Weights of samples are not looked at. Where positions have weights, of shape
-    (n_samples, *positions), those that weigh something count like samples of their own, and the
-    others, such as padding, don't.
-
-    Parameters
-    ----------
-    metrics : sequence of Metric
-        Metrics to compute.
-    y_pred : ndarray of shape (n_samples, *output_shape), or a dict of such
-        Predictions.
-    y_true : ndarray, dict of ndarray or None
-        Targets.
-    weight : ndarray, optional
-        Weights of the samples or positions.
-
-    Returns
-    -------
-    tuple of list and int
-        Total of each metric, and the number of samples or positions.
-    """
-    if weight is None or weight.ndim == 1:
-        n_samples = len(next(iter(y_pred.values())) if isinstance(y_pred, Mapping) else y_pred)
-        return [metric.total(y_pred, y_true) for metric in metrics], n_samples
-    counts = weight != 0
-    n_counted = int(counts.sum())
-    if not n_counted:
-        return [0.0] * len(metrics), 0
-    y_pred, y_true = _counted(y_pred, counts), _counted(y_true, counts)
-    return [metric.total(y_pred, y_true) for metric in metrics], n_counted
-
-
-def _counted(values: Any, counts: Array) -> Any:
-    """Select the positions that count, one after the other, of an array or a dict of arrays."""
-    if values is None:
-        return None
-    if isinstance(values, Mapping):
-        return {name: _counted(array, counts) for name, array in values.items()}
-    taken = values[counts]
-    # A number for each position is an output of one number; a class stays a class.
-    is_number = taken.ndim == 1 and values.dtype.kind == "f"
-    return taken[:, None] if is_number else taken
+        y_pred, y_true = check.predictions(where, y_pred, y_true if self.takes_targets else y_pred)
+        y_pred = check.as_floats(y_pred)
+        if self.takes_targets:
+            self.check_targets(where, y_true.shape, y_pred.shape[1:])
+            check.finite(where, "y_true", y_true)
+            self.check_values(where, y_true, y_pred.shape[1:])
+        if self.hides_nan(y_pred):
+            bad = int(np.argwhere(np.isnan(y_pred))[0, 0])
+            check.fail(where, "y_pred", "numbers", check.Said(f"nan in {name_of(bad)}"))
+        targets = check.as_wide(y_true) if self.takes_targets else None
+        figure = self.result(self.total(y_pred, targets), len(y_pred))
+        if not self.is_figure:
+            return figure
+        return check.one_float(f"{type(self).__name__}.result", "the figure", figure)

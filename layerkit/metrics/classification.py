@@ -1,26 +1,15 @@
 """Metrics of predicted classes."""
 
-from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
-from layerkit.metrics.base import Metric
+from layerkit.errors import ShapeError
+from layerkit.metrics.classes import ClassMetric, ThresholdMetric, classes_of
 
-__all__ = ["Accuracy", "ConfusionMatrix", "F1Score", "Precision", "Recall", "TopKAccuracy"]
-
-
-def _check_classes(metric: Metric, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
-    """Refuse targets but a class index, or a one-hot row, for each sample or position."""
-    if not isinstance(output_shape, tuple) or not check.fits(y_true_shape[1:], output_shape[:-1]):
-        Metric.check_targets(metric, where, y_true_shape, output_shape)
-
-
-def _classes(y_pred: Array, y_true: Array) -> Array:
-    """Find the true classes, of the predictions' shape without its last axis."""
-    return y_true if y_true.ndim < y_pred.ndim else y_true.argmax(axis=-1)
+__all__ = ["Accuracy", "ConfusionMatrix", "TopKAccuracy"]
 
 
 def _mean_count(right: Array, n_samples: int) -> float:
@@ -29,23 +18,33 @@ def _mean_count(right: Array, n_samples: int) -> float:
     return count if right.size == n_samples else count * n_samples / right.size
 
 
-class Accuracy(Metric):
+class Accuracy(ThresholdMetric):
     """The share of samples whose predicted class is right.
 
     With several outputs a sample's class is that of the largest; targets are class indices, of
-    shape (n_samples,), or one-hot rows. With one output, the class is 1 where it is at least
-    ``threshold``. Outputs of shape (*positions, n_classes) have a class at each position, and the
-    share of a sample is that of its positions.
+    shape (n_samples,), or one-hot rows, or probabilities of the classes. With one output, the
+    class is 1 where it is at least ``threshold``. Outputs of shape (*positions, n_classes) have a
+    class at each position, and the share of a sample is that of its positions.
+
+    With ``multilabel`` each output is a label of its own, a yes from ``threshold`` on, and targets
+    are rows of 0 and 1: a sample is right if all of its labels are (the subset accuracy, as in
+    scikit-learn).
 
     Parameters
     ----------
-    threshold : float
-        For a single output: 0.5 suits probabilities, 0 suits logits (`SigmoidCrossEntropy`).
+    threshold : float, optional
+        For a single output or ``multilabel``: number that an output reaches for a yes, compared
+        with the outputs as they are. By default the one that suits `Loss.predictions` of the
+        trainer's loss: 0 for logits and scores, where the sign decides, and 0.5 for other numbers.
+        In a direct call, which knows no loss, 0.5.
+    multilabel : bool
+        Whether a sample may have several labels, or none.
 
     Raises
     ------
     ArgumentError
-        If the threshold is no finite number; when called, for targets of another shape.
+        If the threshold is no finite number; when called, for targets of another shape, labels of
+        no class, rows of several classes (without ``multilabel``), and NaN.
 
     Examples
     --------
@@ -56,27 +55,27 @@ class Accuracy(Metric):
     0.5
     >>> Accuracy(threshold=0)(np.array([[-3.0], [2.0]]), np.array([[0], [1]]))
     1.0
+    >>> Accuracy(multilabel=True)(y_pred, np.array([[0, 1], [1, 1]]))
+    0.5
     """
 
     greater_is_better = True
 
-    def __init__(self, threshold: float = 0.5) -> None:
-        self.threshold = check.number("Accuracy.__init__", "threshold", threshold)
-
-    def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
-        """Refuse targets but class indices and one-hot rows; see `Metric.check_targets`."""
-        _check_classes(self, where, y_true_shape, output_shape)
+    def __init__(self, threshold: float | None = None, *, multilabel: bool = False) -> None:
+        super().__init__(threshold, multilabel)
 
     def total(self, y_pred: Array, y_true: Array) -> float:
         """Count the samples that are right; see `Metric.total`."""
-        if y_pred.shape[-1] == 1:
-            right = (y_pred.reshape(-1) >= self.threshold) == (y_true.reshape(-1) >= 0.5)
+        if self.multilabel:
+            right = (self.answers(y_pred) == (y_true.reshape(y_pred.shape) >= 0.5)).all(axis=-1)
+        elif y_pred.shape[-1] == 1:
+            right = self.answers(y_pred.reshape(-1)) == (y_true.reshape(-1) >= 0.5)
         else:
-            right = y_pred.argmax(axis=-1) == _classes(y_pred, y_true)
+            right = y_pred.argmax(axis=-1) == classes_of(y_pred, y_true)
         return _mean_count(right, len(y_pred))
 
 
-class TopKAccuracy(Metric):
+class TopKAccuracy(ClassMetric):
     """The share of samples whose class is among the k largest outputs.
 
     Targets are class indices, of shape (n_samples,), or one-hot rows; positions are those of
@@ -91,7 +90,8 @@ class TopKAccuracy(Metric):
     Raises
     ------
     ArgumentError
-        If ``k`` is no whole number of at least 1.
+        If ``k`` is no whole number of at least 1; when called, as for `Accuracy`, and for a
+        single output.
 
     Examples
     --------
@@ -112,170 +112,41 @@ class TopKAccuracy(Metric):
         return f"top_{self.k}_accuracy"
 
     def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
-        """Refuse targets but class indices and one-hot rows; see `Metric.check_targets`."""
-        _check_classes(self, where, y_true_shape, output_shape)
+        """Refuse a single output, and targets of another shape; see `Metric.check_targets`."""
+        super().check_targets(where, y_true_shape, output_shape)
+        if output_shape[-1] == 1:
+            got = check.Said(f"{output_shape}, a single one, where {self!r} has nothing to choose")
+            remedy = "Write Accuracy()."
+            wanted = "the scores of several classes"
+            check.fail(where, "the outputs", wanted, got, remedy, error=ShapeError)
 
     def total(self, y_pred: Array, y_true: Array) -> float:
         """Count the samples that are right; see `Metric.total`."""
-        own = np.take_along_axis(y_pred, _classes(y_pred, y_true)[..., None], axis=-1)
+        own = np.take_along_axis(y_pred, classes_of(y_pred, y_true)[..., None], axis=-1)
         return _mean_count((y_pred >= own).sum(axis=-1) <= self.k, len(y_pred))
 
 
-class _OfClasses(Metric):
-    """Counts, class by class, what was predicted, what was true, and what was both."""
-
-    greater_is_better = True
-
-    def __init__(
-        self, average: Literal["macro", "micro"] = "macro", threshold: float = 0.5
-    ) -> None:
-        where = f"{type(self).__name__}.__init__"
-        self.average = check.choice(where, "average", average, ("macro", "micro"))
-        self.threshold = check.number(where, "threshold", threshold)
-
-    def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
-        """Refuse targets but class indices and one-hot rows; see `Metric.check_targets`."""
-        _check_classes(self, where, y_true_shape, output_shape)
-
-    def total(self, y_pred: Array, y_true: Array) -> Array:
-        """Count, by class, hits, predictions and truths; see `Metric.total`."""
-        if y_pred.shape[-1] == 1:
-            predicted = y_pred.reshape(-1, 1) >= self.threshold
-            true = y_true.reshape(-1, 1) >= 0.5
-        else:
-            names = np.arange(y_pred.shape[-1])
-            predicted = y_pred.argmax(axis=-1).reshape(-1, 1) == names
-            true = _classes(y_pred, y_true).reshape(-1, 1) == names
-        counts = [(predicted & true).sum(axis=0), predicted.sum(axis=0), true.sum(axis=0)]
-        return np.stack(counts).astype(np.float64)
-
-    def result(self, total: Array, n_samples: int) -> float:
-        """Compute the mean over the classes, or of all samples; see `Metric.result`."""
-        if self.average == "micro":
-            total = total.sum(axis=1, keepdims=True)
-        part, whole = self._ratio(*total)
-        # A class that was neither there nor predicted is no failure of anybody's: left out.
-        seen = total.any(axis=0)
-        ratios = part[seen] / np.maximum(whole[seen], 1)
-        return float(ratios.mean()) if len(ratios) else 0.0
-
-    @abstractmethod
-    def _ratio(self, hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
-        """Return, by class, the number that is counted and the number that it is a part of."""
-
-
-class Precision(_OfClasses):
-    """Of the samples that were called a class, the share that is one.
-
-    With one output the class is "at least ``threshold``", and targets are 0 or 1; with several,
-    a sample's class is that of the largest, and the figure is the mean over the classes that are
-    there or were predicted ("macro"), or that of all samples together ("micro"). A class that was
-    never predicted counts 0.
-
-    Parameters
-    ----------
-    average : {"macro", "micro"}
-        Mean over the classes, or over all samples together.
-    threshold : float
-        For a single output: 0.5 suits probabilities, 0 suits logits.
-
-    Raises
-    ------
-    ArgumentError
-        If ``average`` is another word, or the threshold no finite number.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from layerkit import Precision
-    >>> Precision()(np.array([[0.9], [0.8], [0.1], [0.3]]), np.array([[1], [0], [0], [1]]))
-    0.5
-    """
-
-    def _ratio(self, hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
-        return hits, predicted
-
-
-class Recall(_OfClasses):
-    """Of the samples of a class, the share that was called so.
-
-    Classes, averages and thresholds are those of `Precision`.
-
-    Parameters
-    ----------
-    average : {"macro", "micro"}
-        Mean over the classes, or over all samples together.
-    threshold : float
-        For a single output: 0.5 suits probabilities, 0 suits logits.
-
-    Raises
-    ------
-    ArgumentError
-        If ``average`` is another word, or the threshold no finite number.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from layerkit import Recall
-    >>> y_pred = np.array([[0.9], [0.8], [0.1], [0.3]])
-    >>> round(Recall()(y_pred, np.array([[1], [1], [0], [1]])), 3)
-    0.667
-    """
-
-    def _ratio(self, hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
-        return hits, true
-
-
-class F1Score(_OfClasses):
-    """The harmonic mean of precision and recall: 2 · hits / (predicted + true).
-
-    Classes, averages and thresholds are those of `Precision`.
-
-    Parameters
-    ----------
-    average : {"macro", "micro"}
-        Mean over the classes, or over all samples together.
-    threshold : float
-        For a single output: 0.5 suits probabilities, 0 suits logits.
-
-    Raises
-    ------
-    ArgumentError
-        If ``average`` is another word, or the threshold no finite number.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from layerkit import F1Score
-    >>> F1Score()(np.array([[0.9], [0.8], [0.1], [0.3]]), np.array([[1], [0], [0], [1]]))
-    0.5
-    """
-
-    @property
-    def name(self) -> str:
-        """Name of the figure in a `History`."""
-        return "f1_score"
-
-    def _ratio(self, hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
-        return 2 * hits, predicted + true
-
-
-class ConfusionMatrix(Metric):
+class ConfusionMatrix(ThresholdMetric):
     """How often each class was taken for each: row i, column j counts i taken for j.
 
     A matrix is no figure of a `History`; ``Trainer.evaluate(x, y, metrics=[ConfusionMatrix()])``
     computes it for a whole data set. With one output the classes are 0 and 1. Each position of a
     sample counts.
 
+    With ``multilabel`` there is a matrix of no and yes for each label, of shape (n_labels, 2, 2).
+
     Parameters
     ----------
-    threshold : float
-        For a single output: 0.5 suits probabilities, 0 suits logits.
+    threshold : float, optional
+        For a single output or ``multilabel``: number that an output reaches for a yes. By default
+        the one that suits the loss, as for `Accuracy`.
+    multilabel : bool
+        Whether each output is a label of its own, so that a sample may have several or none.
 
     Raises
     ------
     ArgumentError
-        If the threshold is no finite number.
+        If the threshold is no finite number; when called, as for `Accuracy`.
 
     Examples
     --------
@@ -288,26 +159,29 @@ class ConfusionMatrix(Metric):
 
     is_figure = False
 
-    def __init__(self, threshold: float = 0.5) -> None:
-        self.threshold = check.number("ConfusionMatrix.__init__", "threshold", threshold)
-
-    def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
-        """Refuse targets but class indices and one-hot rows; see `Metric.check_targets`."""
-        _check_classes(self, where, y_true_shape, output_shape)
+    def __init__(self, threshold: float | None = None, *, multilabel: bool = False) -> None:
+        super().__init__(threshold, multilabel)
 
     def total(self, y_pred: Array, y_true: Array) -> Array:
         """Count the pairs of a batch; see `Metric.total`."""
-        if y_pred.shape[-1] == 1:
-            n_classes = 2
-            predicted = (y_pred.reshape(-1) >= self.threshold).astype(np.intp)
-            true = (y_true.reshape(-1) >= 0.5).astype(np.intp)
-        else:
-            n_classes = y_pred.shape[-1]
-            predicted = y_pred.argmax(axis=-1).reshape(-1)
-            true = _classes(y_pred, y_true).reshape(-1)
-        pairs = np.bincount(true * n_classes + predicted, minlength=n_classes**2)
-        return pairs.reshape(n_classes, n_classes)
+        n_outputs = y_pred.shape[-1]
+        if not self.multilabel and n_outputs > 1:
+            predicted, true = y_pred.argmax(axis=-1), classes_of(y_pred, y_true)
+            return _pairs(predicted.reshape(-1), true.reshape(-1), n_outputs)
+        predicted = self.answers(y_pred).reshape(-1, n_outputs)
+        true = y_true.reshape(-1, n_outputs) >= 0.5
+        if not self.multilabel:
+            return _pairs(predicted[:, 0], true[:, 0], 2)
+        return np.stack([_pairs(*label, 2) for label in zip(predicted.T, true.T, strict=True)])
 
     def result(self, total: Any, n_samples: int) -> Any:
         """Return the counts as they are; see `Metric.result`."""
+        if np.isnan(total).any():
+            check.fail("ConfusionMatrix.result", "the predictions", "numbers", check.Said("nan"))
         return np.asarray(total).astype(np.intp)
+
+
+def _pairs(predicted: Array, true: Array, n_classes: int) -> Array:
+    """Count how often each class was taken for each."""
+    pairs = np.bincount(true * n_classes + predicted, minlength=n_classes**2)
+    return pairs.reshape(n_classes, n_classes)

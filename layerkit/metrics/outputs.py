@@ -59,6 +59,10 @@ class ForOutput(Metric):
         """Compute the metric's total for the output; see `Metric.total`."""
         return self.metric.total(y_pred[self.output], self._own(y_true))
 
+    def merge(self, total: Any, other: Any) -> Any:
+        """Put together the metric's totals; see `Metric.merge`."""
+        return self.metric.merge(total, other)
+
     def result(self, total: Any, n_samples: int) -> Any:
         """Compute the metric's figure; see `Metric.result`."""
         return self.metric.result(total, n_samples)
@@ -79,6 +83,20 @@ class ForOutput(Metric):
                 check.fail(where, argument, f"one of {names}", self.output)
         shape = self._own(y_true_shape)
         self.metric.check_targets(where, shape, output_shape[self.output])
+
+    def check_values(self, where: str, y_true: Any, output_shape: Any) -> None:
+        """Refuse targets of the output that can't be judged; see `Metric.check_values`."""
+        self.metric.check_values(where, y_true[self.output], output_shape[self.output])
+
+    def for_predictions(self, where: str, predictions: Any) -> Metric:
+        """Return the one whose metric suits the output's loss; see `Metric.for_predictions`."""
+        own = predictions.get(self.output) if isinstance(predictions, Mapping) else predictions
+        metric = self.metric.for_predictions(where, own)
+        return self if metric is self.metric else ForOutput(self.output, metric)
+
+    def hides_nan(self, y_pred: Any) -> bool:
+        """Return whether NaN among the output's predictions is hidden; see `Metric.hides_nan`."""
+        return self.metric.hides_nan(y_pred[self.output])
 
     def __call__(self, y_pred: Any, y_true: Any = None) -> Any:
         """Compute the figure of one set of predictions.

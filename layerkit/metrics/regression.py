@@ -1,5 +1,7 @@
 """Metrics of predicted numbers."""
 
+from typing import Any
+
 import numpy as np
 
 from layerkit._support.validation import Array
@@ -73,6 +75,13 @@ class R2Score(Metric):
     1 is perfect, 0 what the mean alone gives. An output whose targets are all equal counts 1 if
     it is predicted exactly, and else 0.
 
+    Batches are put together by their means and sums of squared deviations, so nothing is lost
+    where the mean is much larger than the spread.
+
+    References
+    ----------
+    Chan, Golub & LeVeque (1983), "Algorithms for computing the sample variance", eq. 2.1.
+
     Examples
     --------
     >>> import numpy as np
@@ -84,18 +93,40 @@ class R2Score(Metric):
     greater_is_better = True
 
     def total(self, y_pred: Array, y_true: Array) -> Array:
-        """Sum errors² and the targets' powers, by output; see `Metric.total`."""
+        """Compute, by output, the moments of the targets and Σ errors²; see `Metric.total`."""
         truth = y_true.reshape(len(y_true), -1).astype(np.float64)
         errors = y_pred.reshape(truth.shape) - truth
+        # From one of the targets on: of equal ones nothing is left, not even rounding.
+        deviations = truth - truth[0]
+        shift = deviations.mean(axis=0)
+        deviations -= shift
+        count = np.full(shift.shape, float(len(truth)))
         return np.stack(
-            [np.square(errors).sum(axis=0), truth.sum(axis=0), np.square(truth).sum(axis=0)]
+            [
+                count,
+                truth[0] + shift,
+                np.square(deviations).sum(axis=0),
+                np.square(errors).sum(axis=0),
+            ]
         )
+
+    def merge(self, total: Any, other: Any) -> Any:
+        """Put together the moments of two sets of targets; see `Metric.merge`."""
+        if np.ndim(total) == 0:
+            return other
+        if np.ndim(other) == 0:
+            return total
+        first, second = total[0], other[0]
+        together = total + other
+        shift = other[1] - total[1]
+        together[1] = total[1] + shift * (second / together[0])
+        together[2] += np.square(shift) * (first * second / together[0])
+        return together
 
     def result(self, total: Array, n_samples: int) -> float:
         """Compare both sums; see `Metric.result`."""
-        errors, sums, squares = total
-        spread = squares - sums * sums / n_samples
-        # What is left of equal numbers is rounding.
-        is_flat = spread <= 1e-14 * squares
+        _, _, spread, errors = total
+        is_flat = spread == 0
         scores = 1 - errors / np.where(is_flat, 1, spread)
-        return float(np.where(is_flat, errors <= 1e-14 * squares, scores).mean())
+        flat_scores = np.where(np.isnan(errors), errors, errors == 0)
+        return float(np.where(is_flat, flat_scores, scores).mean())

@@ -6,6 +6,7 @@ import copy
 import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +19,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.errors import StateError
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
-from layerkit.models.chunks import samples_at_once, spans
+from layerkit.models.chunks import FEW, samples_at_a_time
 from layerkit.models.first_values import FirstValues, as_they_are, put_back
 from layerkit.models.packed import PackedLayer
 from layerkit.models.summary import figures, html_table, shorten, text_table
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from layerkit.models.trace import LayerTrace
 
 __all__ = ["Model"]
-
-
-# Up to so many samples, the width of the layers is not looked at.
-_FEW = 256
 
 
 class Model(PackedLayer):
@@ -214,10 +211,10 @@ class Model(PackedLayer):
         x : array_like of shape (n_samples, *input_shape)
             The inputs; cast to the model's dtype.
         batch_size : int, optional
-            Number of samples to compute at a time; the last bits of a product may depend on it.
-            By default all, or, unless a layer mixes samples, so many that no layer's output takes
-            much more than 32 MB, in whole blocks of a product's rows: at most a few samples, at
-            the borders of the product's threads, then differ in last bits from all at once.
+            Number of samples to compute at a time; by default as many as take some 64 MiB, or
+            all, if a layer mixes samples. The outputs are those of all at once up to rounding;
+            by default to the last bit, if the matrix products are of millions of numbers and use
+            one thread. With several, a few rows where they divide the work may differ.
 
         Returns
         -------
@@ -230,29 +227,32 @@ class Model(PackedLayer):
             If x has another shape.
         """
         self._check_built("predict")
-        n_samples = len(x) if hasattr(x, "__len__") else 0
-        if batch_size is None and n_samples <= _FEW:
+        if batch_size is None and isinstance(x, np.ndarray) and x.shape[:1] <= (FEW,):
             return self.forward(x)
         where = f"{type(self).__name__}.predict"
+        if batch_size is not None:
+            batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         # Cast batch by batch: the data may be larger than memory.
         samples = check.numeric_array(where, "x", x, None)
-        if joins := batch_size is None:
-            batch_size = self._samples_at_once([samples], [self.input_shape])
-            if n_samples <= batch_size:
-                return self.forward(samples)
-        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         check.batch_shape(where, "x", samples.shape, self.input_shape)
         y: Array | None = None
-        for span in spans(len(samples), batch_size, joins=joins):
+        for span in self._spans(batch_size, len(samples), samples.shape[1:]):
             own = self.forward(samples[span])
             if y is None:  # only now are the lengths of open axes known
                 y = np.empty((len(samples), *own.shape[1:]), self.dtype)
             y[span] = own
         return y  # type: ignore[return-value]
 
-    def _samples_at_once(self, arrays: Iterable[Array], shapes: Iterable[Shape]) -> int:
-        layers = [layer for _, layer in self.walk() if layer is not self]
-        return samples_at_once(layers, arrays, shapes, self.dtype.itemsize)
+    def _spans(self, batch_size: int | None, n_samples: int, input_shape: Shape) -> list[slice]:
+        """Cut samples into those to predict at a time."""
+        size = batch_size
+        if size is None and n_samples > FEW:
+            size = samples_at_a_time(dict(self.walk()), input_shape)
+        size = size or max(n_samples, 1)
+        starts = list(range(0, max(n_samples, 1), size))
+        if batch_size is None and len(starts) > 1:
+            starts.pop()  # few samples would be multiplied in another order
+        return [slice(a, b) for a, b in pairwise([*starts, n_samples])]
 
     def _batch(self, where: str, x: Any) -> Any:
         """Check a batch of inputs, and cast it."""

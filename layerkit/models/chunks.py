@@ -3,56 +3,47 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterable
-from itertools import pairwise
+from collections.abc import Mapping
+from typing import Any
 
-from layerkit._support.validation import Array, Shape
+from layerkit._support.validation import Shape
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 
-__all__ = ["samples_at_once", "spans"]
+__all__ = ["FEW", "samples_at_a_time"]
 
-# Bytes that a layer's output may have in a prediction of all samples at once.
-_LARGE = 1 << 25
-# A product of matrices computes rows that fill no block in another order. Batches of whole blocks,
-# of so many rows or of a divisor of it, keep the bytes of all samples at once, except where
-# the product divides its rows among threads.
+# So few samples are never cut, and not looked at further.
+FEW = 32
+_BYTES = 1 << 26
+# In whole blocks of so many rows, each row's product had the bytes that it has among all rows, with
+# OpenBLAS and products of at least half a million numbers; in blocks of other sizes it hadn't.
+# Several threads divide all rows and those of a block at other places: some of 20,000 differ.
 _BLOCK = 768
 
 
-def samples_at_once(
-    layers: list[Layer], arrays: Iterable[Array], shapes: Iterable[Shape], itemsize: int
-) -> int:
-    """Return how many samples to compute together, so that no layer's output is large.
+def samples_at_a_time(layers: Mapping[str, Layer], input_shape: Shape) -> int | None:
+    """Return the number of samples whose outputs of all layers fill some 64 MiB.
 
     Parameters
     ----------
-    layers : list of Layer
+    layers : mapping of str to Layer
         The layers, those inside of others too.
-    arrays : iterable of ndarray
-        The inputs, which have the lengths of open axes.
-    shapes : iterable of tuple
-        Shapes of the inputs, as the model has them.
-    itemsize : int
-        Bytes of a number.
+    input_shape : tuple of int
+        Shape of one sample of the inputs, which has the lengths of open axes.
+
+    Returns
+    -------
+    int or None
+        Number of samples; None for all of them, if a layer may mix them in evaluation.
     """
-    # BatchNorm mixes samples in training alone.
-    if any(layer.mixes_samples and not isinstance(layer, BatchNorm) for layer in layers):
-        return sys.maxsize
-    length = 1
-    for array, shape in zip(arrays, shapes, strict=True):
-        sizes = zip(array.shape[1:], shape, strict=False)
-        length *= math.prod(own for own, wanted in sizes if wanted is None)
-    outputs = [layer.output_shape or () for layer in layers]
-    widest = max((math.prod(n or length for n in shape) for shape in outputs), default=1)
-    n_samples = max(_LARGE // (max(widest, 1) * itemsize), 1)
+    n_bytes = 1
+    longest = max((width for width in input_shape if width), default=1)
+    for layer in layers.values():
+        # BatchNorm mixes in training alone.
+        if layer.mixes_samples and not isinstance(layer, BatchNorm):
+            return None
+        shape: Any = layer.output_shape
+        for own in shape.values() if isinstance(shape, Mapping) else (shape or (),):
+            n_bytes += math.prod(width or longest for width in own) * layer.dtype.itemsize
+    n_samples = max(_BYTES // n_bytes, 1)
     return n_samples // _BLOCK * _BLOCK or n_samples
-
-
-def spans(n_samples: int, batch_size: int, *, joins: bool) -> list[slice]:
-    """Cut samples into batches; if ``joins``, a last one of less than a block joins another."""
-    stops = list(range(batch_size, n_samples, batch_size))
-    if joins and stops and n_samples - stops[-1] < _BLOCK <= batch_size:
-        stops.pop()
-    return [slice(*span) for span in pairwise([0, *stops, n_samples])]

@@ -15,7 +15,6 @@ from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Join
 from layerkit.models.base import Model
-from layerkit.models.chunks import spans
 from layerkit.models.drawing import drawn_table
 from layerkit.models.ties import add_gradients, check_ties
 from layerkit.models.wiring import (
@@ -369,19 +368,19 @@ class Graph(Model):
             If an input has another shape, or another number of samples.
         """
         where = f"{type(self).__name__}.predict"
+        if batch_size is not None:
+            batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         samples = {
             name: check.numeric_array(where, argument, value, None)
             for name, argument, value in by_name(where, "x", x, self.inputs)
         }
         n_samples = max(len(array) if array.ndim else 0 for array in samples.values())
-        if joins := batch_size is None:
-            shapes = [self.inputs[name] for name in samples]
-            batch_size = self._samples_at_once(samples.values(), shapes)
-            if n_samples <= batch_size:
-                return self.forward(x)
-        batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         parts: list[dict[str, Array]] = []
-        for span in spans(n_samples, batch_size, joins=joins):
+        widths = tuple(width for array in samples.values() for width in array.shape[1:])
+        spans = self._spans(batch_size, n_samples, widths)
+        if len(spans) == 1:
+            return self.forward(x)
+        for span in spans:
             y = self.forward({name: array[span] for name, array in samples.items()})
             parts.append(y if len(self.outputs) > 1 else {self.outputs[0]: y})
         return bare({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})

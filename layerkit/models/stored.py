@@ -32,19 +32,22 @@ class StoredLayer(Layer):
         """Write the model into a file: its layers, parameters, and what else training changed.
 
         The file is written whole or not at all: until then, and if anything goes wrong, what was
-        there before stays.
+        there before stays. It is called ``.<name>.layerkit-<random>.tmp`` meanwhile; what a killed
+        process leaves of it is removed by a later save to the same name, after a day.
 
         Parameters
         ----------
         path : str or path-like
-            The file; ``"model.layerkit"``, for example.
+            The file; ``"model.layerkit"``, for example. A free name, or a regular file that may be
+            written, whose mode stays; a link stays one.
         extra : mapping of str to object, optional
             Data to keep with it: numbers, texts, arrays, lists and dicts, for `load_extra`.
 
         Raises
         ------
         SaveError
-            If the file can't be written, or a layer's configuration can't be put into one.
+            If the file can't be written, or is no regular file or read-only, or a layer's
+            configuration can't be put into one.
         """
         self._check_built("save")
         where = f"{type(self).__name__}.save"
@@ -56,6 +59,9 @@ class StoredLayer(Layer):
         """Read a model from a file that `save` wrote.
 
         No code is loaded from the file: classes that are not layerkit's are named by the caller.
+        Nothing in it changes more than parameters and states of layers, each as its class allows
+        (`Layer.check_state`), or takes far more memory than the file has bytes. Parameters that
+        were NaN when they were saved are so again.
 
         Parameters
         ----------
@@ -72,7 +78,8 @@ class StoredLayer(Layer):
         Raises
         ------
         LoadError
-            If the file is missing, damaged, or not a model, or names an unknown class.
+            If the file is missing, damaged, or not a model, names an unknown class, or holds what
+            its layers can't have.
         """
         return cls._load(f"{cls.__name__}.load", path, custom_objects)[0]
 
@@ -137,6 +144,9 @@ class StoredLayer(Layer):
     def load_weights(self, path: Path) -> None:
         """Read the parameters from safetensors; the names and shapes must be this model's.
 
+        Numbers are cast to the model's dtype. NaN and infinities are taken as they are, but no
+        number that the dtype has no room for.
+
         Parameters
         ----------
         path : str or path-like
@@ -145,7 +155,8 @@ class StoredLayer(Layer):
         Raises
         ------
         LoadError
-            If an array is missing, unknown or of another shape; then nothing has changed.
+            If an array is missing, unknown or of another shape, or has numbers beyond the model's
+            dtype; then nothing has changed.
         MissingExtraError
             If safetensors is not installed.
         """

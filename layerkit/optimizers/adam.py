@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.state_checks import is_count, is_number, refuse
 from layerkit._support.validation import Array
 from layerkit.optimizers.blockwise import Blockwise, average, average_square
 
 __all__ = ["Adam", "AdamW", "NAdam"]
+
+
+# How many momenta are multiplied once more, one by one, where a file has the product of fewer.
+_MOST_AGAIN = 1 << 24
 
 
 class Adam(Blockwise):
@@ -163,8 +169,6 @@ class NAdam(Adam):
     array([0.894])
     """
 
-    _momenta: tuple[int, float] = (0, 1.0)
-
     def __init__(
         self,
         learning_rate: float = 0.002,
@@ -174,9 +178,23 @@ class NAdam(Adam):
         momentum_decay: float = 0.004,
     ) -> None:
         super().__init__(learning_rate, beta_1, beta_2, epsilon)
+        self._momenta = (0, 1.0)
         self.momentum_decay = check.number(
             "NAdam.__init__", "momentum_decay", momentum_decay, minimum=0
         )
+
+    def check_state(
+        self, state: Mapping[str, Array], attributes: Mapping[str, Any], values: Array
+    ) -> None:
+        """Refuse momenta of other steps than were made; see `Optimizer.check_state`."""
+        super().check_state(state, attributes, values)
+        n_steps, momenta = attributes.get("n_steps", 0), attributes.get("_momenta", (0, 1.0))
+        is_pair = len(momenta) == 2 and is_count(momenta[0]) and is_number(momenta[1])
+        if is_pair and 0 <= momenta[1] <= 1:
+            done = momenta[0] if momenta[0] <= n_steps else 0
+            if n_steps - done <= _MOST_AGAIN:
+                return
+        refuse("NAdam.set_state", "_momenta", "the product of the momenta of all steps", momenta)
 
     def _momentum(self, step: int) -> float:
         return self.beta_1 * (1 - 0.5 * math.pow(0.96, step * self.momentum_decay))

@@ -4,6 +4,7 @@ An optimizer sees two flat vectors, the values and the gradients of a whole mode
 layers.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,15 +14,20 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.numerics import ignoring
 from layerkit._support.repr import ConstructorRepr
+from layerkit._support.signatures import arguments_of
 from layerkit._support.state import is_plain, restore
+from layerkit._support.state_checks import check_state, is_like, is_ours, ranged, refuse
 from layerkit._support.validation import Array
-from layerkit.errors import ShapeError, StateError
+from layerkit.errors import LoadError, SaveError, ShapeError, StateError
 
 __all__ = ["Optimizer"]
 
 # A step goes through long vectors in blocks, so that its temporary arrays are not as long as the
 # model's, and stay in the processor's cache.
 BLOCK = 1 << 15
+
+# Part of the attributes as soon as groups of parameters have settings of their own.
+_STATE_OF_ALL = frozenset({"weight_decay"})
 
 
 class Optimizer(ConstructorRepr, ABC):
@@ -87,6 +93,74 @@ class Optimizer(ConstructorRepr, ABC):
         """The vectors that are kept from step to step, by name."""
         return {} if self._state is None else self._state
 
+    def check_state(
+        self, state: Mapping[str, Array], attributes: Mapping[str, Any], values: Array
+    ) -> None:
+        """Refuse a state from a file that the optimizer can't have, before anything is changed.
+
+        The vectors have the names that `init_state` makes, or there are none; they are as long as
+        the parameters, of their dtype, and finite. The attributes have the names that `attributes`
+        returns, with values of the same kinds, in the ranges that the constructor accepts; whole
+        numbers that it takes stay as they are. A user's class may have further attributes of
+        plain data, and may refuse more.
+
+        Parameters
+        ----------
+        state : dict of str to ndarray of shape (n_parameters,)
+            Vectors to judge.
+        attributes : dict of str to object
+            Attributes to judge.
+        values : ndarray of shape (n_parameters,)
+            Parameters of the model.
+
+        Raises
+        ------
+        LoadError
+            If it is not a state that such an optimizer can have for this model.
+        """
+        self._check_attributes(attributes)
+        where = f"{type(self).__name__}.set_state"
+        if not isinstance(state, Mapping):
+            check.fail(where, "state", "a dict of names to vectors", state, error=LoadError)
+        names = self.state or copy.copy(self).init_state(values)
+        if state and set(state) != set(names):
+            wanted = f"those of {', '.join(map(repr, names)) or 'none'}"
+            got = check.Said(", ".join(check.describe(name) for name in list(state)[:5]))
+            check.fail(where, "the vectors", wanted, got, error=LoadError)
+        for name, vector in state.items():
+            if not is_like(vector, values):
+                refuse(where, name, f"{len(values)} finite numbers of {values.dtype}", vector)
+
+    def _check_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Refuse attributes from a file that the optimizer can't have."""
+        where, own = f"{type(self).__name__}.set_state", self.attributes()
+        more = not is_ours(type(self))
+        check_state(where, self, attributes, own, also=_STATE_OF_ALL, takes_more=more)
+        ranged(
+            where,
+            attributes,
+            learning_rate="a finite number above 0",
+            n_steps="a count",
+            weight_decay="a finite number",
+        )
+        names = {argument.name for argument in arguments_of(type(self).__init__)} & set(own)
+        settings = {n: v for n, v in attributes.items() if n in names and repr(v) != repr(own[n])}
+        for name, value in settings.items():
+            if type(own[name]) is type(value) is int:
+                refuse(where, name, f"{own[name]}, as here", value)
+        try:
+            config = self.get_config() if settings else None
+        except SaveError:  # its arguments are known to itself alone
+            config = None
+        if config is None:
+            return
+        try:
+            type(self).from_config({**config, **settings})
+        except Exception as error:
+            got = check.Said(f"{type(error).__name__}: {error}")
+            wanted = "settings that the constructor accepts"
+            check.fail(where, "the state", wanted, got, error=LoadError)
+
     def set_state(self, state: Mapping[str, Array], attributes: Mapping[str, Any]) -> None:
         """Restore the state of another optimizer that was made with the same arguments.
 
@@ -96,7 +170,13 @@ class Optimizer(ConstructorRepr, ABC):
             The other's `state`.
         attributes : dict of str to object
             The return value of the other's `attributes`.
+
+        Raises
+        ------
+        LoadError
+            If the attributes are not those of such an optimizer; then nothing has changed.
         """
+        self._check_attributes(attributes)
         restore(self, attributes)
         self._state = {name: np.array(vector) for name, vector in state.items()} or None
         self._values = None
@@ -109,7 +189,7 @@ class Optimizer(ConstructorRepr, ABC):
         dict of str to object
             Numbers and other plain values, by the attributes' names.
         """
-        data = {"learning_rate": self.learning_rate, **vars(self)}
+        data = {"learning_rate": self.learning_rate, "n_steps": self.n_steps, **vars(self)}
         hidden = {"_learning_rate", "_rates", "_state", "_values"}
         return {
             name: value

@@ -2,10 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.state_checks import refuse
 from layerkit._support.validation import Array
 from layerkit.optimizers.base import BLOCK, Optimizer
 
@@ -27,6 +29,15 @@ class Blockwise(Optimizer):
     def init_state(self, values: Array) -> dict[str, Array]:
         """Return vectors of zeros; see `Optimizer.init_state`."""
         return {name: np.zeros_like(values) for name in self._names}
+
+    def check_state(
+        self, state: Mapping[str, Array], attributes: Mapping[str, Any], values: Array
+    ) -> None:
+        """Refuse squares below 0 too, whose root would be NaN; see `Optimizer.check_state`."""
+        super().check_state(state, attributes, values)
+        for name, vector in state.items():
+            if "square" in name and (vector < 0).any():
+                refuse(f"{type(self).__name__}.set_state", name, "at least 0", vector)
 
     def update(self, values: Array, grads: Array, state: dict[str, Array]) -> None:
         """Update the parameters block by block; see `Optimizer.update`."""

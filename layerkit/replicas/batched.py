@@ -149,7 +149,7 @@ class BatchedFit:
         self.epochs, self.shuffle, self.tell = epochs, shuffle, tell
         first = trainers[0]
         self.loss: Any = first.loss
-        self.metrics = first.metrics
+        self.metrics = first.setup.step.metrics  # which know what the loss's predictions are
         self.names = figure_names(first.metrics, is_validated=validation is not None)
         x_dtype, y_dtype = first.model.dtype, first.loss.target_dtype(first.model.dtype)
         self.x, self.y = data.x.astype(x_dtype, copy=False), data.y.astype(y_dtype, copy=False)

@@ -27,6 +27,7 @@ from layerkit.metrics import (
     RootMeanSquaredError,
     SquaredDistance,
 )
+from layerkit.metrics.totals import figure, merged
 from layerkit.optimizers import SGD, Optimizer
 from layerkit.parameters import Parameter
 
@@ -259,7 +260,8 @@ class StackedMetric:
 
     def __init__(self, metric: Metric, n_replicas: int) -> None:
         self.metric, self.totals = metric, [0.0] * n_replicas
-        self._sums = np.zeros(n_replicas) if type(metric) in _TOTALS else None
+        is_usual = type(metric) in _TOTALS and not getattr(metric, "multilabel", False)
+        self._sums = np.zeros(n_replicas) if is_usual else None
 
     def add(self, y_pred: Array, y_true: Array) -> None:
         """Add a batch, of the shapes that `StackedChain.lose` takes."""
@@ -268,12 +270,13 @@ class StackedMetric:
             return
         for k, predicted in enumerate(y_pred):
             truth = y_true[k if len(y_true) > 1 else 0]
-            self.totals[k] += self.metric.total(np.ascontiguousarray(predicted), truth)
+            found = [self.metric.total(np.ascontiguousarray(predicted), truth)]
+            self.totals[k : k + 1] = merged([self.metric], self.totals[k : k + 1], found)
 
     def result(self, n_samples: int) -> Array:
         """Return the figure of each replica."""
         if self._sums is None:
-            return np.array([self.metric.result(total, n_samples) for total in self.totals])
+            return np.array([figure(self.metric, total, n_samples) for total in self.totals])
         if type(self.metric) is SquaredDistance:
             return self._sums
         means = self._sums / n_samples

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,6 +21,8 @@ from layerkit._support.validation import Array
 from layerkit.communication.base import Communicator, gather, share, total
 from layerkit.data.batches import Batch, Batches, StreamBatches
 from layerkit.errors import LayerkitError, StateError
+from layerkit.metrics import Metric
+from layerkit.metrics.totals import merged
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.steps.ranks import Facts, Lose, Ranks
@@ -132,7 +134,12 @@ class ConnectedRanks(Ranks):
         return {"model": f"{self.model.dtype} parameters {shapes}", **known}
 
     def synchronise(
-        self, optimizer: Optimizer, rng: np.random.Generator, resumed: Mapping[str, Any] | None
+        self,
+        optimizer: Optimizer,
+        rng: np.random.Generator,
+        resumed: Mapping[str, Any] | None,
+        *,
+        begins_fit: bool,
     ) -> Mapping[str, Any] | None:
         """Make each rank what rank 0 is; but for random layers, which draw numbers of their own."""
         where, model = "Trainer.fit", self.model
@@ -156,11 +163,12 @@ class ConnectedRanks(Ranks):
             optimizer.set_state(tree["vectors"], tree["attributes"])
             rng.bit_generator.state = tree["rng"].bit_generator.state
         self._spread_generators(rng)
-        if tree["resumed"] is not None:
-            self._take_part_of(tree["resumed"])
         self.is_synchronised = True
-        resumed = tree["resumed"]
-        return resumed
+        known: dict[str, Any] | None = tree["resumed"]
+        # A new fit begins with what was spread, and so it does after a checkpoint without a fit.
+        if known is not None and (known["progress"]["settings"] or not begins_fit):
+            self._take_part_of(known)
+        return known
 
     def _spread_generators(self, rng: np.random.Generator) -> None:
         """Assign each random layer a stream of this rank's own; on rank 0 it keeps its own."""
@@ -361,14 +369,14 @@ class ConnectedRanks(Ranks):
             else:
                 layer.set_state({name: mean.reshape(np.shape(value)).astype(value.dtype)})
 
-    def add_up(self, *totals: Any) -> list[Any]:
-        """Sum numbers or arrays over the ranks, one that is still 0 for want of samples too."""
+    def add_up(self, totals: Sequence[Any], metrics: Sequence[Metric] = ()) -> list[Any]:
+        """Put together the totals of the ranks, one that is 0 for want of samples too."""
         message = tree_to_bytes("Trainer", {"totals": list(totals)})
         parts = [
             tree_from_bytes("Trainer", entry)["totals"]
             for entry in gather(self.communicator, message)
         ]
-        return [_sum(column) for column in zip(*parts, strict=True)]
+        return _together(metrics, parts)
 
     def agree_to_stop(self, stopped: bool) -> bool:
         """Return whether any rank wants to end the training; Ctrl-C then comes on all."""
@@ -376,15 +384,23 @@ class ConnectedRanks(Ranks):
         self.is_interrupted = n_stops > 0
         return n_stopped > 0
 
-    def write_checkpoint(self, where: str, path: Path, tree: dict[str, Any]) -> None:
+    def write_checkpoint(
+        self, where: str, path: Path, tree: dict[str, Any], metrics: Sequence[Metric] = ()
+    ) -> None:
         """Write a checkpoint, from rank 0, with what each rank has of its own."""
         own = {name: tree["progress"][name] for name in ("totals", "accumulated")}
         with self.together(where):
             message = tree_to_bytes(where, own | {"states": tree["contents"]["states"]})
+        # Rank 0 has all of it before they train together, or go on with what it has resumed.
+        is_all_here = "ranks" in tree or not self.is_synchronised
+        if share(self.communicator, b"yes" if is_all_here else b""):
+            with self.together(where):
+                if self.rank == 0:
+                    super().write_checkpoint(where, path, tree)
+            return
         parts = [tree_from_bytes(where, entry) for entry in gather(self.communicator, message)]
         progress = dict(tree["progress"])
-        columns = zip(*(part["totals"] for part in parts), strict=True)
-        progress["totals"] = [_sum(column) for column in columns]
+        progress["totals"] = _together(metrics, [part["totals"] for part in parts])
         if progress["accumulated"] is not None:
             gradients = [part["accumulated"][0] for part in parts]
             progress["accumulated"] = (_sum(gradients), *progress["accumulated"][1:])
@@ -408,6 +424,14 @@ def _each(arrays: Any, function: Callable[[Array], Array]) -> Any:
     if isinstance(arrays, Mapping):
         return {name: function(array) for name, array in arrays.items()}
     return function(arrays)
+
+
+def _together(metrics: Sequence[Metric], parts: Sequence[Any]) -> list[Any]:
+    """Put together the totals of all ranks, one after the other."""
+    first, *others = parts
+    for part in others:
+        first = merged(metrics, first, part)
+    return list(first)
 
 
 def _sum(parts: Any) -> Any:

@@ -44,7 +44,7 @@ class Position:
         Sums over the current epoch: of the loss times the weight, of the weights, of the samples.
     totals : list
         Total of each metric in the current epoch, then the number of samples they are over; empty
-        without metrics.
+        without metrics. What a metric's total is, a number or an array, only the metric knows.
     batch_loss : float
         Loss of the last batch that weighs something, before its update.
     accumulated : ndarray or None
@@ -79,7 +79,10 @@ class Position:
         self.is_resumed = saved is not None
         if saved is not None:
             for name in (*_NUMBERS, *_FLAGS, *_OTHERS):
-                setattr(self, name, saved[_IN_FILES.get(name, name)])
+                value = saved[_IN_FILES.get(name, name)]
+                # NumPy's own numbers, as a loss may compute them, come back as arrays.
+                is_array = isinstance(value, np.ndarray) and not value.ndim
+                setattr(self, name, value.item() if is_array else value)
             self.totals, self.order = saved["totals"], saved["order"]
             if saved["accumulated"] is not None:
                 total, self.accumulated_weight, self.n_accumulated = saved["accumulated"]
@@ -94,7 +97,7 @@ class Position:
         self.order, self.totals = None, no_totals(n_metrics)
 
     def add(self, loss: float, n_samples: int, weight: float, totals: list[Any] | None) -> None:
-        """Add a step on a batch, with its mean loss and its totals of the metrics."""
+        """Add a step on a batch, with its mean loss; ``totals`` are those of the epoch with it."""
         if weight:  # else there is no mean, and 0 would look like the best
             self.batch_loss = loss
         self.loss_total += loss * weight
@@ -103,9 +106,7 @@ class Position:
         self.steps_done += 1
         self.n_batches += 1
         if totals:
-            own = self.totals
-            for index, total in enumerate(totals):
-                own[index] += total
+            self.totals = totals
 
     def end_epoch(self) -> None:
         """End the epoch, whose figures are on record."""
@@ -142,12 +143,6 @@ class Position:
             parts = self.accumulated, self.accumulated_weight, self.n_accumulated
             tree["accumulated"] = parts
         return tree
-
-    @staticmethod
-    def is_one(tree: Any) -> bool:
-        """Return whether a tree from a file has the numbers that a position has."""
-        numbers = [_IN_FILES.get(name, name) for name in _NUMBERS]
-        return isinstance(tree, dict) and all(type(tree[name]) in (int, float) for name in numbers)
 
 
 def no_totals(n_metrics: int) -> list[Any]:

@@ -7,13 +7,14 @@ there is: all that would be exchanged is what it has. `ConnectedRanks` overrides
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from layerkit._support.validation import Array
 from layerkit.data.batches import Batch, Batches
+from layerkit.metrics import Metric
 from layerkit.optimizers import Optimizer
 from layerkit.storage.files import Path
 from layerkit.storage.models import write_tree
@@ -56,7 +57,12 @@ class Ranks:
         yield {}
 
     def synchronise(
-        self, optimizer: Optimizer, rng: np.random.Generator, resumed: Mapping[str, Any] | None
+        self,
+        optimizer: Optimizer,
+        rng: np.random.Generator,
+        resumed: Mapping[str, Any] | None,
+        *,
+        begins_fit: bool,
     ) -> Mapping[str, Any] | None:
         """Make each rank what rank 0 is, and return what the next fit goes on from."""
         return resumed
@@ -105,8 +111,8 @@ class Ranks:
 
     # Sums, agreements and errors
 
-    def add_up(self, *totals: Any) -> list[Any]:
-        """Sum numbers or arrays over the ranks."""
+    def add_up(self, totals: Sequence[Any], metrics: Sequence[Metric] = ()) -> list[Any]:
+        """Put together the totals of the ranks: those of metrics, then numbers."""
         return list(totals)
 
     def agree_to_stop(self, stopped: bool) -> bool:
@@ -126,6 +132,8 @@ class Ranks:
     def mark(self, error: Exception) -> None:
         """Note that all ranks raise this error, so that one of them is enough to print it."""
 
-    def write_checkpoint(self, where: str, path: Path, tree: dict[str, Any]) -> None:
-        """Write a checkpoint, with what each rank has of its own."""
-        write_tree(where, path, "checkpoint", tree | {"ranks": None})
+    def write_checkpoint(
+        self, where: str, path: Path, tree: dict[str, Any], metrics: Sequence[Metric] = ()
+    ) -> None:
+        """Write a checkpoint, with what each rank has of its own, such as totals of the metrics."""
+        write_tree(where, path, "checkpoint", {"ranks": None} | tree)

@@ -38,7 +38,7 @@ class GradientRules:
     def penalty(self) -> float:
         """Compute what the parameters add to the loss."""
         return sum(
-            regularizer.factor * regularizer.penalty(parameter.value)
+            regularizer.factor * float(regularizer.penalty(parameter.value))
             for regularizer in self.regularizers
             for parameter in regularizer.chosen(self.model)
         )

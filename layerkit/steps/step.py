@@ -11,7 +11,7 @@ from layerkit._support.validation import Array
 from layerkit.losses import Loss
 from layerkit.losses.base import weighted
 from layerkit.metrics import Metric
-from layerkit.metrics.base import totals
+from layerkit.metrics.totals import merged, totals, widened
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.steps.position import Position
@@ -85,8 +85,10 @@ class TrainingStep:
         if size:
             y_pred, cache = self.model.compute_forward(x, training=True)
             loss, dy = self.lose(y_pred, y, weight)
+            if type(loss) is not float:  # of float32, sums would be taken in float32
+                loss = check.one_float(f"{type(self.loss).__name__}.value", "the loss", loss)
             if position.totals:  # before the backward pass, which may use the predictions' memory
-                added = self._totals(y_pred, y, weight, size)
+                added = self._totals(y_pred, y, weight, size, position.totals)
             self.model.compute_backward(dy, cache, need_dx=False)
         else:
             loss = self.ranks.sit_out(x)
@@ -109,14 +111,23 @@ class TrainingStep:
             return self.value_and_gradient(y_pred, y)
         return weighted(self.loss, y_pred, y, weight)
 
-    def _totals(self, y_pred: Any, y: Any, weight: Array | None, size: int) -> list[Any]:
-        """Return the total of each metric, and the number of samples that they are over."""
-        if weight is None:
-            found = [metric.total(y_pred, y) for metric in self.metrics]
-            found.append(size)
-            return found
-        found, n_counted = totals(self.metrics, y_pred, y, weight)
-        return [*found, n_counted]
+    def totals_of(self, x: Array, y: Array, weight: Array | None) -> list[Any]:
+        """Return the total of each metric over a batch in evaluation, which changes nothing."""
+        y_pred, _ = self.model.compute_forward(x, training=False)
+        return totals(self.metrics, y_pred, y, weight)[: len(self.metrics)]
+
+    def _totals(
+        self, y_pred: Any, y: Any, weight: Array | None, size: int, before: list[Any]
+    ) -> list[Any]:
+        """Return the totals of the metrics, those of the batches before put together with these."""
+        if weight is not None:
+            return merged(self.metrics, before, totals(self.metrics, y_pred, y, weight))
+        found = []  # by hand what `merged` does, in a third of its time
+        for metric, sofar in zip(self.metrics, before, strict=False):
+            own = metric.total(y_pred, y)
+            found.append(metric.merge(sofar, own if type(own) is float else widened(own)))
+        found.append(before[-1] + size)
+        return found
 
     def finish(self, loss: float, x: Array, position: Position, describe: Describe) -> None:
         """Update the parameters with the gradients that wait, if there are any."""

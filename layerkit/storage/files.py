@@ -7,10 +7,12 @@ The header is JSON: ``{"content": …, "arrays": [{"dtype": …, "shape": […],
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -18,64 +20,25 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.errors import LoadError, SaveError
+from layerkit.storage.replacing import Path, replace_file
+
+__all__ = ["Path", "pack", "read", "read_bytes", "replace_file", "unpack", "write"]
 
 _MAGIC, _VERSION = b"layerkit", 1
 _PREFIX = len(_MAGIC) + 4 + 8 + 32
 _LARGEST_HEADER = 1 << 24
-_DTYPES = {f"<{kind}{size}" for kind in "iuf" for size in (2, 4, 8)} | {"|i1", "|u1", "|b1"}
+# A value in JSON takes up to forty times its bytes as an object of Python; larger data is arrays.
+_MOST_LISTS, _MOST_VALUES = 1 << 19, 1 << 20
+# A file of which less is stored than this share has been made of nothing but holes.
+_LEAST_STORED, _LARGE = 1 / 1000, 1 << 26
+_BLOCK = 1 << 20
 
-Path = str | os.PathLike[str]
+_DTYPES = {f"<{kind}{size}" for kind in "iuf" for size in (2, 4, 8)} | {"|i1", "|u1", "|b1"}
 
 
 def _lazy(module: str) -> Any:
     # Importing these takes longer than a small model's training does.
     return importlib.import_module(module)
-
-
-def replace_file(where: str, path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """Write a file atomically: at any moment, the old or the new file is there, and complete.
-
-    Raises
-    ------
-    SaveError
-        If the file can't be written; the old file stays as it was, and no other one is left.
-    """
-    try:
-        target = os.path.realpath(os.fspath(path))
-    except (TypeError, ValueError):
-        check.fail(where, "path", "the path of a file", path, error=SaveError)
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
-    try:
-        if os.path.isdir(target):
-            raise IsADirectoryError(f"{os.fspath(path)!r} is a folder")
-        with open(temporary, "xb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-        _sync_folder(folder)
-    except BaseException as error:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass  # it is not there
-        if not isinstance(error, OSError | ValueError):
-            raise
-        remedy = "Does the folder exist, is it writable, and has the disk free space?"
-        got = check.Said(f"{type(error).__name__}: {error}")
-        check.fail(where, "path", "a file that can be written", got, remedy, error=SaveError)
-
-
-def _sync_folder(folder: str) -> None:
-    if not hasattr(os, "O_DIRECTORY"):
-        return  # a system without folders that can be synchronised
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _bytes(array: Any) -> memoryview:
@@ -110,26 +73,86 @@ def pack(where: str, content: Any, arrays: list[Array]) -> list[bytes | memoryvi
         check.fail(
             where, "the content to save", wanted, check.Said(f"{len(header):,}"), error=SaveError
         )
+    too_many = _too_many(header)
+    if too_many:
+        wanted = "of fewer lists, dicts and values, besides its arrays"
+        got, remedy = check.Said(too_many), "Keep many numbers in arrays."
+        check.fail(where, "the content to save", wanted, got, remedy, error=SaveError)
     prefix = _MAGIC + _VERSION.to_bytes(4, "little") + len(header).to_bytes(8, "little")
     return [prefix, sha256(header).digest(), header, *views]
 
 
+def _too_many(header: bytes) -> str:
+    """Return what a header has too many of, in words, or nothing."""
+    n_lists, n_values = header.count(b"[") + header.count(b"{"), header.count(b",") + 1
+    if n_lists > _MOST_LISTS or n_values > _MOST_VALUES:
+        n_lists, n_values = _counted(header)  # without those inside of texts
+    for n, most, words in (
+        (n_lists, _MOST_LISTS, "lists and dicts"),
+        (n_values, _MOST_VALUES, "values"),
+    ):
+        if n > most:
+            return f"{n:,} {words}, more than {most:,}"
+    return ""
+
+
+def _counted(header: bytes) -> tuple[int, int]:
+    """Count the lists and dicts of a header, and its values, in little memory."""
+    bare = header.replace(rb"\\", b"").replace(rb"\"", b"")
+    n_lists, n_values, n_quotes = 0, 1, 0
+    for start in range(0, len(bare), _BLOCK):
+        block = np.frombuffer(bare[start : start + _BLOCK], np.uint8)
+        quotes = np.cumsum(block == ord('"'), dtype=np.int64) + n_quotes
+        outside = block[quotes % 2 == 0]
+        n_lists += int(((outside == ord("[")) | (outside == ord("{"))).sum())
+        n_values += int((outside == ord(",")).sum())
+        n_quotes = int(quotes[-1])
+    return n_lists, n_values
+
+
 def read(where: str, path: Path) -> tuple[Any, list[Array]]:
     """Read a file that `write` wrote.
+
+    It costs no more memory than what it has in its arrays, and what a header may take.
 
     Raises
     ------
     LoadError
         If the file does not exist, or has other bytes than were written.
     """
+    with _opened(where, path) as (file, size):
+        return _read(where, os.fspath(path), file, size)
+
+
+def read_bytes(where: str, path: Path, most: int) -> bytes:
+    """Read a whole file, of at most so many bytes."""
+    with _opened(where, path) as (file, size):
+        if size > most:
+            got = check.Said(f"{size:,} bytes")
+            check.fail(where, "path", f"a file of at most {most:,} bytes", got, error=LoadError)
+        content: bytes = file.read(most)
+        return content
+
+
+@contextlib.contextmanager
+def _opened(where: str, path: Path) -> Iterator[tuple[Any, int]]:
+    """Open a regular file, and return its size too; what goes wrong is an error of loading."""
     try:
         os.fspath(path)
     except TypeError:
         check.fail(where, "path", "the path of a file", path, error=LoadError)
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+            # Opening a FIFO would wait for whom writes to it.
+            check.fail(where, "path", "a regular file", os.fspath(path), error=LoadError)
         with open(path, "rb") as file:
-            return _read(where, os.fspath(path), file, os.fstat(file.fileno()).st_size)
-    except (OSError, ValueError) as error:
+            found = os.fstat(file.fileno())
+            stored = 512 * getattr(found, "st_blocks", found.st_size)
+            if found.st_size > _LARGE and stored < _LEAST_STORED * found.st_size:
+                got = check.Said(f"{stored:,} of {found.st_size:,} bytes, and holes")
+                check.fail(where, "path", "a file with all its bytes", got, error=LoadError)
+            yield file, found.st_size
+    except (OSError, ValueError, MemoryError) as error:
         if isinstance(error, LoadError):
             raise
         got = check.Said(f"{type(error).__name__}: {error}")
@@ -159,6 +182,9 @@ def _read(where: str, name: str, file: Any, size: int) -> tuple[Any, list[Array]
     sha256 = _lazy("hashlib").sha256
     if len(prefix) != _PREFIX or sha256(header).digest() != prefix[20:]:
         refuse("a header that is cut off or damaged")
+    too_many = _too_many(header)
+    if too_many:
+        refuse(f"a header of {too_many}")
     try:
         tree = _lazy("json").loads(header)
         content, described = tree["content"], _described(tree["arrays"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from layerkit import activations, initializers
 from layerkit._support import validation as check
 from layerkit._support.state import Unencodable, decode, encode
 from layerkit._support.validation import Array
-from layerkit.errors import LayerkitError, LoadError, SaveError
+from layerkit.errors import LoadError, SaveError
 from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
@@ -93,7 +93,7 @@ def _tree(
 ) -> dict[str, Any]:
     found = content.get("kind") if isinstance(content, dict) else None
     if found != kind:
-        got = check.Said(f"one with a {found}")
+        got = check.Said(check.shortened(f"one with a {found}"))
         check.fail(where, "path", f"a file with a {kind}", got, error=LoadError)
     try:
         with Loading(sum(array.size for array in arrays)):
@@ -158,17 +158,55 @@ def set_trained_state(layer: Layer, state: Mapping[str, Any]) -> None:
     layer.set_state({**copy.deepcopy(as_built), **state})
 
 
-def fill(where: str, model: Layer, contents: Any) -> None:
-    """Set a model's parameters and states, if all of them fit; else change nothing."""
-    try:
-        values, frozen, states = (contents[key] for key in ("values", "frozen", "states"))
-        parameters, layers = model.named_parameters(), dict(model.walk())
-        check_names(where, values, {name: p.shape for name, p in parameters.items()})
-        if not set(frozen) <= set(parameters) or not set(states) <= set(layers):
-            raise KeyError(*(set(frozen) - set(parameters)), *(set(states) - set(layers)))
-    except (KeyError, TypeError, AttributeError) as error:
-        got = check.Said(f"{type(error).__name__}: {error}")
+def check_contents(where: str, model: Layer, contents: Any, *, finite: bool = False) -> None:
+    """Refuse contents that are not of such a model: nothing else than it could have itself.
+
+    The parameters of a file may be any numbers of the model's dtype, NaN too, as a model may have
+    any; those of a checkpoint are ``finite``, as training keeps them so.
+    """
+    if not isinstance(contents, Mapping) or set(contents) != {"values", "frozen", "states"}:
+        got = check.Said("other entries")
         check.fail(where, "the file", "of a model like this one", got, error=LoadError)
+    parameters = model.named_parameters()
+    values, frozen = contents["values"], contents["frozen"]
+    if not isinstance(values, Mapping) or not isinstance(frozen, list):
+        got = check.Said("other entries")
+        check.fail(where, "the file", "of a model like this one", got, error=LoadError)
+    check_names(where, values, {name: p.shape for name, p in parameters.items()}, model.dtype)
+    for name in frozen:
+        if not isinstance(name, str) or name not in parameters:
+            check.fail(where, "the file", "of a model like this one", name, error=LoadError)
+    for name, value in values.items():
+        if finite and not np.isfinite(value).all():
+            got = check.Said("NaN or an infinity")
+            check.fail(where, repr(name), "finite", got, error=LoadError)
+    check_states(where, model, contents["states"])
+
+
+def check_states(where: str, model: Layer, states: Any) -> None:
+    """Refuse states of layers that there are not, or that these layers can't have."""
+    layers = dict(model.walk())
+    if not isinstance(states, Mapping) or not set(states) <= set(layers):
+        got = check.Said("states of other layers") if isinstance(states, Mapping) else states
+        check.fail(where, "the file", "of a model like this one", got, error=LoadError)
+    for name, state in states.items():
+        try:
+            layers[name].check_state(state)
+        except Exception as error:
+            _refuse_state(where, name, error)
+
+
+def _refuse_state(where: str, name: str, error: Exception) -> NoReturn:
+    got = check.Said(f"{type(error).__name__}: {error}")
+    wanted = "one that its set_state accepts"
+    check.fail(where, f"the state of {name!r}", wanted, got, error=LoadError)
+
+
+def fill(where: str, model: Layer, contents: Any, *, finite: bool = False) -> None:
+    """Set a model's parameters and states, if all of them fit; else change nothing."""
+    check_contents(where, model, contents, finite=finite)
+    values, frozen, states = (contents[key] for key in ("values", "frozen", "states"))
+    parameters, layers = model.named_parameters(), dict(model.walk())
     for name, parameter in parameters.items():
         parameter.value = values[name]
         parameter.trainable = name not in frozen
@@ -178,28 +216,31 @@ def fill(where: str, model: Layer, contents: Any) -> None:
             continue
         try:
             set_trained_state(layer, state)
-        except LayerkitError:
-            raise
         except Exception as error:
-            got = check.Said(f"{type(error).__name__}: {error}")
-            wanted = "one that its set_state accepts"
-            check.fail(where, f"the state of {name!r}", wanted, got, error=LoadError)
+            _refuse_state(where, name, error)
 
 
-def check_names(where: str, arrays: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> None:
-    """Check that no array is missing, unknown, or of another shape."""
+def check_names(
+    where: str,
+    arrays: Mapping[str, Any],
+    shapes: Mapping[str, Sequence[int]],
+    dtype: np.dtype[Any] | None = None,
+) -> None:
+    """Check that no array is missing, unknown, or of another shape, or dtype if one is given."""
     for words, names in (
         ("missing", [name for name in shapes if name not in arrays]),
         ("unknown to this model", [name for name in arrays if name not in shapes]),
     ):
         if names:
-            got = check.Said(f"{', '.join(map(repr, names[:5]))} {words}")
+            got = check.Said(f"{', '.join(map(check.describe, names[:5]))} {words}")
             wanted = "those of this model"
             check.fail(where, "the names of the arrays", wanted, got, error=LoadError)
     for name, shape in shapes.items():
         array = arrays[name]
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.shape != shape:
+        is_array = isinstance(array, np.ndarray) and array.dtype.kind == "f"
+        if not is_array or array.shape != shape or (dtype is not None and array.dtype != dtype):
             wanted = f"a floating-point array of shape {shape}"
+            wanted += f" and dtype {dtype}" if dtype else ""
             check.fail(where, repr(name), wanted, array, error=LoadError)
 
 
@@ -221,24 +262,54 @@ def load_weights(where: str, path: Path, model: Layer) -> None:
     """Read the arrays of parameters and states from safetensors."""
     try:
         from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
     except ImportError:
         check.missing_extra(where, "safetensors", "safetensors")
+    targets = _tensors(model)
+    # Of the widest numbers; with a header that has room for comments.
+    most = 8 * sum(array.size for array in targets.values()) + 1024 * len(targets) + (1 << 20)
+    # Read, and not mapped: a file that another process cuts off meanwhile would end this one.
+    content = _files.read_bytes(where, path, most)
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, TypeError, ValueError, KeyError) as error:
+        tensors = load(content)
+    except (SafetensorError, TypeError, ValueError, KeyError, OverflowError) as error:
         got = check.Said(f"{type(error).__name__}: {error}")
         check.fail(where, "path", "a file of safetensors", got, error=LoadError)
-    targets = _tensors(model)
     check_names(where, tensors, {name: array.shape for name, array in targets.items()})
-    for name, array in targets.items():
-        np.copyto(array, tensors[name], casting="same_kind")
+    taken = {name: _cast(where, name, tensors[name], targets[name].dtype) for name in targets}
+    states = {
+        path: {
+            name: taken[f"{path}.{name}".removeprefix(".")] if _is_tensor(value) else value
+            for name, value in layer.get_state().items()
+        }
+        for path, layer in model.walk()
+    }
+    check_states(where, model, states)
+    for name, parameter in model.named_parameters().items():
+        parameter.value = taken[name]
+    for own, layer in model.walk():
+        if states[own]:
+            layer.set_state(states[own])
+
+
+def _cast(where: str, name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """Cast weights to a model's dtype, and refuse numbers that it has no room for."""
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    if np.isfinite(array).sum() != np.isfinite(cast).sum():
+        got = check.Said(f"numbers beyond it, up to {np.abs(array[np.isfinite(array)]).max():g}")
+        check.fail(where, repr(name), f"made of numbers of {dtype}", got, error=LoadError)
+    return cast
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
 def _tensors(model: Layer) -> dict[str, Array]:
     tensors = {name: parameter.value for name, parameter in model.named_parameters().items()}
     for path, layer in model.walk():
         for name, value in layer.get_state().items():
-            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            if _is_tensor(value):
                 tensors[f"{path}.{name}".removeprefix(".")] = value
     return tensors

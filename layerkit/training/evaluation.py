@@ -9,7 +9,7 @@ from layerkit._support import validation as check
 from layerkit.data.batches import Batches
 from layerkit.losses.base import weighted
 from layerkit.metrics import Metric
-from layerkit.metrics.base import totals
+from layerkit.metrics.totals import figure, merged, totals
 from layerkit.steps.step import TrainingStep
 
 __all__ = ["evaluate", "figure_names"]
@@ -36,31 +36,30 @@ def evaluate(
     where : str
         Name of the call, for errors.
     """
-    sums: list[Any] = [0.0] * len(metrics)
-    loss_total, total_weight, n_counted = 0.0, 0.0, 0
+    sums: list[Any] = [*[0.0] * len(metrics), 0]
+    loss_total, total_weight = 0.0, 0.0
     for x, y, weight in data.epoch(None):
         if not len(x):
             continue  # a rank that has no part in this batch
         y_pred, _ = step.model.compute_forward(x, training=False)
         if weight is None:
-            loss, share = step.loss.value(y_pred, y), float(len(x))
+            method = f"{type(step.loss).__name__}.value"
+            loss = check.one_float(method, "the loss", step.loss.value(y_pred, y))
+            share = float(len(x))
         else:
             (loss, _), share = weighted(step.loss, y_pred, y, weight), float(weight.sum())
         loss_total += loss * share
         total_weight += share
-        found, n = totals(metrics, y_pred, y, weight)
-        n_counted += n
-        for index, total in enumerate(found):
-            sums[index] += total
-    loss_total, total_weight, n_counted, *sums = step.ranks.add_up(
-        loss_total, total_weight, n_counted, *sums
+        sums = merged(metrics, sums, totals(metrics, y_pred, y, weight))
+    *sums, n_counted, loss_total, total_weight = step.ranks.add_up(
+        [*sums, loss_total, total_weight], metrics
     )
     if not total_weight:
         got = check.Said("0 for all")
         check.fail(where, "sample_weight", "above 0 for some sample", got)
     figures = {"loss": loss_total / total_weight + step.rules.penalty()}
     for metric, total in zip(metrics, sums, strict=True):
-        figures[metric.name] = metric.result(total, n_counted)
+        figures[metric.name] = figure(metric, total, n_counted)
     return figures
 
 

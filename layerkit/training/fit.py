@@ -20,6 +20,7 @@ from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.checkpoint import (
     Resumed,
     callback_states,
+    check_resumed,
     check_settings,
     history_of,
     settings_of,
@@ -125,8 +126,11 @@ class Fit:
             self.position.held_out = validation.rows
         settings = settings_of(data, shuffle, n_batches)
         check_settings(where, self.position, resumed, settings)
+        if epochs:
+            self.position.settings = settings
+        check_resumed(where, resumed, step, data, n_batches)
         self.hooks = Hooks(trainer, callbacks)
-        self._states = callback_states(where, resumed, self.hooks.all)
+        self._states = callback_states(where, resumed, self.hooks.all, trainer)
         self.names = figure_names(step.metrics, is_validated=False)
         names = figure_names(step.metrics, is_validated=validation is not None)
         self.history = history_of(where, resumed, names)
@@ -156,11 +160,12 @@ class Fit:
                     figures = self._train()
                     if self.validation:
                         figures |= self._validate(self.validation)
+                    # Ctrl-C waits until each callback knows of what is on record.
                     with updates.whole():
                         if figures:
                             self.history.extend(figures)
                         position.end_epoch()
-                    hooks.call_epoch("on_epoch_end", position.epoch)
+                        hooks.call_epoch("on_epoch_end", position.epoch)
                     position.stopped = self.step.ranks.agree_to_stop(position.stopped)
                     updates.release()
             finally:
@@ -182,9 +187,21 @@ class Fit:
         return self.hooks.caller("on_batch_begin")
 
     @property
+    def after_update(self) -> Callable[[], None] | None:
+        """Function that calls the hooks after an update; None if there are none."""
+        return self.hooks.caller("on_update_end")
+
+    @property
     def after_batch(self) -> Callable[[], None] | None:
-        """Function that calls the hooks after a batch; None if there are none."""
-        return self.hooks.caller("on_batch_end")
+        """Function that calls the hooks after a batch and its update; None if there are none."""
+        if self.after_update is None:
+            return self.hooks.caller("on_batch_end")
+
+        def call() -> None:
+            waits = self.position.n_accumulated > 0
+            self.hooks.call(*(() if waits else ("on_update_end",)), "on_batch_end")
+
+        return call
 
     @property
     def record(self) -> Callable[[Figures], None] | None:

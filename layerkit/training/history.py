@@ -156,7 +156,8 @@ class History(Mapping[str, list[float]]):
         LoadError
             If the state has any other form.
         """
-        columns: list[Any] = list(state.values()) if isinstance(state, dict) else [None]
+        is_named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
+        columns: list[Any] = list(state.values()) if is_named else [None]
         fits = all(
             isinstance(column, np.ndarray) and column.dtype == np.float64 and column.ndim == 1
             for column in columns

@@ -9,8 +9,11 @@ import numpy as np
 
 from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.stopping import StopAt
+from layerkit.training.kept import Kept
 
 __all__ = ["Hooks"]
+
+_WITHIN_EPOCHS = ("on_batch_begin", "on_update_end", "on_batch_end")
 
 
 class Hooks:
@@ -31,6 +34,7 @@ class Hooks:
         self.callbacks = callbacks = [c for c in self.all if is_first or not c.only_on_rank_0]
         self.settings = np.geterr()
         self.begun: list[Callback] = []
+        self.kept: Kept | None = None
         self.overridden = {
             hook: [callback for callback in callbacks if _overrides(callback, hook)]
             for hook in vars(Callback)
@@ -39,36 +43,45 @@ class Hooks:
 
     def begin(self, states: Sequence[Any] | None = None) -> None:
         """Begin training for each callback; then let each take the state of a resumed fit."""
-        self.begun = []
+        self.begun, self.kept = [], None
         for callback in self.callbacks:
             self._call_one(callback, "on_train_begin")
             self.begun.append(callback)
         if states is not None:
-            for callback, state in zip(self.all, states, strict=True):
-                if any(callback is one for one in self.callbacks):
-                    callback.set_state(state)
+            own = [
+                (callback, state)
+                for callback, state in zip(self.all, states, strict=True)
+                if any(callback is one for one in self.callbacks)
+            ]
+            for callback, state in own:  # again, as it may know more of itself by now
+                callback.check_state(state, self.trainer)
+            for callback, state in own:
+                callback.set_state(state)
 
     def states(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the state of each callback, for a checkpoint."""
         return [(type(callback).__name__, callback.get_state()) for callback in self.all]
 
     def end(self) -> None:
-        """End it for each that began, even if another fails to end."""
-        failed: BaseException | None = None
-        for callback in self.begun:
+        """End it for each that began, even if another fails to end.
+
+        What they replace is kept as it was: a checkpoint is of the fit's last whole update.
+        """
+        ending = [c for c in self.begun if any(c is one for one in self.overridden["on_train_end"])]
+        try:
+            if not all(callback.only_on_rank_0 for callback in ending):
+                self.kept = Kept(self.trainer.model, self.trainer.optimizer)
+        finally:
             try:
-                self._call_one(callback, "on_train_end")
-            except BaseException as error:
-                failed = failed or error
-        if failed:
-            raise failed
+                self._call_all([(callback, "on_train_end") for callback in ending])
+            finally:
+                if self.kept:
+                    self.kept.settle()
 
     def call_epoch(self, hook: str, epoch: int) -> None:
         """Call a hook around an epoch, of those callbacks whose period has come."""
         past = epoch - (hook == "on_epoch_begin")
-        for callback in self.overridden[hook]:
-            if past % callback.period == 0:
-                self._call_one(callback, hook)
+        self._call_all([(c, hook) for c in self.overridden[hook] if past % c.period == 0])
 
     def epochs_until_due(self, epoch: int, epochs: int, watched: list[StopAt]) -> int:
         """Return how many epochs may pass, from this one on, until a hook is to be called.
@@ -76,7 +89,7 @@ class Hooks:
         The end of an epoch is not waited for where an engine watches a `StopAt` itself.
         """
         past = epoch - 1
-        if self.overridden["on_batch_begin"] or self.overridden["on_batch_end"]:
+        if any(self.overridden[hook] for hook in _WITHIN_EPOCHS):
             return 1
         ends = self.overridden["on_epoch_end"]
         waiting = self.overridden["on_epoch_begin"] + [
@@ -98,10 +111,25 @@ class Hooks:
         """Return a function that calls a hook, or None if no callback has it."""
         return (lambda: self.call(hook)) if self.overridden[hook] else None
 
-    def call(self, hook: str) -> None:
-        """Call a hook of each callback that overrides it."""
-        for callback in self.overridden[hook]:
-            self._call_one(callback, hook)
+    def call(self, *hooks: str) -> None:
+        """Call hooks, one after the other, of each callback that overrides them."""
+        self._call_all([(callback, hook) for hook in hooks for callback in self.overridden[hook]])
+
+    def _call_all(self, calls: Sequence[tuple[Callback, str]]) -> None:
+        """Call hooks; after the end of something, all of them, though some fail.
+
+        What has ended is not done again by a fit that is resumed, so each callback has to know.
+        """
+        failed: BaseException | None = None
+        for callback, hook in calls:
+            try:
+                self._call_one(callback, hook)
+            except BaseException as error:
+                if hook.endswith("_begin"):
+                    raise
+                failed = failed or error
+        if failed:
+            raise failed
 
     def _call_one(self, callback: Callback, hook: str) -> None:
         try:

@@ -17,10 +17,12 @@ from layerkit.engines.base import EngineUsed
 from layerkit.engines.choice import EngineName
 from layerkit.losses.regularizers import Regularizer
 from layerkit.metrics import Metric
+from layerkit.metrics.totals import suited
 from layerkit.optimizers.clipping import Clipping
 from layerkit.optimizers.parameter_groups import GroupedStep, ParameterGroup
 from layerkit.steps.connected import ranks_of
 from layerkit.steps.position import Position
+from layerkit.steps.position_checks import check_held_out
 from layerkit.steps.rules import GradientRules
 from layerkit.steps.step import TrainingStep
 from layerkit.steps.updates import Updates
@@ -72,7 +74,8 @@ class Setup:
         groups: Sequence[ParameterGroup],
     ) -> None:
         model, optimizer, communicator = trainer.model, trainer.optimizer, trainer.communicator
-        loss, metrics = trainer.loss, trainer.metrics
+        loss, self._given = trainer.loss, list(trainer.metrics)
+        metrics = suited("Trainer.__init__", trainer.metrics, loss.predictions)
         self.trainer = trainer
         self.ranks = ranks_of(communicator, model, optimizer)
         self.has_groups = bool(groups)
@@ -80,7 +83,7 @@ class Setup:
         rules = GradientRules(model, regularizers, clipping)
         updates = Updates(model, optimizer, self.ranks, grouped)
         self._step = TrainingStep(model, loss, optimizer, metrics, rules, updates, self.ranks)
-        self._preparation = Preparation(model, loss, metrics, communicator)
+        self._preparation = Preparation(model, loss, trainer.metrics, communicator)
         self.resumed: Resumed | None = None
         self.history, self.epochs, self.position = History([]), 0, Position()
         self.hooks: Hooks | None = None
@@ -92,9 +95,13 @@ class Setup:
     def step(self) -> TrainingStep:
         """The step, with the loss and the metrics that the trainer has now."""
         step, trainer = self._step, self.trainer
-        step.metrics = trainer.metrics
-        if step.loss is not trainer.loss:  # else an engine may have set a quicker form of it
-            step.loss, step.value_and_gradient = trainer.loss, trainer.loss.value_and_gradient
+        loss, metrics = trainer.loss, list(trainer.metrics)
+        is_other = step.loss is not loss
+        if is_other or metrics != self._given:
+            step.metrics = suited("Trainer", metrics, loss.predictions)
+            self._given = metrics
+        if is_other:  # else an engine may have set a quicker form of it
+            step.loss, step.value_and_gradient = loss, loss.value_and_gradient
         return step
 
     def preparation(self, metrics: Sequence[Metric] | None = None) -> Preparation:
@@ -153,14 +160,19 @@ class Setup:
         if not self.ranks.is_synchronised:
             with self.ranks.together(where, self.facts):
                 pass
-            self.synchronise()
+            self.synchronise(begins_fit=False)
         self.ranks.begin_step(self.trainer.optimizer.n_steps, batch)
 
-    def synchronise(self) -> None:
-        """Make each rank what rank 0 is."""
+    def synchronise(self, *, begins_fit: bool = True) -> None:
+        """Make each rank what rank 0 is, to begin a fit, or a loop of the user's own."""
+        trainer = self.trainer
         self.resumed = self.ranks.synchronise(
-            self.trainer.optimizer, self.trainer.rng, self.resumed
+            trainer.optimizer, trainer.rng, self.resumed, begins_fit=begins_fit
         )
+
+    def go_on_with(self, resumed: Resumed) -> None:
+        """Make a fit the one that the next goes on with; the last one is over."""
+        self.resumed, self.hooks = resumed, None
 
     def new_fit(
         self,
@@ -213,8 +225,9 @@ class Setup:
     def show(self, fit: Fit) -> None:
         """Make the position and the record of a fit those that the trainer shows."""
         self.history, self.epochs, self.position = fit.history, fit.epochs, fit.position
+        self.hooks = fit.hooks if fit.epochs else None
         if fit.epochs:
-            self.hooks, self.engine_used, self.resumed = fit.hooks, fit.engine_used, None
+            self.engine_used, self.resumed = fit.engine_used, None
             self._n_steps += fit.epochs * (fit.data.steps_per_epoch or 0)
 
     def active(
@@ -256,6 +269,7 @@ class Setup:
             known = self._held_out[1] if key == self._held_out[0] else None
             if self.resumed:
                 known = self.resumed["progress"]["held_out"]
+                check_held_out(where, known, getattr(data, "n_samples", 0))
             data, validation = preparation.split(where, data, share, stratify, rng, known)
             self._held_out = key, validation.rows
         elif validation_data is not None:

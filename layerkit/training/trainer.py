@@ -15,6 +15,7 @@ from layerkit.engines.choice import EngineName, check_engine
 from layerkit.losses import Loss
 from layerkit.losses.regularizers import Regularizer
 from layerkit.metrics import Metric
+from layerkit.metrics.totals import suited
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.optimizers.clipping import Clipping
@@ -69,8 +70,9 @@ class Trainer:
     Raises
     ------
     ArgumentError
-        If an argument is of the wrong kind, two metrics share a name, or the optimizer evaluates
-        the loss of a batch several times, which random layers or clipping make another one.
+        If an argument is of the wrong kind, two metrics share a name, a metric can't judge what
+        the loss takes for predictions, or the optimizer evaluates the loss of a batch several
+        times, which random layers or clipping make another one.
     MissingExtraError
         If ``engine="numba"``, and numba is not installed.
 
@@ -336,6 +338,7 @@ class Trainer:
         batch_size = check.integer(where, "batch_size", batch_size, minimum=1)
         given = self.metrics if metrics is None else metrics
         chosen = check.instances(where, "metrics", given, Metric)
+        judges = suited(where, chosen, self.loss.predictions)
         data = self.setup.batches(
             where,
             x,
@@ -347,14 +350,17 @@ class Trainer:
             is_training=False,
         )
         data.divide(self.communicator.rank, self.communicator.size)
-        return evaluate(self.setup.step, data, chosen)
+        return evaluate(self.setup.step, data, judges)
 
     def save_checkpoint(self, path: Path) -> None:
         """Write all that the training needs to go on, bit for bit: anywhere, at any time.
 
         That is the parameters, the states of layers, optimizer, callbacks and generators, the
-        place in the epoch, and the history. From a callback, it is what holds after that hook;
-        after a fit that was interrupted, at its last whole update. All ranks call it together.
+        place in the epoch, and the history. From a callback, it is what holds after that hook, so
+        one with ``runs_last`` sees all of a batch or an epoch. After a fit, even an interrupted
+        one, it is the state at its last whole update: what callbacks such as `EarlyStopping` have
+        left in the model is for use, and not gone on from, unless you change the model further.
+        Before any fit, the next one is not bound to anything. All ranks call it together.
 
         Parameters
         ----------
@@ -366,18 +372,20 @@ class Trainer:
         SaveError
             If the file can't be written, or a state can't be put into one.
         """
-        saved = Saved(self.model, self.optimizer, self.rng)
-        tree = checkpoint_tree(saved, self.setup.position, self.setup.hooks, self.history)
-        self.setup.ranks.write_checkpoint("Trainer.save_checkpoint", path, tree)
+        saved, setup = Saved(self.model, self.optimizer, self.rng), self.setup
+        tree = checkpoint_tree(saved, setup.position, setup.hooks, self.history)
+        tree |= setup.resumed or {}  # a fit that nobody has gone on with yet
+        setup.ranks.write_checkpoint("Trainer.save_checkpoint", path, tree, setup.step.metrics)
 
     def resume(self, path: Path) -> None:
         """Return to a checkpoint; the next `fit` goes on with the fit that it was saved in.
 
-        That fit is to have the arguments that the other had. ``epochs`` counts from the other's
-        beginning, so a program that calls ``resume`` wherever a checkpoint is found can be started
-        again and again. An iterator is to yield all batches from the beginning once more; those
-        that were trained on are left out. Of several ranks, it is enough if rank 0 calls it: the
-        same number of them go on to the last bit, another number up to rounding.
+        That fit is to have the arguments that the other had, and its callbacks put back the best
+        epoch or the average when it ends. ``epochs`` counts from the other's beginning, so a
+        program that calls ``resume`` wherever a checkpoint is found can be started again and again.
+        An iterator is to yield all batches from the beginning once more; those that were trained on
+        are left out. Of several ranks, it is enough if rank 0 calls it: the same number of them go
+        on to the last bit, another number up to rounding.
 
         Parameters
         ----------
@@ -387,11 +395,12 @@ class Trainer:
         Raises
         ------
         LoadError
-            If the file is missing, damaged, or of another model or optimizer; then nothing has
-            changed.
+            If the file is missing, damaged, or of another model or optimizer, or holds what such
+            a trainer can't have; then nothing has changed. What depends on the data, or on the
+            callbacks of the fit, is refused by `fit`, before its first epoch.
         """
-        saved = Saved(self.model, self.optimizer, self.rng)
-        self.setup.resumed = read_checkpoint("Trainer.resume", path, saved)
+        saved = Saved(self.model, self.optimizer, self.rng, self.callbacks)
+        self.setup.go_on_with(read_checkpoint("Trainer.resume", path, saved, self))
 
     def stop(self) -> None:
         """End training after the current epoch; for callbacks."""

@@ -12,7 +12,10 @@ def test_a_plain_model(tmp_path, capsys):
 
 def test_what_a_file_says_does_not_command_the_terminal(tmp_path, capsys):
     model = Sequential([Dense(1, 2, name="a\x1b[2Jb")], seed=0)
-    extra = {"kind": "table", "target": "\x1b]0;t\x07", "features": ["\x9bf"], "classes": ["\x1bc"]}
+    extra = {
+        "kind": "table", "target": "\x1b]0;t\x07", "features": ["\x9bf"], "classes": ["\x1bc", "d"],
+        "target_mean": 0.0, "target_deviation": 1.0,
+    }  # fmt: skip
     model.save(tmp_path / "m", extra=extra)
     assert main(["inspect", str(tmp_path / "m")]) == 0
     printed = capsys.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import event, given, note, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from small_fits import Snake, WorstError, X, autoencoder, figures, fit, targets
+from small_fits import Snake, WorstError, X, autoencoder, figures, fit, of_one_class, targets
 
 from layerkit import (
     ELU,
@@ -77,13 +77,15 @@ def problems(draw):
     metrics = [Accuracy(), SquaredDistance(), MeanAbsoluteError(), WorstError()]
     if isinstance(loss, SoftmaxCrossEntropy) and loss.targets == "indices":
         metrics = metrics[:1]
+    elif isinstance(loss, SigmoidCrossEntropy) and draw(st.booleans()):
+        metrics[0] = Accuracy(multilabel=True)
     metrics = draw(st.lists(st.sampled_from(metrics), unique=True))
     optimizer = draw(st.sampled_from(OPTIMIZERS))
     n = draw(st.integers(1, 12))
     seed = draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, widths[0])) * (rng.random((n, widths[0])) < 0.7)
-    y = targets(loss, n, widths[-1], rng)
+    y = of_one_class(targets(loss, n, widths[-1], rng), metrics)
     fit = {
         "epochs": draw(st.integers(1, 30)),
         "batch_size": draw(st.sampled_from([1, 1, 2, 3, 16])),

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import pickle
 import sys
 
@@ -150,3 +151,42 @@ def test_loading_numba_must_pay(monkeypatch):
     assert None not in compiled_parts(*parts, n_steps=10)
     parts = trainer.model, Cubic(), SlowDown()
     assert compiled_parts(*parts, n_steps=10) == (None, None)
+
+
+CLASSIFICATION = [
+    SigmoidCrossEntropy(),
+    SoftmaxCrossEntropy(),
+    SoftmaxCrossEntropy("probabilities"),
+]
+
+
+@pytest.mark.parametrize("loss", CLASSIFICATION, ids=repr)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1.0, 10.0, 17.4, 30.0, 60.0, 1e5, np.inf])
+def test_both_engines_find_the_same_losses_near_0_and_of_infinite_logits(
+    loss, dtype, size, monkeypatch
+):
+    monkeypatch.setattr(parts_module, "_LOADING_COST", 0)
+    model = Sequential([Dense(2, 3)], dtype=dtype)
+    _, compiled = compiled_parts(model, loss, SGD(0.1), math.inf)
+    labels = np.array([0, 2])
+    y_true = labels if loss.target_dtype(np.dtype(dtype)) == np.intp else np.eye(3)[labels]
+    y_true = y_true.astype(loss.target_dtype(np.dtype(dtype)))
+    y_pred = np.full((2, 3), -size, dtype)
+    y_pred[[0, 1], labels] = size if isinstance(loss, SigmoidCrossEntropy) else 1.0
+    y_pred[1] *= 1 if isinstance(loss, SigmoidCrossEntropy) or size == np.inf else 1.5
+    for logits, is_right in ((y_pred, True), (y_pred[:, ::-1].copy(), False)):
+        with np.errstate(all="ignore"):
+            expected, slopes = loss.value_and_gradient(logits, y_true)
+            got, gradient = compiled(logits, y_true)
+        # Half of the digits are left above the bound below which NumPy computes them all.
+        tolerance = 4 * math.sqrt(float(np.finfo(dtype).eps))
+        assert got == pytest.approx(expected, rel=tolerance)
+        assert np.isinf(got) == (size == np.inf and not is_right)
+        if np.isfinite(got):
+            tiny = 4 * float(np.finfo(dtype).eps)
+            assert_allclose(gradient, slopes, rtol=tiny, atol=tiny)
+        if is_right and size <= 60:
+            wide = logits.astype(np.float64), y_true
+            exact = loss.per_sample(*wide).mean()
+            assert got == pytest.approx(exact, rel=16 * float(np.finfo(dtype).eps))

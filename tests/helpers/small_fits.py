@@ -21,6 +21,7 @@ from layerkit import (
     Trainer,
     Uniform,
 )
+from layerkit.metrics.classes import ClassMetric
 
 
 class Snake(Activation):
@@ -104,3 +105,13 @@ def fit(name, model=None, loss=None, optimizer=None, x=None, batch_size=1):
     x = np.ones((4, 2)) if x is None else x
     trainer.fit(x, x, epochs=1, batch_size=batch_size)
     return trainer.engine_used
+
+
+def of_one_class(y, metrics):
+    """Turn rows into those of one class each, if a metric of classes is to judge them."""
+    judges = any(isinstance(m, ClassMetric) and not m.multilabel for m in metrics)
+    if not judges or y.ndim == 1:
+        return y
+    if y.shape[1] == 1:
+        return (y > 0).astype(float)
+    return np.where(np.arange(y.shape[1]) == y.argmax(axis=1)[:, None], 1.0, 0.0)

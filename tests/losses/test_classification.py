@@ -221,10 +221,178 @@ def test_smoothed_labels_are_targets_less_certain():
 @pytest.mark.parametrize(
     ("loss", "y_true", "message"),
     [
-        (Hinge(), [[1.0], [0.0]], r"-1 or 1; got 0.0 in sample 1. For 0 and 1, write 2 \* y - 1"),
+        (Hinge(), [[1.0], [0.0]], r"-1 or 1; got 0.0 in sample 1. For 0 and 1, write 2.0 \* y - 1"),
         (Focal(), [[1.0], [1.5]], "between 0 and 1; got 1.5 in sample 1"),
     ],
 )
 def test_targets_that_they_can_not_take(loss, y_true, message):
     with pytest.raises(ValueError, match=message):
         loss.value(np.ones((2, 1)), np.array(y_true))
+
+
+# Losses near 0, of the logit that is right by so much: log(1 + exp(-z)).
+SMALL = [10.0, 17.4, 30.0, 60.0]
+
+
+def surely(z, answer):
+    """Loss of a logit of size z whose answer is a yes or a no, in all digits."""
+    return np.log1p(np.exp(-np.float64(z))) + (0.0 if answer else np.float64(z))
+
+
+@pytest.mark.parametrize("z", SMALL)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_losses_near_0_keep_their_digits(z, dtype):
+    tolerance = 8 * float(np.finfo(dtype).eps)
+    expected = surely(dtype(z), True)
+    column, right = np.array([[z], [-z]], dtype), np.array([[1], [0]])
+    for loss in (SigmoidCrossEntropy(), Focal(gamma=0)):
+        assert loss.value(column, right) == pytest.approx(expected, rel=tolerance)
+        assert_allclose(loss.per_sample(column, right), [expected] * 2, rtol=tolerance)
+        wrong = surely(dtype(z), False)
+        assert loss.value(column, 1 - right) == pytest.approx(wrong, rel=tolerance)
+    rows, labels = np.array([[z, 0], [1, 1 + z]], dtype), np.array([0, 1])
+    for loss, y_true in (
+        (SoftmaxCrossEntropy(), labels),
+        (SoftmaxCrossEntropy("probabilities"), np.eye(2)[labels]),
+    ):
+        # 1 + z rounds, in the logit itself.
+        inexact = tolerance + (1 + z) * float(np.finfo(dtype).eps)
+        assert loss.value(rows, y_true) == pytest.approx(expected, rel=inexact)
+        assert_allclose(loss.per_sample(rows, y_true), [expected] * 2, rtol=inexact)
+        got, gradient = loss.value_and_gradient(rows, loss_targets(loss, y_true, dtype))
+        assert got == loss.value(rows, y_true)
+        assert_array_equal(gradient, loss.gradient(rows, y_true))
+
+
+def loss_targets(loss, y_true, dtype):
+    return y_true.astype(loss.target_dtype(np.dtype(dtype)))
+
+
+def test_the_figures_of_single_precision():
+    z = np.array([[10]], np.float32)
+    assert SigmoidCrossEntropy().value(z, [[1]]) == pytest.approx(4.540e-5, rel=1e-4)
+    assert SigmoidCrossEntropy().value(np.float32([[17.4]]), [[1]]) == pytest.approx(
+        2.775e-8, rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_divergence_near_0_keeps_its_digits(dtype):
+    shares = np.array([[0.25, 0.75]])
+    for shift in (1e-3, 1e-4):
+        logits = np.log(shares) + np.array([[shift, 0.0]])
+        given = logits.astype(dtype)
+        exact = given.astype(np.longdouble)
+        p = np.exp(exact) / np.exp(exact).sum()
+        expected = float((shares * np.log(shares / p)).sum())
+        assert 0 < expected < 1e-6
+        # The difference of two numbers near 1, of float64.
+        got = KLDivergence().value(given, shares)
+        assert got == pytest.approx(expected, abs=1e-15)
+        assert KLDivergence().per_sample(given, shares)[0] == pytest.approx(
+            expected, abs=1e-15 + float(np.finfo(dtype).eps) * expected
+        )
+
+
+INFINITE = np.array([[0.0, -np.inf, 1.0], [-np.inf, 2.0, 2.0]])
+SHARES = np.array([[0.25, 0.0, 0.75], [0.0, 0.5, 0.5]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("errors", ["warn", "raise"])
+def test_a_class_that_is_ruled_out_costs_nothing_where_it_has_no_share(dtype, errors):
+    y_pred, y_true = INFINITE.astype(dtype), SHARES.astype(dtype)
+    p = np.exp(INFINITE - 2) / np.exp(INFINITE - 2).sum(axis=1, keepdims=True)
+    logs = np.log(np.where(SHARES > 0, p, 1))
+    cross = -(SHARES * logs).sum(axis=1)
+    entropy = -(SHARES * np.log(np.where(SHARES > 0, SHARES, 1))).sum(axis=1)
+    tolerance = 10 * float(np.finfo(dtype).eps)
+    with np.errstate(all=errors):
+        for loss, expected in (
+            (SoftmaxCrossEntropy("probabilities"), cross),
+            (KLDivergence(), cross - entropy),
+        ):
+            # A divergence is a difference of numbers near 1.
+            value = pytest.approx(expected.mean(), rel=tolerance, abs=tolerance)
+            assert loss.value(y_pred, y_true) == value
+            assert_allclose(loss.per_sample(y_pred, y_true), expected, tolerance, tolerance)
+            assert_allclose(loss.gradient(y_pred, y_true), (p - SHARES) / 2, tolerance, tolerance)
+            assert loss.value(y_pred, np.eye(3)[[1, 2]]) == np.inf
+        labels = np.array([2, 1])
+        by_index = SoftmaxCrossEntropy().value(y_pred, labels)
+        assert by_index == pytest.approx(-np.log(p[[0, 1], labels]).mean(), rel=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", [SigmoidCrossEntropy(), Focal(), Focal(0, 0.3), Hinge()], ids=repr)
+def test_infinite_logits_are_certain(loss, dtype):
+    y_pred, right = np.array([[np.inf, -np.inf, 0]], dtype), np.array([[1.0, 0.0, 1.0]])
+    if isinstance(loss, Hinge):
+        right = 2 * right - 1
+    last = loss.value(y_pred[:, 2:], right[:, 2:])
+    with np.errstate(all="raise"):
+        assert loss.value(y_pred, right) == pytest.approx(last / 3, rel=1e-6)
+        assert loss.per_sample(y_pred, right)[0] == pytest.approx(last / 3, rel=1e-6)
+        gradient = loss.gradient(y_pred, right)
+        wrong = 1 - right if not isinstance(loss, Hinge) else -right
+        assert loss.value(y_pred, wrong) == np.inf
+        assert np.isfinite(loss.gradient(y_pred, wrong)).all()
+    expected = [0, 0, loss.gradient(y_pred[:, 2:], right[:, 2:])[0, 0] / 3]
+    # The sigmoid of -inf is 1e-308, or 1e-38.
+    assert_allclose(gradient[0], expected, rtol=1e-6, atol=1e-37)
+
+
+def test_a_nan_stays_a_nan():
+    y_pred = np.array([[np.nan, -np.inf], [0.0, 1.0]])
+    for loss in (SoftmaxCrossEntropy("probabilities"), KLDivergence(), SigmoidCrossEntropy()):
+        assert np.isnan(loss.value(y_pred, [[0, 1], [1, 0]]))
+        assert np.isnan(loss.value(y_pred, [[1, 0], [1, 0]]))
+    for loss in (SoftmaxCrossEntropy(), SoftmaxCrossEntropy(label_smoothing=0.1)):
+        assert np.isnan(loss.value(y_pred, [1, 1]))
+    assert np.isnan(Focal().value(y_pred, [[0, 1], [1, 0]]))
+
+
+DTYPES = [np.bool_, np.uint8, np.int8, np.uint16, np.int16, np.uint64, np.float16, np.longdouble]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_targets_and_predictions_of_any_dtype(dtype):
+    ones = np.array([[1, 0], [0, 1], [1, 0]])
+    labels = np.array([0, 1, 0])
+    cases = [
+        (SigmoidCrossEntropy(), ones),
+        (Focal(), ones),
+        (SoftmaxCrossEntropy("probabilities"), ones),
+        (KLDivergence(), ones),
+        (MeanSquaredError(), ones),
+        (HalfSquaredError(), ones),
+    ]
+    if np.dtype(dtype).kind in "iu":
+        cases += [(SoftmaxCrossEntropy(), labels)]
+    if np.dtype(dtype).kind not in "ub":
+        cases += [(Hinge(), 2 * ones - 1)]
+    for loss, y_true in cases:
+        for y_pred in (np.array([[3, 1], [0, 2], [1, 1]]), np.array([[1, 0], [0, 1], [1, 1]])):
+            expected = loss.value(y_pred.astype(float), y_true)
+            narrow = y_pred.astype(dtype)
+            if np.array_equal(narrow, y_pred):  # bool has no 3
+                assert loss.value(narrow, y_true.astype(dtype)) == expected
+                gradient = loss.gradient(narrow, y_true.astype(dtype))
+                assert gradient.dtype == np.float64
+                assert_array_equal(gradient, loss.gradient(y_pred.astype(float), y_true))
+                assert_array_equal(
+                    loss.per_sample(narrow, y_true.astype(dtype)),
+                    loss.per_sample(y_pred.astype(float), y_true),
+                )
+
+
+def test_probabilities_of_half_precision_add_up():
+    shares = np.full((1, 1000), 1 / 1000, np.float16)
+    value = SoftmaxCrossEntropy("probabilities").value(np.zeros((1, 1000)), shares)
+    assert value == pytest.approx(np.log(1000), rel=1e-3)
+
+
+def test_losses_say_what_their_predictions_are():
+    kinds = [SigmoidCrossEntropy, Focal, SoftmaxCrossEntropy, KLDivergence, Hinge, MeanSquaredError]
+    said = ["logits", "logits", "class_logits", "class_logits", "scores", None]
+    assert [kind().predictions for kind in kinds] == said

@@ -82,3 +82,41 @@ def test_what_is_short_is_so_in_value_and_gradient_alike():
         y_pred, y_true = rng.normal(0, 1e-5, size=(1, 3)), rng.normal(size=(1, 3))
         target = y_true / np.linalg.norm(y_true)
         assert_allclose(loss.gradient(y_pred, y_true), -target / 1e-4, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("error", [1e-6, 1e-4, 1e-2, 0.5, 0.999, 1.0, 1.001, 3.0, 50.0])
+def test_log_cosh_of_small_errors_keeps_its_digits(dtype, error):
+    y_pred = np.array([[error], [-error]], dtype)
+    exact = y_pred[0, 0].astype(np.longdouble)
+    # log cosh x = log1p(2 sinh²(x / 2)), where half of the digits of float64 would be enough.
+    expected = float(np.log1p(2 * np.sinh(exact / 2) ** 2))
+    got = LogCosh().value(y_pred, np.zeros((2, 1)))
+    assert got == pytest.approx(expected, rel=8 * float(np.finfo(dtype).eps))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_small_angle_has_a_distance(dtype):
+    angle = np.array([1e-1, 1e-3], dtype)
+    y_pred = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(dtype)
+    y_true = np.array([[1, 0], [1, 0]], dtype)
+    wide = y_pred.astype(np.longdouble)
+    expected = 2 * np.sin(np.arctan2(wide[:, 1], wide[:, 0]) / 2) ** 2
+    got = CosineDistance().per_sample(7 * y_pred, y_true)
+    # Each number of the unit vectors is off by eps, and the difference is as long as the angle.
+    tolerance = 8 * float(np.finfo(dtype).eps) / 1e-3
+    assert_allclose(got, expected.astype(float), rtol=tolerance)
+    assert CosineDistance().value(7 * y_pred, y_true) == pytest.approx(got.mean(), rel=1e-6)
+    assert CosineDistance().value(7 * y_pred, 3 * y_pred) <= float(np.finfo(dtype).eps) ** 2
+    assert CosineDistance().value(y_true, -y_true) == 2
+    # Of a short prediction the length counts, which no angle tells.
+    short = np.array([[5e-5, 0.0]])
+    assert CosineDistance().value(short, y_true[:1]) == pytest.approx(0.5)
+
+
+def test_a_rate_of_0_suits_a_count_of_0():
+    y_pred = np.array([[-np.inf, 0.0]])
+    with np.errstate(all="raise"):
+        assert Poisson().value(y_pred, [[0, 1]]) == 0.5
+        assert Poisson().value(y_pred, [[1, 1]]) == np.inf
+        assert_allclose(Poisson().gradient(y_pred, [[0, 1]]), [[0, 0]])

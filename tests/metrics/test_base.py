@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import sklearn.metrics as sk
@@ -7,7 +9,7 @@ from layerkit import Accuracy, MeanAbsoluteError, SquaredDistance
 from layerkit.metrics import Metric
 
 RNG = np.random.default_rng(0)
-Y_PRED, Y_TRUE = RNG.normal(size=(7, 3)), RNG.normal(size=(7, 3))
+Y_PRED, Y_TRUE = RNG.normal(size=(7, 3)), np.eye(3)[RNG.integers(3, size=7)]
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,7 @@ Y_PRED, Y_TRUE = RNG.normal(size=(7, 3)), RNG.normal(size=(7, 3))
 @pytest.mark.parametrize("cuts", [[], [3], [1, 2, 6]])
 def test_totals_of_uneven_batches_make_the_whole(metric, expected, cuts):
     batches = zip(np.split(Y_PRED, cuts), np.split(Y_TRUE, cuts), strict=True)
-    total = sum(metric.total(y_pred, y_true) for y_pred, y_true in batches)
+    total = functools.reduce(metric.merge, (metric.total(*batch) for batch in batches))
     assert metric.result(total, 7) == pytest.approx(expected, rel=1e-14)
     assert metric(Y_PRED, Y_TRUE) == pytest.approx(expected, rel=1e-14)
 
@@ -65,7 +67,12 @@ SCORES, ANSWERS = RNG.uniform(size=(60, 1)), RNG.integers(2, size=(60, 1))
 NUMBERS, TRUTHS = RNG.normal(size=(60, 3)), RNG.normal(2000, 1, size=(60, 3))
 TRUTHS_NEAR = NUMBERS + RNG.normal(0, 0.3, size=(60, 3))
 REFERENCES = [
-    (layerkit.RootMeanSquaredError(), NUMBERS, TRUTHS, sk.root_mean_squared_error),
+    (
+        layerkit.RootMeanSquaredError(),
+        NUMBERS,
+        TRUTHS_NEAR,
+        lambda t, p: sk.root_mean_squared_error(t.ravel(), p.ravel()),
+    ),
     (layerkit.R2Score(), NUMBERS, TRUTHS_NEAR, sk.r2_score),
     (layerkit.R2Score(), NUMBERS, TRUTHS, sk.r2_score),
     (MeanAbsoluteError(), NUMBERS, TRUTHS, sk.mean_absolute_error),
@@ -95,8 +102,34 @@ def test_figures_are_those_of_scikit_learn_whatever_the_batches(
 ):
     total, start = 0.0, 0
     for size in sizes:
-        total = total + metric.total(y_pred[start : start + size], y_true[start : start + size])
+        batch = y_pred[start : start + size], y_true[start : start + size]
+        total = metric.merge(total, metric.total(*batch))
         start += size
-    # Sums of squares of numbers near 2000 leave about 1e-9 of their spread.
-    assert metric.result(total, 60) == pytest.approx(reference(y_true, y_pred), rel=1e-8)
-    assert metric(y_pred, y_true) == pytest.approx(reference(y_true, y_pred), rel=1e-8)
+    assert metric.result(total, 60) == pytest.approx(reference(y_true, y_pred), rel=1e-13)
+    assert metric(y_pred, y_true) == pytest.approx(reference(y_true, y_pred), rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "of_predictions", "of_targets"),
+    [
+        (np.bool_, np.float64, np.int64),
+        (np.uint8, np.float64, np.int64),
+        (np.int64, np.float64, np.int64),
+        (np.uint64, np.float64, np.float64),
+        (np.float16, np.float64, np.float64),
+        (np.float32, np.float32, np.float32),
+        (np.float64, np.float64, np.float64),
+    ],
+)
+def test_a_metric_of_ones_own_sees_numbers_that_can_be_subtracted(
+    dtype, of_predictions, of_targets
+):
+    seen = []
+
+    class Sees(Metric):
+        def total(self, y_pred, y_true):
+            seen.append((y_pred.dtype, y_true.dtype))
+            return 0.0
+
+    Sees()(np.ones((2, 1), dtype), np.ones((2, 1), dtype))
+    assert seen == [(of_predictions, of_targets)]

@@ -1,9 +1,13 @@
+import functools
+
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+from hypothesis import given
+from hypothesis import strategies as st
 
 import layerkit
-from layerkit import Accuracy
+from layerkit import Accuracy, ConfusionMatrix, TopKAccuracy
 
 RNG = np.random.default_rng(0)
 LOGITS, LABELS = RNG.normal(size=(60, 4)).round(1), RNG.integers(4, size=60)
@@ -31,6 +35,7 @@ def test_top_k():
         assert metric(logits, LABELS) == expected == metric(logits, np.eye(4)[LABELS])
     assert layerkit.TopKAccuracy(1)(np.zeros((5, 4)), np.zeros(5, int)) == 0
     assert layerkit.TopKAccuracy(3).name == "top_3_accuracy"
+    assert layerkit.TopKAccuracy().name == "top_5_accuracy"
 
 
 def test_confusion():
@@ -55,10 +60,85 @@ def test_classes_that_nobody_has_or_predicts_are_left_out():
     "make",
     [
         lambda: layerkit.TopKAccuracy(0),
-        lambda: layerkit.Precision("mean"),
         lambda: layerkit.F1Score("micro", "a"),
+        lambda: ConfusionMatrix(np.inf),
     ],
 )
 def test_settings_that_they_refuse(make):
     with pytest.raises(ValueError, match="must be"):
         make()
+
+
+def test_the_matrix_of_many_classes_in_a_small_dtype():
+    for dtype in (np.uint8, np.int8, np.uint16, np.float16, np.uint64):
+        matrix = ConfusionMatrix()(np.eye(26), np.arange(26).astype(dtype))
+        np.testing.assert_array_equal(matrix, np.eye(26))
+    assert ConfusionMatrix()(np.array([[0.2], [0.7]]), [False, True]).tolist() == [[1, 0], [0, 1]]
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    n=st.integers(1, 30),
+    n_labels=st.integers(2, 5),
+    dtype=st.sampled_from([np.bool_, np.uint8, np.uint64, np.float16, np.float64]),
+    n_cuts=st.integers(0, 3),
+)
+def test_labels_are_judged_as_scikit_learn_does(seed, n, n_labels, dtype, n_cuts):
+    rng = np.random.default_rng(seed)
+    y_true = rng.random((n, n_labels)) < 0.5
+    y_pred = np.where(rng.random((n, n_labels)) < 0.8, y_true, ~y_true) + rng.uniform(
+        -0.49, 0.49, size=(n, n_labels)
+    )
+    cuts = np.sort(rng.integers(n + 1, size=n_cuts))
+    for metric, function in (
+        (Accuracy(multilabel=True), sk.accuracy_score),
+        (ConfusionMatrix(multilabel=True), sk.multilabel_confusion_matrix),
+    ):
+        expected = function(y_true, y_pred >= 0.5)
+        np.testing.assert_allclose(metric(y_pred, y_true.astype(dtype)), expected, rtol=1e-15)
+        parts = zip(np.split(y_pred, cuts), np.split(y_true, cuts), strict=True)
+        parts = [metric.total(*part) for part in parts if len(part[0])]
+        total = functools.reduce(metric.merge, parts, 0.0)
+        np.testing.assert_allclose(metric.result(total, n), expected, rtol=1e-15)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    n=st.integers(1, 30),
+    n_classes=st.integers(2, 5),
+    dtype=st.sampled_from([np.uint8, np.int8, np.uint64, np.float16, np.int64]),
+)
+def test_classes_are_judged_as_scikit_learn_does(seed, n, n_classes, dtype):
+    rng = np.random.default_rng(seed)
+    labels = range(n_classes)
+    y_pred, y_true = rng.normal(size=(n, n_classes)), rng.integers(n_classes, size=n)
+    predicted, given_labels = y_pred.argmax(axis=1), y_true.astype(dtype)
+    assert Accuracy()(y_pred, given_labels) == sk.accuracy_score(y_true, predicted)
+    np.testing.assert_array_equal(
+        ConfusionMatrix()(y_pred, given_labels),
+        sk.confusion_matrix(y_true, predicted, labels=labels),
+    )
+    for k in labels[1:]:
+        scores = y_pred if n_classes > 2 else y_pred[:, 1] - y_pred[:, 0]
+        expected = (
+            sk.top_k_accuracy_score(y_true, scores, k=k, labels=labels)
+            if n_classes > 2
+            else sk.accuracy_score(y_true, predicted)
+        )
+        assert TopKAccuracy(k)(y_pred, given_labels) == expected
+
+
+def test_a_matrix_can_not_show_a_nan():
+    words = r"ConfusionMatrix.result: the predictions must be numbers; got nan"
+    with pytest.raises(ValueError, match=words):
+        ConfusionMatrix().result(np.array([[np.nan, 1], [0, 1]]), 2)
+
+
+def test_all_labels_of_a_sample_have_to_be_right():
+    y_true = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1]])
+    assert Accuracy(multilabel=True)(y_true * 0.9, y_true) == 1
+    y_pred = y_true * 0.9
+    y_pred[0, 0] = 0.1
+    assert Accuracy(multilabel=True)(y_pred, y_true) == pytest.approx(2 / 3)
+    positions = Accuracy(multilabel=True)(y_pred[None], y_true[None])
+    assert positions == pytest.approx(2 / 3)

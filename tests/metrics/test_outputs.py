@@ -9,7 +9,7 @@ from layerkit import (
     SquaredDistance,
 )
 from layerkit.metrics import Metric
-from layerkit.metrics.base import totals
+from layerkit.metrics.totals import totals
 
 RNG = np.random.default_rng(0)
 LOGITS, CLASSES = RNG.normal(size=(6, 5, 4)), RNG.integers(4, size=(6, 5))
@@ -31,7 +31,7 @@ def test_a_metric_without_targets():
     assert MeanSize()(np.array([[1.0, -3.0]])) == 2
     outputs = {"code": np.array([[1.0, -3.0], [0.0, 2.0]])}
     assert ForOutput("code", MeanSize())(outputs) == 1.5
-    assert totals([ForOutput("code", MeanSize())], outputs, None) == ([3.0], 2)
+    assert totals([ForOutput("code", MeanSize())], outputs, None) == [3.0, 2]
 
 
 def test_a_metric_of_one_output():
@@ -43,11 +43,12 @@ def test_a_metric_of_one_output():
     assert not ForOutput("kind", ConfusionMatrix()).is_figure
     assert repr(kind) == "ForOutput('kind', Accuracy())"
     assert kind(y_pred, y_true) == Accuracy()(LOGITS, CLASSES)
-    assert totals([kind, size], y_pred, y_true) == (
-        [Accuracy().total(LOGITS, CLASSES), SquaredDistance().total(NUMBERS, TRUTHS)],
+    assert totals([kind, size], y_pred, y_true) == [
+        Accuracy().total(LOGITS, CLASSES),
+        SquaredDistance().total(NUMBERS, TRUTHS),
         6,
-    )
-    (right, _), n_samples = totals([kind, size], y_pred, y_true, SEEN.astype(float))
+    ]
+    right, _, n_samples = totals([kind, size], y_pred, y_true, SEEN.astype(float))
     assert kind.result(right, n_samples) == Accuracy()(LOGITS[SEEN], CLASSES[SEEN])
     shapes = {"kind": (5, 4), "size": (5, 2)}
     kind.check_targets("here", {"kind": (6, 5), "size": (6, 5, 2)}, shapes)

@@ -1,13 +1,19 @@
+import copy
+import tracemalloc
+
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from layerkit import (
     Dense,
+    Graph,
     HalfSquaredError,
     LayerkitError,
     LoadError,
     Model,
     Sequential,
+    Tanh,
 )
 
 
@@ -59,3 +65,21 @@ def test_a_trace_changes_nothing_in_the_model():
     before = model.values.tobytes(), model.grads.tobytes(), [dict(vars(x)) for x in model]
     model.trace(np.ones((3, 2)), np.ones((3, 1)), HalfSquaredError())
     assert (model.values.tobytes(), model.grads.tobytes(), [dict(vars(x)) for x in model]) == before
+
+
+def test_a_prediction_of_many_samples_takes_little_memory():
+    # All at once, each layer's output would take 160 MB.
+    model = Sequential([Dense(2, 2000, Tanh()), Dense(2000, 2000), Dense(2000, 1)], seed=0)
+    graph = Graph({"x": (2,)}, {"y": (copy.deepcopy(model), "x")}, "y")
+    x = np.random.default_rng(0).normal(size=(10_000, 2))
+    own = 8 * (2000 * 2000 + 10_000)
+    for each in (model, graph):
+        tracemalloc.start()
+        y = each.predict(x)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # The outputs of two layers and an activation, at most 32 MB each.
+        assert peak < 130e6 + own
+        # Of sums of 2,000 products, of size 1, in another order.
+        assert_allclose(y, each.predict(x, batch_size=10_000), rtol=1e-10, atol=1e-12)
+        assert_array_equal(y, each.predict(x))

@@ -353,6 +353,9 @@ EQUIVALENT = {
         "check.fail('cache', 'Dense.compute_backward', _ONCE, got, error=StateError) "
         "(swapped arguments)": (1, "words, which tests/layers/test_base.py reads"),
     },
+    "Standardize.compute_backward": {
+        "False -> True (True)": (1, "dx is a copy where it is float64 already: time alone"),
+    },
     "Graph.compute_backward": {
         "0 -> -1 (-1)": (1, "of the outputs where there is one"),
         "True -> False (False)": (2, "nothing is zipped but what is equally long"),

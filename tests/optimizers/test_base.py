@@ -47,7 +47,7 @@ def test_attributes_of_a_class_of_ones_own():
         def update(self, values, grads, state):
             pass
 
-    assert Counting().attributes() == {"learning_rate": 1.0, "seen": 3}
+    assert Counting().attributes() == {"learning_rate": 1.0, "n_steps": 0, "seen": 3}
 
 
 WITH_EPSILON = [

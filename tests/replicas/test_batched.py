@@ -7,6 +7,7 @@ import pytest
 from hypothesis import event, given, note, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from small_fits import of_one_class
 
 from layerkit import (
     ELU,
@@ -149,6 +150,8 @@ def problems(draw):
     metrics += [WorstError(), R2Score(), F1Score()]
     if isinstance(loss, SoftmaxCrossEntropy) and loss.targets == "indices":
         metrics = [Accuracy(), F1Score()]
+    elif isinstance(loss, SigmoidCrossEntropy | Focal) and draw(st.booleans()):
+        metrics[0], metrics[-1] = Accuracy(multilabel=True), F1Score(multilabel=True)
     metrics = draw(st.lists(st.sampled_from(metrics), unique=True, max_size=3))
     # Gradients of these losses may add up to 0 but for rounding, and Lion steps by the sign of it.
     cancels = isinstance(loss, AbsoluteError | CosineDistance | Hinge | Huber)
@@ -160,6 +163,8 @@ def problems(draw):
     n = draw(st.integers(1, 12))
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(n, widths[0])), targets(loss, n, widths[-1], rng)
+    y = y if isinstance(loss, Hinge) and widths[-1] == 1 else of_one_class(y, metrics)
+    y = 2 * y - 1 if isinstance(loss, Hinge | CosineDistance) and y.min() == 0 else y
     arguments = {
         "epochs": draw(st.integers(0, 12)),
         "batch_size": draw(st.sampled_from([1, 2, 3, 16])),
@@ -329,6 +334,17 @@ def test_a_checkpoint_of_a_replica_is_one_of_its_trainer(tmp_path):
     resumed.fit(X, Y, **FIT | {"epochs": 30})
     single.fit(X, Y, **FIT | {"epochs": 30})
     assert_same(resumed, single)
+
+
+def test_a_replica_that_has_reached_its_goal_stays_there_if_it_is_resumed(tmp_path):
+    path, arguments = tmp_path / "run.checkpoint", {"epochs": 60, "batch_size": 2}
+    replicas = Replicas(lambda seed: chain(seed, 0.05, 0.12), 2)
+    n_epochs = replicas.fit(X, Y, **arguments).n_epochs
+    replicas.trainers[1].save_checkpoint(path)
+    resumed = chain(1, 0.05, 0.12)
+    resumed.resume(path)
+    assert resumed.fit(X, Y, **arguments).n_epochs == n_epochs[1] < 60
+    assert_array_equal(resumed.model.values, replicas.values[1])
 
 
 def test_replicas_that_have_ended_leave_the_others_alone(monkeypatch):

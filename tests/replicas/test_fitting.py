@@ -226,8 +226,10 @@ def test_over_ranks_one_by_one():
 
 
 def test_one_by_one_a_failure_is_kept(tmp_path):
+    (tmp_path / "file").write_text("")
+
     def make(seed):
-        folder = tmp_path / ("missing" if seed == 1 else ".")
+        folder = tmp_path / ("file" if seed == 1 else ".")
         return build(seed, callbacks=[CSVLogger(folder / f"{seed}.csv")])
 
     results = Replicas(make, 3).fit(X, X, epochs=2, engine="numpy")

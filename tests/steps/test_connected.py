@@ -24,6 +24,7 @@ from layerkit import (
     HalfSquaredError,
     LambdaCallback,
     Layer,
+    Metric,
     ModelCheckpoint,
     NonFiniteError,
     R2Score,
@@ -31,6 +32,7 @@ from layerkit import (
     Sequential,
     SerialCommunicator,
     ShapeError,
+    SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
     SquaredDistance,
     StateError,
@@ -202,6 +204,46 @@ def test_other_losses_metrics_and_class_weights():
     assert_close(together[3], alone, **ROUNDING)
     for name, figure in alone["evaluated"].items():
         assert together[2]["evaluated"][name] == pytest.approx(figure, rel=1e-12)
+
+
+class Largest(Metric):
+    """A figure whose totals are not added."""
+
+    def total(self, y_pred, y_true):
+        return np.float32(abs(y_pred - y_true).max())
+
+    def merge(self, total, other):
+        return max(total, other)
+
+    def result(self, total, n_samples):
+        return total
+
+
+def test_each_metric_puts_the_ranks_totals_together_itself():
+    answers = (X[:, :1] > 0).astype(float)
+
+    def program(communicator):
+        model = Sequential([Dense(4, 1)], seed=0)
+        metrics = [Largest(), Accuracy(), R2Score()]
+        trainer = Trainer(
+            model,
+            SigmoidCrossEntropy(),
+            SGD(0.1),
+            metrics=metrics,
+            seed=0,
+            communicator=communicator,
+        )
+        trainer.fit(X, answers, epochs=2, batch_size=6, shuffle=False)
+        # 5 samples for 4 ranks a batch, the last of which has one alone.
+        return outcome(trainer) | {"evaluated": trainer.evaluate(X, answers, batch_size=5)}
+
+    alone = program(None)
+    y_pred = X @ alone["values"][:4] + alone["values"][4]
+    assert alone["evaluated"]["largest"] == pytest.approx(abs(y_pred - answers[:, 0]).max(), 1e-6)
+    assert alone["evaluated"]["accuracy"] == ((y_pred > 0) == answers[:, 0]).mean()
+    for together in on_ranks(4, program):
+        assert_close(together, alone, **ROUNDING)
+        assert together["evaluated"] == pytest.approx(alone["evaluated"], rel=1e-12)
 
 
 def test_each_rank_reads_its_own_part():
@@ -675,7 +717,7 @@ def test_a_checkpoint_that_can_not_be_written_fails_on_all_ranks(tmp_path):
         trainer = trainer_of(communicator)
         trainer.fit(X, Y, epochs=1, batch_size=8)
         expected = SaveError if communicator.rank == 0 else StateError
-        with pytest.raises(expected, match=r"Trainer.save_checkpoint: .*IsADirectoryError"):
+        with pytest.raises(expected, match=r"Trainer.save_checkpoint: .*got a folder"):
             trainer.save_checkpoint(tmp_path)
 
     on_ranks(2, program)

@@ -27,12 +27,14 @@ def test_connected_ranks_answer_the_same_calls():
 def test_all_that_there_is_is_its_own():
     ranks = Ranks()
     resumed = {"progress": {}}
-    assert ranks.synchronise(SGD(0.1), np.random.default_rng(0), resumed) is resumed
+    assert (
+        ranks.synchronise(SGD(0.1), np.random.default_rng(0), resumed, begins_fit=True) is resumed
+    )
     assert ranks.scaled(max) is max
     assert ranks.reduce(0.5, 2, 3.0) == (0.5, 2, 3.0)
     batches = iter([])
     assert ranks.batches(None, batches) is batches
-    assert ranks.add_up(1.0, "a") == [1.0, "a"]
+    assert ranks.add_up([1.0, "a"]) == [1.0, "a"]
     assert [ranks.all_or_none(is_so) for is_so in (True, False)] == [True, False]
     assert [ranks.agree_to_stop(stopped) for stopped in (True, False)] == [True, False]
     assert ranks.find_non_finite("layers[0]") == "layers[0]"

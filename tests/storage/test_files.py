@@ -143,6 +143,78 @@ def test_a_forged_header_is_refused_before_anything_is_allocated(header, tmp_pat
     tracemalloc.stop()
 
 
+LISTS = b'{"content": [' + b"[]," * ((1 << 24) // 3 - 20) + b'0], "arrays": []}'
+DICTS = LISTS.replace(b"[],", b"{},")
+NUMBERS = LISTS.replace(b"[],", b"10,")
+TEXTS = b'{"content": [' + b'"ab",' * ((1 << 24) // 5 - 20) + b'0], "arrays": []}'
+NESTED = b'{"content": ' + b"[[]]," * ((1 << 24) // 5 - 20)
+
+
+@pytest.mark.parametrize("header", [LISTS, DICTS, NUMBERS, TEXTS, NESTED], ids=len)
+def test_a_header_costs_no_more_memory_than_its_bytes(header, tmp_path):
+    path = forged(tmp_path / "forged", header)
+    tracemalloc.start()
+    with pytest.raises(LoadError, match=r"got a header of [\d,]+ (lists and dicts|values), more"):
+        files.read("here", path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * len(header)  # the bytes, once more without texts, and what joins them
+
+
+def test_what_is_just_below_takes_little(tmp_path):
+    written(tmp_path / "f", [[]] * ((1 << 19) - 10), [])
+    tracemalloc.start()
+    content, _ = files.read("here", tmp_path / "f")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(content) == (1 << 19) - 10
+    assert peak < 100 << 20
+
+
+@pytest.mark.parametrize("text", ["[,{" * 1_000_000, '"\\[,' * 1_000_000, "\\" * 3_000_000 + ","])
+def test_texts_may_have_any_characters(text, tmp_path):
+    content, _ = files.read("here", written(tmp_path / "f", {"text": text, "more": [1]}, []))
+    assert content == {"text": text, "more": [1]}
+
+
+def test_too_many_values_are_not_written_either(tmp_path):
+    for content in ([[]] * (1 << 19), [0] * (1 << 20)):
+        with pytest.raises(SaveError, match=r"of fewer lists.* more than .* Keep many numbers in"):
+            files.write("here", tmp_path / "f", content, [])
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_of_holes_is_refused_before_it_is_read(tmp_path):
+    for size in (1 << 30, 1 << 43):
+        described = [{"dtype": "|u1", "shape": [size], "sha256": "0" * 64}]
+        header = files._lazy("json").dumps({"content": 1, "arrays": described}).encode()
+        path = forged(tmp_path / "f", header)
+        os.truncate(path, path.stat().st_size + size)
+        tracemalloc.start()
+        with pytest.raises(LoadError, match="a file with all its bytes; got"):
+            files.read("here", path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        tracemalloc.stop()
+
+
+def test_more_memory_than_there_is(tmp_path, monkeypatch):
+    path = written(tmp_path / "f")
+
+    def empty(*arguments):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(np, "empty", empty)
+    with pytest.raises(LoadError, match="a file that can be read; got MemoryError"):
+        files.read("here", path)
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "fifo")  # which would wait
+    for path in (tmp_path / "fifo", "/dev/zero"):
+        with pytest.raises(LoadError, match="a regular file"):
+            files.read("here", path)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

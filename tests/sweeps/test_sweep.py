@@ -374,7 +374,7 @@ def test_metrics_and_early_stopping():
 
     def with_metrics(seed):
         stopping = EarlyStopping("val_accuracy", patience=2)
-        return build(seed=seed, metrics=[Accuracy(0.5)], callbacks=[stopping])
+        return build(seed=seed, metrics=[Accuracy(0.5, multilabel=True)], callbacks=[stopping])
 
     data = X[:50], (Y[:50] > 0) * 1.0
     results = layerkit.sweep(

@@ -1,11 +1,13 @@
-"""`WeightAverage`: a moving average of the parameters over the steps of a training."""
+"""`WeightAverage`: a moving average of the parameters over the updates of a training."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from layerkit._support import validation as check
+from layerkit._support.state_checks import check_values, ranged
 from layerkit._support.validation import Array
 from layerkit.errors import StateError
 from layerkit.models.base import Model
@@ -17,16 +19,18 @@ __all__ = ["WeightAverage"]
 class WeightAverage(Callback):
     """Keep an exponential moving average of the parameters, which often predicts better.
 
-    After each step t, average ← d · average + (1 − d) · values with
-    d = min(decay, (1 + t) / (10 + t)), so that the first steps soon have little weight.
+    After each update t, average ← d · average + (1 − d) · values with
+    d = min(decay, (1 + t) / (10 + t)), so that the first updates soon have little weight. Batches
+    that make an update together count once.
 
     Parameters
     ----------
     decay : float
         Decay rate of the average, from 0 to below 1.
     apply : bool
-        Whether to set the model's parameters to the average at the end of a fit. With False,
-        use `applied`.
+        Whether to set the model's parameters to the average at the end of a fit, over what
+        callbacks before it in the list have restored. With False, use `applied`. A checkpoint of
+        the fit has the parameters in training all the same.
 
     Attributes
     ----------
@@ -54,18 +58,26 @@ class WeightAverage(Callback):
     ...     averaged = model.predict(x)
     """
 
+    average: Array | None = None  # which an earlier fit may have set, and a file may set back
+
     def __init__(self, decay: float = 0.999, apply: bool = False) -> None:
         where = "WeightAverage.__init__"
         self.decay = check.number(where, "decay", decay, minimum=0, below=1)
         self.apply = check.boolean(where, "apply", apply)
         self.average: Array | None = None
-        self._n_steps = 0
+        self._n_steps = 0  # updates: the name in checkpoints
+
+    def check_state(self, state: Mapping[str, Any], trainer: TrainingState) -> None:
+        """Refuse an average of another model's parameters too; see `Callback.check_state`."""
+        super().check_state(state, trainer)
+        ranged("WeightAverage.set_state", state, _n_steps="a count")
+        check_values("WeightAverage.set_state", state, "average", trainer.model.values)
 
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Set the average to the current parameters."""
         self.average, self._n_steps = trainer.model.values.copy(), 0
 
-    def on_batch_end(self, trainer: TrainingState) -> None:
+    def on_update_end(self, trainer: TrainingState) -> None:
         """Update the average."""
         assert self.average is not None  # noqa: S101 - since the training began
         self._n_steps += 1

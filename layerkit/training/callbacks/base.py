@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.state import restore, state_of
+from layerkit._support.state_checks import check_state, is_ours, ranged
 from layerkit.communication.base import Communicator
 from layerkit.losses import Loss
 from layerkit.metrics import Metric
@@ -16,6 +17,9 @@ from layerkit.storage.files import Path
 from layerkit.training.history import History
 
 __all__ = ["Callback", "TrainingState"]
+
+# What a callback may change of itself in training, besides what it sets in its constructor.
+_STATE_OF_ALL = frozenset({"period"})
 
 
 class TrainingState(Protocol):
@@ -62,7 +66,11 @@ class TrainingState(Protocol):
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimizer; ``optimizer.n_steps`` counts its steps over all epochs and fits."""
+        """The optimizer; ``optimizer.n_steps`` counts its steps over all epochs and fits.
+
+        `Callback.on_update_end` follows each of them. Of batches that make an update together,
+        the others leave the count as it is.
+        """
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -148,6 +156,10 @@ class Callback(ConstructorRepr):
     Each hook receives the training as a `TrainingState`: the model, the optimizer, the epoch, the
     history and so on, and ``stop()``.
 
+    The hooks after an update, a batch, or an epoch are called for all callbacks, even if one of
+    them fails, and Ctrl-C waits for them; so a fit that is interrupted can be resumed exactly. It
+    repeats the hooks before the batch or the epoch that had just begun.
+
     Attributes
     ----------
     period : int
@@ -198,6 +210,9 @@ class Callback(ConstructorRepr):
     def on_train_end(self, trainer: TrainingState) -> None:
         """Run after the last epoch, and after an interruption too, to clean up.
 
+        What it changes of the model or of the optimizer's settings is for use after the fit: a
+        checkpoint of this fit has what was there before, so that it can be gone on from.
+
         Parameters
         ----------
         trainer : TrainingState
@@ -231,6 +246,19 @@ class Callback(ConstructorRepr):
             The training.
         """
 
+    def on_update_end(self, trainer: TrainingState) -> None:
+        """Run after an update of the parameters, before the end of the batch that made it.
+
+        That is after each batch; with ``accumulate=k``, after each k-th batch, and after the last
+        one of an epoch for those that are left (then, after the end of that batch). What is to be
+        resumed exactly is saved in `on_batch_end`, which a resumed fit does not call again either.
+
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+        """
+
     def on_batch_end(self, trainer: TrainingState) -> None:
         """Run after a batch and its update.
 
@@ -250,6 +278,37 @@ class Callback(ConstructorRepr):
         """
         return state_of(self)
 
+    def check_state(self, state: Mapping[str, Any], trainer: TrainingState) -> None:
+        """Refuse a state from a file that the callback can't have, before anything is changed.
+
+        Unless overridden, it may have the names of `get_state`, with values of the same kinds; for
+        a class of one's own also other plain data, under names that are no attributes or arguments
+        of the class. It never sets what the constructor was given. A subclass may refuse more,
+        such as numbers out of their range.
+
+        Parameters
+        ----------
+        state : dict of str to object
+            State to judge.
+        trainer : TrainingState
+            The training that is resumed.
+
+        Raises
+        ------
+        LoadError
+            If it is not one that such a callback can have.
+        """
+        self._check_names(state)
+        ranged(f"{type(self).__name__}.set_state", state, period="a count of at least 1")
+
+    def _check_names(self, state: Mapping[str, Any]) -> None:
+        where, more = f"{type(self).__name__}.set_state", not is_ours(type(self))
+        try:
+            own = self.get_state()
+        except Exception:  # of a class of one's own, that can't say before training begins
+            own = state_of(self)
+        check_state(where, self, state, own, also=_STATE_OF_ALL, takes_more=more)
+
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restore the state; called after `on_train_begin` of a resumed fit.
 
@@ -257,5 +316,11 @@ class Callback(ConstructorRepr):
         ----------
         state : dict of str to object
             The return value of `get_state`.
+
+        Raises
+        ------
+        LoadError
+            If it is not one that the callback can have; then nothing has changed.
         """
+        self._check_names(state)
         restore(self, state)

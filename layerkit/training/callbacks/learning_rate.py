@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from layerkit._support import validation as check
+from layerkit._support.state_checks import ranged, refuse
 from layerkit.optimizers.schedules import Schedule
 from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.stopping import figure_name, gain, rises, worst
@@ -18,6 +20,10 @@ _LEAST = 1e-30
 
 class LearningRateSchedule(Callback):
     """Set the learning rate to its initial value times the factor of a schedule.
+
+    What another callback makes of the learning rate meanwhile counts as a further factor from then
+    on: `ReduceOnPlateau` scales what the schedule gives, and of two schedules, one by epochs and
+    one by steps, the rate is the product.
 
     Parameters
     ----------
@@ -43,15 +49,23 @@ class LearningRateSchedule(Callback):
         where = "LearningRateSchedule.__init__"
         self.schedule = check.instance(where, "schedule", schedule, Schedule)
         self.unit = check.choice(where, "unit", unit, ("epoch", "step"))
-        self._initial = self._last = math.nan
+        self._initial = self._last = self._left = math.nan
         self._first_step = 0
         if unit == "step":
             self.on_batch_begin = self._before_step  # type: ignore[method-assign]
 
+    def check_state(self, state: Mapping[str, Any], trainer: TrainingState) -> None:
+        """Refuse what is no learning rate, or a later step; see `Callback.check_state`."""
+        super().check_state(state, trainer)
+        where, first = "LearningRateSchedule.set_state", state.get("_first_step", 0)
+        ranged(where, state, _initial="a finite number above 0", _first_step="a count")
+        if first > trainer.optimizer.n_steps:
+            refuse(where, "_first_step", f"at most {trainer.optimizer.n_steps}", first)
+
     def on_train_begin(self, trainer: TrainingState) -> None:
-        """Store the initial learning rate, unless the current one was set by this callback."""
-        if trainer.optimizer.learning_rate != self._last:
-            self._initial = trainer.optimizer.learning_rate
+        """Store the initial learning rate, unless the current one is that of the last fit's end."""
+        if trainer.optimizer.learning_rate != self._left:
+            self._initial = self._last = trainer.optimizer.learning_rate
         self._first_step = trainer.optimizer.n_steps
 
     def on_epoch_begin(self, trainer: TrainingState) -> None:
@@ -62,7 +76,15 @@ class LearningRateSchedule(Callback):
     def _before_step(self, trainer: TrainingState) -> None:
         self._set(trainer, trainer.optimizer.n_steps - self._first_step)
 
+    def on_train_end(self, trainer: TrainingState) -> None:
+        """Note the learning rate, which another callback may have changed in this fit."""
+        # And nothing else: a fit that goes on from here counts the change at its next step.
+        self._left = trainer.optimizer.learning_rate
+
     def _set(self, trainer: TrainingState, time: int) -> None:
+        rate = trainer.optimizer.learning_rate
+        if rate != self._last and self._last > 0:  # in checkpoints of version 0.1.0 it may be NaN
+            self._initial *= rate / self._last
         rate = max(self._initial * self.schedule.factor_at(time), _LEAST * self._initial)
         trainer.optimizer.learning_rate = self._last = rate
 
@@ -80,6 +102,8 @@ class LearningRateSchedule(Callback):
 class ReduceOnPlateau(Callback):
     """Reduce the learning rate when a monitored quantity has stopped improving.
 
+    Beside a `LearningRateSchedule`, each reduction scales all that the schedule gives afterwards.
+
     Parameters
     ----------
     monitor : str
@@ -91,7 +115,8 @@ class ReduceOnPlateau(Callback):
     min_delta : float
         Smallest change that counts as an improvement; at least 0.
     minimum : float
-        Lower bound of the learning rate; at least 0.
+        Lower bound of what a reduction makes of the learning rate; at least 0. A schedule may go
+        below it.
 
     Raises
     ------
@@ -120,6 +145,12 @@ class ReduceOnPlateau(Callback):
         self.patience = check.integer(where, "patience", patience, minimum=1)
         self.min_delta = check.number(where, "min_delta", min_delta, minimum=0)
         self.minimum = check.number(where, "minimum", minimum, minimum=0)
+        self.best, self.rises, self.n_waited = math.nan, False, 0
+
+    def check_state(self, state: Mapping[str, Any], trainer: TrainingState) -> None:
+        """Refuse a number of epochs that there can't be, too; see `Callback.check_state`."""
+        super().check_state(state, trainer)
+        ranged("ReduceOnPlateau.set_state", state, n_waited="a count")
 
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Reset the counters, and check that the quantity is recorded."""

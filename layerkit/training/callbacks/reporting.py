@@ -1,21 +1,20 @@
-"""Callbacks that report: a progress bar, log files, TensorBoard, and custom functions."""
+"""Callbacks that report: a progress bar, TensorBoard, and custom functions."""
 
 from __future__ import annotations
 
 import importlib
-import math
-import os
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from layerkit._support import validation as check
-from layerkit.errors import SaveError
+from layerkit.storage.events import EventFile
 from layerkit.storage.files import Path
 from layerkit.training.callbacks.base import Callback, TrainingState
+from layerkit.training.callbacks.paths import text_of
 
-__all__ = ["CSVLogger", "JSONLogger", "LambdaCallback", "ProgressBar", "TensorBoard"]
+__all__ = ["LambdaCallback", "ProgressBar", "TensorBoard"]
 
 # Seconds between two looks at the progress: often enough for the eye, too seldom to cost.
 _BETWEEN_LOOKS = 0.1
@@ -109,132 +108,24 @@ class _PlainLine:
         self.file.flush()
 
 
-class _FileLogger(Callback):
-    """Base class of callbacks that write a line for each epoch of the fit to a file."""
-
-    only_on_rank_0 = True
-
-    def __init__(self, path: Path) -> None:
-        where = f"{type(self).__name__}.__init__"
-        if not isinstance(path, str | os.PathLike):
-            check.fail(where, "path", "the path of a file", path)
-        self.path = os.fspath(path)
-        self._file: Any = None
-
-    def on_train_begin(self, trainer: TrainingState) -> None:
-        """Open the file; a resumed fit writes the earlier epochs again."""
-        try:
-            self._file = open(self.path, "w", encoding="utf-8", newline="")
-        except OSError as error:
-            where = f"{type(self).__name__}.on_train_begin"
-            got = check.Said(f"{type(error).__name__}: {error}")
-            check.fail(where, "path", "a file that can be written", got, error=SaveError)
-        self._n_written = 0
-        self._begin(trainer)
-        self.on_epoch_end(trainer)
-
-    def on_epoch_end(self, trainer: TrainingState) -> None:
-        """Write the epochs since the last call."""
-        history = trainer.history
-        for epoch in range(self._n_written, history.n_epochs):
-            self._write(epoch + 1, {name: history[name][epoch] for name in history})
-        self._n_written = history.n_epochs
-        self._file.flush()
-
-    def on_train_end(self, trainer: TrainingState) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def set_state(self, state: Any) -> None:
-        """Ignore the state, as the file already has all epochs."""
-
-    def _begin(self, trainer: TrainingState) -> None:
-        """Write the header of the file, if it has one."""
-
-    def _write(self, epoch: int, figures: dict[str, float]) -> None:
-        """Write the line of an epoch."""
-        raise NotImplementedError
-
-
-class CSVLogger(_FileLogger):
-    """Write the loss and metrics to a CSV file, with a line for each epoch.
-
-    Parameters
-    ----------
-    path : str or path-like
-        Path of the file, which is replaced when a fit begins.
-
-    Raises
-    ------
-    ArgumentError
-        If ``path`` is not a path.
-    SaveError
-        When training begins, if the file can't be written.
-
-    Examples
-    --------
-    >>> from layerkit import CSVLogger
-    >>> CSVLogger("history.csv")
-    CSVLogger('history.csv')
-    """
-
-    def _begin(self, trainer: TrainingState) -> None:
-        csv: Any = importlib.import_module("csv")
-        self._writer = csv.writer(self._file)
-        self._writer.writerow(["epoch", *trainer.history])
-
-    def _write(self, epoch: int, figures: dict[str, float]) -> None:
-        self._writer.writerow([epoch, *(repr(float(number)) for number in figures.values())])
-
-
-class JSONLogger(_FileLogger):
-    """Write the loss and metrics to a file of JSON lines, with an object for each epoch.
-
-    NaN and infinities are written as null.
-
-    Parameters
-    ----------
-    path : str or path-like
-        Path of the file, which is replaced when a fit begins.
-
-    Raises
-    ------
-    ArgumentError
-        If ``path`` is not a path.
-    SaveError
-        When training begins, if the file can't be written.
-
-    Examples
-    --------
-    >>> from layerkit import JSONLogger
-    >>> JSONLogger("history.jsonl")
-    JSONLogger('history.jsonl')
-    """
-
-    def _write(self, epoch: int, figures: dict[str, float]) -> None:
-        json: Any = importlib.import_module("json")
-        finite = {
-            name: number if math.isfinite(number) else None for name, number in figures.items()
-        }
-        self._file.write(json.dumps({"epoch": epoch, **finite}) + "\n")
-
-
 class TensorBoard(Callback):
-    """Write the loss, the metrics and the learning rate for TensorBoard, by tensorboardX.
+    """Write the loss, the metrics and the learning rate for TensorBoard, which shows them.
+
+    Each fit writes an event file of its own, with the epoch as the step. Nothing else is needed to
+    write it; TensorBoard itself is a program to install (``pip install 'layerkit[tensorboard]'``)
+    and to start: ``tensorboard --logdir runs``.
 
     Parameters
     ----------
     folder : str or path-like
-        Path of the folder for the log files.
+        Path of the folder for the event files, which is made when training begins.
 
     Raises
     ------
     ArgumentError
         If ``folder`` is not a path.
-    MissingExtraError
-        If tensorboardX is not installed.
+    SaveError
+        When training begins, if the folder can't be written to.
 
     Examples
     --------
@@ -246,35 +137,25 @@ class TensorBoard(Callback):
     only_on_rank_0 = True
 
     def __init__(self, folder: Path) -> None:
-        if not isinstance(folder, str | os.PathLike):
-            check.fail("TensorBoard.__init__", "folder", "the path of a folder", folder)
-        self._writer_class()
-        self.folder = os.fspath(folder)
-        self._writer: Any = None
-
-    def _writer_class(self) -> Any:
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            check.missing_extra("TensorBoard.__init__", "tensorboardX", "tensorboard")
-        return SummaryWriter
+        self.folder = text_of("TensorBoard.__init__", "folder", folder, "the path of a folder")
+        self._events: EventFile | None = None
 
     def on_train_begin(self, trainer: TrainingState) -> None:
-        """Open the log files."""
-        self._writer = self._writer_class()(self.folder)
+        """Open the event file."""
+        self._events = EventFile("TensorBoard.on_train_begin", self.folder)
 
     def on_epoch_end(self, trainer: TrainingState) -> None:
         """Write the figures of an epoch."""
-        for name, numbers in trainer.history.items():
-            self._writer.add_scalar(name, numbers[-1], trainer.epoch)
-        rate = trainer.optimizer.learning_rate
-        self._writer.add_scalar("learning_rate", rate, trainer.epoch)
+        scalars = {name: numbers[-1] for name, numbers in trainer.history.items()}
+        scalars["learning_rate"] = trainer.optimizer.learning_rate
+        if self._events is not None:
+            self._events.write(trainer.epoch, scalars)
 
     def on_train_end(self, trainer: TrainingState) -> None:
-        """Close the log files."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Close the event file."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
 
 
 class LambdaCallback(Callback):
@@ -284,8 +165,8 @@ class LambdaCallback(Callback):
     ----------
     on_train_begin, on_train_end, on_epoch_begin, on_epoch_end : callable, optional
         Functions to call as the hooks of `Callback` of these names.
-    on_batch_begin, on_batch_end : callable, optional
-        Functions to call before and after each batch.
+    on_batch_begin, on_update_end, on_batch_end : callable, optional
+        Functions to call before and after each batch, and after each update.
     period : int
         Number of epochs from one call of the epoch hooks to the next.
 
@@ -308,6 +189,7 @@ class LambdaCallback(Callback):
         on_epoch_begin: Callable[[TrainingState], object] | None = None,
         on_epoch_end: Callable[[TrainingState], object] | None = None,
         on_batch_begin: Callable[[TrainingState], object] | None = None,
+        on_update_end: Callable[[TrainingState], object] | None = None,
         on_batch_end: Callable[[TrainingState], object] | None = None,
         period: int = 1,
     ) -> None:
@@ -317,6 +199,7 @@ class LambdaCallback(Callback):
             "on_epoch_begin": on_epoch_begin,
             "on_epoch_end": on_epoch_end,
             "on_batch_begin": on_batch_begin,
+            "on_update_end": on_update_end,
             "on_batch_end": on_batch_end,
         }
         where = "LambdaCallback.__init__"

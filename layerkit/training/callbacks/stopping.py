@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from layerkit._support import validation as check
 from layerkit._support.state import is_generator
+from layerkit._support.state_checks import check_values, ranged, refuse
 from layerkit._support.validation import Array
 from layerkit.training.callbacks.base import Callback, TrainingState
 
@@ -76,7 +79,7 @@ class StopAt(Callback):
         where = "StopAt.__init__"
         self.metric = figure_name(where, "metric", metric)
         self.value = check.number(where, "value", value)
-        self.reached = False
+        self.reached = self.rises = False
 
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Check that the quantity is recorded."""
@@ -105,7 +108,8 @@ class EarlyStopping(Callback):
         Smallest change that counts as an improvement; at least 0.
     restore_best : bool
         Whether to restore the parameters (and the layers' states) of the best epoch, also if the
-        training ends at its last epoch or by an interruption.
+        training ends at its last epoch or by an interruption. A checkpoint of the fit has those
+        in training all the same.
 
     Attributes
     ----------
@@ -129,6 +133,8 @@ class EarlyStopping(Callback):
     EarlyStopping(patience=5)
     """
 
+    _values: Array | None = None  # which an earlier fit may have set, and a file may set back
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -141,10 +147,22 @@ class EarlyStopping(Callback):
         self.patience = check.integer(where, "patience", patience, minimum=1)
         self.min_delta = check.number(where, "min_delta", min_delta, minimum=0)
         self.restore_best = check.boolean(where, "restore_best", restore_best)
-        self.best = math.nan
+        self.best, self.rises = math.nan, False
         self.best_epoch = self.stopped_epoch = 0
-        self._values: Array | None = None
+        self._values = None
         self._states: dict[str, dict[str, object]] = {}
+
+    def check_state(self, state: Mapping[str, Any], trainer: TrainingState) -> None:
+        """Refuse parameters and states of another model too; see `Callback.check_state`."""
+        super().check_state(state, trainer)
+        where = "EarlyStopping.set_state"
+        ranged(where, state, best_epoch="a count", stopped_epoch="a count")
+        check_values(where, state, "_values", trainer.model.values)
+        layers = dict(trainer.model.walk())
+        for path, own in state.get("_states", {}).items():
+            if path not in layers:
+                refuse(where, "_states", "those of this model's layers", path)
+            layers[path].check_state(own)
 
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Reset the counters, and check that the quantity is recorded."""

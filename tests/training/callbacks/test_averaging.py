@@ -3,6 +3,7 @@ import pytest
 
 from layerkit import (
     SGD,
+    Adam,
     Dense,
     HalfSquaredError,
     LambdaCallback,
@@ -47,3 +48,34 @@ def test_before_any_training():
 def test_a_decay_that_is_none():
     with pytest.raises(ValueError, match="decay must be"):
         WeightAverage(1.0)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.999])
+def test_batches_that_make_an_update_together_count_once(decay):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(20, 2)), rng.normal(size=(20, 1))
+
+    def averages(batch_size, accumulate):
+        average = WeightAverage(decay)
+        model = Sequential([Dense(2, 1)], seed=0)
+        trainer = Trainer(model, HalfSquaredError(), Adam(), callbacks=[average], seed=0)
+        trainer.fit(x, y, epochs=3, batch_size=batch_size, accumulate=accumulate)
+        return average.average, model.values
+
+    # 20 samples: two updates of 8, and one of the 4 that are left.
+    for one, other in zip(averages(8, 1), averages(2, 4), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)  # sums in another order
+
+
+def test_an_update_of_a_whole_epoch_is_averaged():
+    average = WeightAverage(0.5, apply=True)
+    model = Sequential([Dense(2, 1)], seed=0)
+    before, seen = model.values.copy(), []
+    watch = LambdaCallback(on_update_end=lambda trainer: seen.append(model.values.copy()))
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=[average, watch])
+    trainer.fit(np.ones((12, 2)), np.ones((12, 1)), epochs=1, batch_size=1, accumulate=100)
+    (updated,) = seen
+    decay = 2 / 11
+    expected = decay * before + (1 - decay) * updated
+    np.testing.assert_allclose(model.values, expected, rtol=1e-12)
+    assert (model.values != before).all()

@@ -56,8 +56,10 @@ def test_hooks_come_in_order_and_see_the_trainer(trainer):
     epoch = [
         ("on_epoch_begin", None),
         ("on_batch_begin", 1),
+        ("on_update_end", 1),
         ("on_batch_end", 1),
         ("on_batch_begin", 2),
+        ("on_update_end", 2),
         ("on_batch_end", 2),
         ("on_epoch_end", 2),
     ]
@@ -65,8 +67,8 @@ def test_hooks_come_in_order_and_see_the_trainer(trainer):
     assert calls[-1] == ("on_train_end", 2, 2)
     for number in (1, 2):
         part = [(name, step) for name, n, step in calls[1:-1] if n == number]
-        assert [(name, step if name.startswith("on_batch") else None) for name, step in part] == [
-            (name, step if name.startswith("on_batch") else None) for name, step in epoch
+        assert [(name, step if "epoch" not in name else None) for name, step in part] == [
+            (name, step if "epoch" not in name else None) for name, step in epoch
         ]
 
 
@@ -308,3 +310,69 @@ def test_a_state_is_restored_unless_a_callback_says_otherwise():
     first.n_epochs = 3
     second.set_state(first.get_state())
     assert second.n_epochs == 3
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize(
+    ("accumulate", "after"),
+    [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (3, [3, 5]), (5, [5]), (100, [5])],
+)
+def test_a_hook_for_each_update(engine, accumulate, after):
+    calls, n_steps = [], []
+
+    def note(hook):
+        return lambda state: calls.append((hook, state.epoch, state.step))
+
+    hooks = ("on_batch_begin", "on_update_end", "on_batch_end", "on_epoch_end")
+    count = LambdaCallback(on_update_end=lambda state: n_steps.append(state.optimizer.n_steps))
+    model = Sequential([Dense(2, 1)], seed=0)
+    trainer = Trainer(
+        model, HalfSquaredError(), SGD(0.01), engine="numpy" if accumulate > 1 else engine
+    )
+    notes = LambdaCallback(**{hook: note(hook) for hook in hooks})
+    trainer.fit(X, Y, epochs=2, batch_size=1, accumulate=accumulate, callbacks=[notes, count])
+    expected = []
+    for epoch in (1, 2):
+        for step in range(1, 6):
+            expected.append(("on_batch_begin", epoch, step))
+            together = [("on_update_end", epoch, step), ("on_batch_end", epoch, step)]
+            is_left = step == 5 and 5 % accumulate  # an update after the last batch has ended
+            expected += together[::-1] if is_left else together if step in after else together[1:]
+        expected.append(("on_epoch_end", epoch, 5))
+    assert calls == expected
+    assert n_steps == list(range(1, 1 + 2 * len(after)))
+
+
+@pytest.mark.parametrize("hook", ["on_update_end", "on_batch_end", "on_epoch_end"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_what_has_ended_is_told_to_all_though_one_fails(trainer, hook, error):
+    def fail(state):
+        raise error
+
+    calls = []
+    with pytest.raises(error):
+        trainer.fit(X, Y, epochs=1, callbacks=[LambdaCallback(**{hook: fail}), recorder(calls)])
+    assert hook in [name for name, *_ in calls]
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_batch_begin"])
+def test_what_does_not_begin_is_told_to_no_more(trainer, hook):
+    def fail(state):
+        raise KeyboardInterrupt
+
+    calls = []
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, Y, epochs=1, callbacks=[LambdaCallback(**{hook: fail}), recorder(calls)])
+    assert hook not in [name for name, *_ in calls]
+
+
+def test_the_state_of_a_callback_comes_back():
+    class Counts(Callback):
+        def __init__(self, start):
+            self.start, self.count, self._seen = start, 0, [1.5]
+
+    first, second = Counts(3), Counts(4)
+    first.count, first._seen = 7, [2.5]
+    assert first.get_state() == {"count": 7, "_seen": [2.5]}
+    second.set_state(first.get_state())
+    assert (second.start, second.count, second._seen) == (4, 7, [2.5])

@@ -113,6 +113,95 @@ def test_on_a_plateau_it_is_lowered():
     assert rates_of(low, epochs=5) == [0.8] * 5
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+def test_a_plateau_scales_what_a_schedule_gives(order, engine):
+    """0.8, halved after every third epoch by the schedule, after 2 and 4 by the plateau."""
+    callbacks = [LearningRateSchedule(Step(3, 0.5)), ReduceOnPlateau("loss", 0.5, patience=1)]
+    script = Script([3, 3, 2, 2, 1, 0.5, 0.4])
+    training = trainer(script, *callbacks[::order], engine=engine)
+    rates = rates_of(training, "on_epoch_begin", epochs=7)
+    assert rates == [0.8, 0.8, 0.4, 0.2, 0.1, 0.1, 0.05]
+    # The schedule begins again with the next fit, and the reductions stay, the last one too.
+    assert rates_of(training, "on_epoch_begin", epochs=4) == [0.2, 0.2, 0.1, 0.05]
+    assert rates_of(training, "on_epoch_begin", epochs=1) == [0.05]
+    training.optimizer.learning_rate = 0.4
+    assert rates_of(training, "on_epoch_begin", epochs=2) == [0.4, 0.4]
+
+
+def test_a_plateau_scales_a_schedule_by_steps():
+    schedule, plateau = (
+        LearningRateSchedule(Warmup(4), "step"),
+        ReduceOnPlateau("loss", 0.5, patience=1),
+    )
+    training = trainer(Script([3, 3, 3]), plateau, schedule)
+    rates = rates_of(training, "on_batch_end", epochs=3, batch_size=2)
+    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8, 0.4, 0.4, 0.4])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_schedules_the_rate_is_the_product(order):
+    schedules = [LearningRateSchedule(Step(1, 0.5)), LearningRateSchedule(Warmup(4), "step")]
+    for _ in range(2):
+        training = trainer(*schedules[::order])
+        rates = rates_of(training, "on_batch_end", epochs=3, batch_size=3)
+        assert rates == pytest.approx([0.2, 0.4, 0.3, 0.4, 0.2, 0.2])
+
+
+def test_what_a_function_does_to_the_rate_counts_too():
+    halve = LambdaCallback(on_epoch_end=lambda t: halve_at(t, 2))
+
+    def halve_at(training, epoch):
+        if training.epoch == epoch:
+            training.optimizer.learning_rate *= 0.5
+
+    rates = rates_of(trainer(LearningRateSchedule(Cosine(4)), halve), "on_epoch_begin", epochs=5)
+    alone = rates_of(trainer(LearningRateSchedule(Cosine(4))), "on_epoch_begin", epochs=5)
+    assert rates == pytest.approx([*alone[:2], *(rate / 2 for rate in alone[2:])], rel=1e-12)
+
+
+@pytest.mark.parametrize("epochs", range(1, 7))
+def test_both_go_on_from_a_checkpoint(epochs, tmp_path):
+    def run(epochs, path=None):
+        callbacks = [
+            LearningRateSchedule(Cosine(9)),
+            LearningRateSchedule(Warmup(4), "step"),
+            ReduceOnPlateau("loss", 0.3, patience=1),
+        ]
+        training = trainer(Script([3, 3, 2, 2, 2, 1, 1]), *callbacks)
+        if path:
+            training.resume(path)
+        training.fit(X, X, epochs=epochs, batch_size=4)
+        return training
+
+    run(epochs).save_checkpoint(tmp_path / "c")
+    whole, again = run(7), run(7, tmp_path / "c")
+    assert again.optimizer.learning_rate == whole.optimizer.learning_rate
+    assert [c.get_state() for c in again.callbacks] == [c.get_state() for c in whole.callbacks]
+    assert again.model.values.tobytes() == whole.model.values.tobytes()
+
+
+def test_a_state_of_version_0_1_0_that_had_set_no_rate_yet():
+    schedule = LearningRateSchedule(Step(1, 0.5))
+    training = trainer(schedule)
+    schedule.on_train_begin(training)
+    schedule.set_state({"_initial": 0.8, "_last": float("nan"), "_first_step": 0})
+    training.setup.position.epoch = 2
+    schedule.on_epoch_begin(training)
+    assert training.optimizer.learning_rate == 0.4
+
+
+def test_a_plateau_begins_anew_with_each_fit():
+    # Of figures that never improve, as a first one does.
+    training = trainer(Script([float("nan")] * 3), ReduceOnPlateau("loss", 0.5, patience=2))
+    assert rates_of(training, epochs=1) == [0.8]
+    assert rates_of(training, epochs=3) == [0.8, 0.4, 0.4]
+    better = trainer(Script([1, 2]), ReduceOnPlateau("loss", 0.5, patience=1))
+    assert rates_of(better, epochs=1) == [0.8]
+    better.callbacks[0].figures = [1.5, 1.4]  # worse than in the last fit, and no matter
+    assert rates_of(better, epochs=2) == [0.8, 0.8]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

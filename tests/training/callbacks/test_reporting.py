@@ -1,8 +1,8 @@
 import copy
-import csv
 import io
-import json
+import os
 import pickle
+import subprocess
 import sys
 import time
 import unittest.mock
@@ -18,8 +18,6 @@ from layerkit import (
     HalfSquaredError,
     JSONLogger,
     LambdaCallback,
-    MissingExtraError,
-    ModelCheckpoint,
     ProgressBar,
     SaveError,
     Sequential,
@@ -27,6 +25,7 @@ from layerkit import (
     TensorBoard,
     Trainer,
 )
+from tests.storage.test_events import events_of
 
 X = np.ones((6, 1))
 
@@ -99,100 +98,60 @@ def test_not_a_second_one(monkeypatch):
     assert not sys.stderr.getvalue()
 
 
-def test_csv_and_json(tmp_path):
-    history = trainer(CSVLogger(tmp_path / "h.csv"), JSONLogger(tmp_path / "h.jsonl")).fit(
-        X, 2 * X, epochs=4
-    )
-    with open(tmp_path / "h.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    lines = [json.loads(line) for line in (tmp_path / "h.jsonl").read_text().splitlines()]
-    for epoch, (row, line) in enumerate(zip(rows, lines, strict=True), 1):
-        assert row["epoch"] == str(line["epoch"]) == str(epoch)
-        for name in ("loss", "squared_distance"):
-            assert float(row[name]) == line[name] == history[name][epoch - 1]
-
-
-def test_lines_are_there_while_the_fit_goes_on(tmp_path):
-    counts = []
-
-    class Reads(Callback):
-        def on_epoch_end(self, trainer):
-            counts.append(len((tmp_path / "h.csv").read_text().splitlines()))
-
-    trainer(CSVLogger(tmp_path / "h.csv"), Reads()).fit(X, X, epochs=3)
-    assert counts == [2, 3, 4]
-
-
-def test_a_resumed_fit_has_all_epochs_in_its_files(tmp_path):
-    def make():
-        return trainer(
-            CSVLogger(tmp_path / "h.csv"), ModelCheckpoint(tmp_path / "c{epoch}", resumable=True)
-        )
-
-    make().fit(X, 2 * X, epochs=6)
-    expected = (tmp_path / "h.csv").read_text()
-    again = make()
-    again.resume(tmp_path / "c3")
-    again.fit(X, 2 * X, epochs=6)
-    assert (tmp_path / "h.csv").read_text() == expected
-
-
-def test_a_run_that_was_over_has_them_too(tmp_path):
-    first = trainer(CSVLogger(tmp_path / "h.csv"))
-    first.fit(X, 2 * X, epochs=3)
-    expected = (tmp_path / "h.csv").read_text()
-    first.save_checkpoint(tmp_path / "c")
-    again = trainer(CSVLogger(tmp_path / "h.csv"))
-    again.resume(tmp_path / "c")
-    again.fit(X, 2 * X, epochs=3)
-    assert (tmp_path / "h.csv").read_text() == expected
-
-
-def test_what_is_not_finite_is_null_in_json(tmp_path):
-    class Spoils(Callback):
-        def on_epoch_end(self, trainer):
-            trainer.history["loss"][-1] = float("nan")
-
-    trainer(Spoils(), JSONLogger(tmp_path / "h")).fit(X, X, epochs=1)
-    assert json.loads((tmp_path / "h").read_text())["loss"] is None
-
-
-@pytest.mark.parametrize("kind", [CSVLogger, JSONLogger])
-def test_a_file_that_can_not_be_written(kind, tmp_path):
-    with pytest.raises(SaveError, match="path must be a file that can be written"):
-        trainer(kind(tmp_path / "no" / "f")).fit(X, X, epochs=1)
-    with pytest.raises(ValueError, match="path must be the path of a file"):
-        kind(3)
-
-
 def test_tensorboard(tmp_path):
-    board = copy.deepcopy(TensorBoard(tmp_path / "runs"))
-    trainer(board).fit(X, X, epochs=3)
-    (file,) = (tmp_path / "runs").iterdir()
-    data = file.read_bytes()
-    for name in (b"loss", b"squared_distance", b"learning_rate"):
-        assert data.count(name) >= 3
-    with pytest.raises(ValueError, match="folder must be"):
+    board = TensorBoard(tmp_path / "a" / "runs")
+    training = trainer(board)
+    losses = training.fit(X, X, epochs=3)["loss"]
+    training.fit(X, X, epochs=2)
+    events = [events_of(file) for file in (tmp_path / "a" / "runs").iterdir()]
+    first, second = sorted(events, key=len, reverse=True)
+    assert [event.step for event in first[1:]] == [1, 2, 3]
+    assert [event.step for event in second[1:]] == [1, 2]
+    for event, loss in zip(first[1:], losses, strict=True):
+        scalars = {value.tag: value.simple_value for value in event.summary.value}
+        assert scalars["loss"] == np.float32(loss)
+        assert scalars["learning_rate"] == np.float32(0.1)
+        assert scalars.keys() == {"loss", "squared_distance", "learning_rate"}
+    assert repr(copy.deepcopy(board)) == repr(board)  # no file is open
+    with pytest.raises(ValueError, match="folder must be the path of a folder"):
         TensorBoard(None)
 
 
-def test_without_tensorboard():
-    with unittest.mock.patch.dict(sys.modules, {"tensorboardX": None}):
-        with pytest.raises(MissingExtraError, match=r"pip install 'layerkit\[tensorboard\]'"):
-            TensorBoard("runs")
+def test_a_folder_of_tensorboard_that_can_not_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaveError, match=r"TensorBoard.on_train_begin: folder must be a folder th"):
+        trainer(TensorBoard(tmp_path / "file" / "runs")).fit(X, X, epochs=1)
+
+
+def test_tensorboard_loads_no_framework(tmp_path):
+    program = f"""
+import sys
+import numpy as np
+from layerkit import *
+model = Sequential([Dense(1, 1)])
+trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=[TensorBoard({str(tmp_path)!r})])
+trainer.fit(np.ones((2, 1)), np.ones((2, 1)), epochs=2)
+assert not {{"torch", "tensorboardX", "tensorboard", "tensorflow", "google"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert os.listdir(tmp_path)
 
 
 def test_functions_are_called_at_their_hooks():
     calls = []
-    hooks = ("train_begin", "epoch_begin", "batch_begin", "batch_end", "epoch_end", "train_end")
+    hooks = ["train_begin", "epoch_begin", "batch_begin"]
+    hooks += ["update_end", "batch_end", "epoch_end", "train_end"]
     callback = LambdaCallback(
         **{f"on_{hook}": lambda trainer, hook=hook: calls.append(hook) for hook in hooks}
     )
     trainer(callback).fit(X, X, epochs=1, batch_size=6)
-    assert calls == list(hooks)
+    assert calls == hooks
     assert repr(LambdaCallback(on_batch_end=print)) == "LambdaCallback(on_batch_end=...)"
     with pytest.raises(ValueError, match="on_epoch_end must be a function"):
         LambdaCallback(on_epoch_end=3)
+    with pytest.raises(ValueError, match=r"LambdaCallback.__init__: period must be"):
+        LambdaCallback(period=0)
+    assert [LambdaCallback(period=k).period for k in (1, 2)] == [1, 2]
 
 
 def test_all_can_be_pickled(tmp_path):

@@ -10,6 +10,7 @@ from layerkit import (
     Dense,
     EarlyStopping,
     HalfSquaredError,
+    LambdaCallback,
     Sequential,
     SigmoidCrossEntropy,
     Trainer,
@@ -109,6 +110,33 @@ def test_the_next_fit_begins_anew():
     model = Sequential([Dense(1, 1)], seed=0)
     trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=[Script([1, 2, 3]), stopping])
     assert trainer.fit(X, X, epochs=3).n_epochs == trainer.fit(X, X, epochs=3).n_epochs == 2
+
+
+def test_a_fit_of_no_whole_epoch_restores_nothing_of_the_last():
+    class Interrupt(Callback):
+        def on_batch_begin(self, trainer):
+            raise KeyboardInterrupt
+
+    model = Sequential([BatchNorm(), Dense(1, 1)], input_shape=(1,), seed=0)
+    stopping, values = EarlyStopping("loss"), []
+    watch = LambdaCallback(
+        on_train_begin=lambda t: values.append((model.values.copy(), model[0].running_mean.copy()))
+    )
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=[Script([1, 2]), stopping])
+    trainer.fit(X, X, epochs=2)
+    model.set_weights([w + 5 for w in model.get_weights()])
+    model[0].set_state({"running_mean": np.array([7.0])})
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, X, epochs=1, callbacks=[watch, Interrupt()])
+    ((before, mean),) = values
+    np.testing.assert_array_equal(model.values, before)
+    np.testing.assert_array_equal(model[0].running_mean, mean)
+    assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (np.inf, 0, 0)
+
+
+def test_nothing_but_nan_is_no_improvement():
+    trainer, stopping, _ = run([np.nan] * 5, patience=3)
+    assert (trainer.history.n_epochs, stopping.best_epoch) == (3, 0)
 
 
 @pytest.mark.parametrize(
