@@ -212,9 +212,9 @@ class Model(PackedLayer):
             The inputs; cast to the model's dtype.
         batch_size : int, optional
             Number of samples to compute at a time; by default as many as take some 64 MiB, or
-            all, if a layer mixes samples. The outputs are those of all at once: to the last bit
-            by default, wherever the matrix products are of millions of numbers, and else up to
-            rounding.
+            all, if a layer mixes samples. The outputs are those of all at once up to rounding;
+            by default to the last bit, if the matrix products are of millions of numbers and use
+            one thread. With several, a few rows where they divide the work may differ.
 
         Returns
         -------

@@ -17,6 +17,7 @@ FEW = 32
 _BYTES = 1 << 26
 # In whole blocks of so many rows, each row's product had the bytes that it has among all rows, with
 # OpenBLAS and products of at least half a million numbers; in blocks of other sizes it hadn't.
+# Several threads divide all rows and those of a block at other places: some of 20,000 differ.
 _BLOCK = 768
 
 

@@ -4,11 +4,19 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import threadpoolctl
 from numpy.testing import assert_allclose, assert_array_equal
 
 from layerkit import BatchNorm, Dense, Graph, Layer, ReLU, Sequential
 
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Several threads divide the rows of a product, where the bytes of a few depend on how many."""
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def wide(dtype="float64", between=()):
@@ -32,6 +40,13 @@ def test_memory_is_bounded_and_the_bytes_are_those_of_all_at_once(dtype):
     assert peak < min(4 * 64 * 2**20, 0.8 * at_once)
     assert y.dtype == dtype
     assert_array_equal(y, expected)
+
+
+def test_a_column_of_outputs_has_the_bytes_of_all_at_once():
+    # A product with one column is computed in other blocks than one with several.
+    model = Sequential([Dense(7, 50, ReLU()), Dense(50, 1000, ReLU()), Dense(1000, 1)], seed=0)
+    x = RNG.normal(size=(20_001, 7))
+    assert_array_equal(model.predict(x), model.forward(x))
 
 
 @pytest.mark.parametrize("n", [0, 1, 31, 32, 33, 5000])
