@@ -27,7 +27,7 @@ TOLERANCE = 1e-6
 @functools.cache
 def run(path):
     command = [sys.executable, "-W", "error", str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 
 def load(name):
@@ -240,7 +240,7 @@ def test_ranks_make_the_steps_of_one_process(tmp_path):
     command = [sys.executable, "-m", "layerkit", "launch", "-n", "2", "--restarts", "3", str(path)]
     command.append(str(tmp_path / "run.checkpoint"))
     for _ in range(2):  # the second time there is nothing left to do
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900)
         (loss,) = re.findall(r"2 rank\(s\), 30 epochs, loss ([\d.]+)", done.stdout)
         # 600 steps may take rounding apart by some more digits.
         assert float(loss) == pytest.approx(alone, rel=1e-5)

@@ -23,7 +23,7 @@ def launch(*arguments, **environment):
     kept = {name: value for name, value in os.environ.items() if not name.endswith("_THREADS")}
     command = [sys.executable, "-m", "layerkit", "launch", *map(str, arguments)]
     return subprocess.run(
-        command, env=kept | environment, capture_output=True, text=True, timeout=120
+        command, env=kept | environment, capture_output=True, text=True, timeout=900
     )
 
 

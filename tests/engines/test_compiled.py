@@ -389,9 +389,11 @@ def test_ctrl_c_comes_through_between_calls_of_the_kernel():
 def test_ctrl_c_does_not_wait_for_a_long_epoch():
     x = np.tile(X, (200_000, 1))
     trainer = autoencoder("numba")
-    threading.Timer(0.2, signal.raise_signal, [signal.SIGINT]).start()
+    # From inside of the fit, which may begin late on a busy machine.
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    begin = LambdaCallback(on_train_begin=lambda state: timer.start())
     with pytest.raises(KeyboardInterrupt):
-        trainer.fit(x, x, epochs=10**6, batch_size=1, shuffle=False)
+        trainer.fit(x, x, epochs=10**6, batch_size=1, shuffle=False, callbacks=[begin])
     assert np.isfinite(trainer.model.values).all()
     assert len(trainer.history["loss"]) == trainer.history.n_epochs
 

@@ -494,7 +494,7 @@ print(os.getpid(), len(results.failures))
 
 def test_nothing_is_left_behind_in_shared_memory():
     done = subprocess.run(
-        [sys.executable, "-c", LEAVES], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", LEAVES], capture_output=True, text=True, check=True, timeout=900
     )
     pid, n_failed = done.stdout.split()
     assert n_failed == "0"
