@@ -21,6 +21,7 @@ from layerkit import (
     Dense,
     HalfSquaredError,
     Identity,
+    LambdaCallback,
     LeakyReLU,
     MeanAbsoluteError,
     MeanSquaredError,
