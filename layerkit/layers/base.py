@@ -23,7 +23,7 @@ from layerkit._support.state_checks import is_ours
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError, StateError
 from layerkit.initializers import Initializer
-from layerkit.layers.kept import NO_STATE, Kept, Workspace
+from layerkit.layers.stateful import NO_STATE, Stateful, Workspace
 from layerkit.parameters import Parameter
 
 __all__ = ["Layer", "Workspace"]
@@ -31,7 +31,7 @@ __all__ = ["Layer", "Workspace"]
 _INTEGERS = np.dtype(np.int64)
 
 
-class Layer(Kept, ABC):
+class Layer(Stateful, ABC):
     """Base of the layers: a subclass writes `compute_forward` and `compute_backward`.
 
     Its ``__init__`` only keeps arguments (``super().__init__()`` is not needed); `build`

@@ -129,8 +129,13 @@ def check_held_out(where: str, held_out: Array | None, n_samples: int) -> None:
         _refuse(where, "held_out", f"some of {n_samples} samples, each once", held_out)
 
 
-def check_place(where: str, tree: Mapping[str, Any], n_samples: int | None, n_steps: int | None,
-                n_waiting: int) -> None:  # fmt: skip
+def check_place(
+    where: str,
+    tree: Mapping[str, Any],
+    n_samples: int | None,
+    n_steps: int | None,
+    n_waiting: int,
+) -> None:
     """Refuse a place that there is not in the epochs of these data.
 
     Parameters

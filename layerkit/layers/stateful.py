@@ -13,7 +13,7 @@ from layerkit._support.repr import ConstructorRepr
 from layerkit._support.state import restore, state_of
 from layerkit._support.state_checks import check_state, refuse
 
-__all__ = ["NO_STATE", "Kept", "Workspace"]
+__all__ = ["NO_STATE", "Stateful", "Workspace"]
 
 NO_STATE = frozenset(
     "name input_shape output_shape dtype _own_parameters _children is_owned has_learned_shape "
@@ -32,7 +32,7 @@ class Workspace:
 W = TypeVar("W", bound=Workspace)
 
 
-class Kept(ConstructorRepr):
+class Stateful(ConstructorRepr):
     """State and workspaces of a layer; the base of `Layer`, where users find it."""
 
     _as_built: Mapping[str, Any] = MappingProxyType({})

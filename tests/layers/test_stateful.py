@@ -5,7 +5,7 @@ import pytest
 
 from layerkit import BatchNorm, Layer, LoadError, Sequential
 from layerkit.layers.base import Workspace
-from layerkit.layers.kept import Kept
+from layerkit.layers.stateful import Stateful
 
 
 class Counts(Layer):
@@ -64,7 +64,7 @@ def test_copies_are_deep_and_without_workspaces():
     copied = copy.copy(layer)
     assert copied.sums is not layer.sums
     assert copied._workspace is None
-    assert issubclass(BatchNorm, Kept)
+    assert issubclass(BatchNorm, Stateful)
 
 
 @pytest.fixture
