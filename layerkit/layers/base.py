@@ -6,7 +6,6 @@ state (parameters, the cache between forward and backward) and checks what goes 
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -18,12 +17,11 @@ from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.numerics import ignoring
 from layerkit._support.signatures import takes
-from layerkit._support.state import is_generator, state_of
 from layerkit._support.state_checks import is_ours
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError, StateError
 from layerkit.initializers import Initializer
-from layerkit.layers.stateful import NO_STATE, Stateful, Workspace
+from layerkit.layers.stateful import Stateful, Workspace
 from layerkit.parameters import Parameter
 
 __all__ = ["Layer", "Workspace"]
@@ -298,11 +296,7 @@ class Layer(Stateful, ABC):
             layer.output_shape = check.sample_shape(built, "output_shape", layer.build(input_shape))
             if is_ours(type(layer)):  # a caller vouches for the classes that they name
                 flat.check_growth(built, input_shape, layer.output_shape)
-            layer._as_built = {
-                name: copy.deepcopy(value)
-                for name, value in state_of(layer, NO_STATE).items()
-                if before.get(name) is not value and not is_generator(value)
-            }
+            layer.note_built(before)
             layer.has_learned_shape = layer.input_shape != input_shape
             layer.input_shape = input_shape
         layer.is_owned = True

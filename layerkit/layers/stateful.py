@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from layerkit._support.repr import ConstructorRepr
-from layerkit._support.state import restore, state_of
+from layerkit._support.state import is_generator, restore, state_of
 from layerkit._support.state_checks import check_state, refuse
 
 __all__ = ["NO_STATE", "Stateful", "Workspace"]
@@ -91,6 +91,20 @@ class Stateful(ConstructorRepr):
         """
         self.check_state(state)
         restore(self, state)
+
+    def note_built(self, before: Mapping[str, Any]) -> None:
+        """Note the state that `build` has set.
+
+        Parameters
+        ----------
+        before : mapping of str to object
+            Attributes that the layer had before.
+        """
+        self._as_built = {
+            name: copy.deepcopy(value)
+            for name, value in state_of(self, NO_STATE).items()
+            if before.get(name) is not value and not is_generator(value)
+        }
 
     @property
     def as_built(self) -> Mapping[str, Any]:
