@@ -15,23 +15,50 @@ import numpy as np
 import pytest
 
 from layerkit import (
+    CELU,
     ELU,
+    GELU,
+    GLU,
+    SELU,
     Activation,
+    ActivationLayer,
     Add,
     ArgumentError,
     BatchNorm,
+    Chain,
     Concatenate,
     Dense,
+    Dot,
     Dropout,
+    Flatten,
     Graph,
+    HardShrink,
+    HardSigmoid,
+    HardSiLU,
+    HardTanh,
     Join,
     Layer,
     LeakyReLU,
+    Maxout,
+    Mish,
+    Parallel,
+    Permute,
+    PReLU,
     ReLU,
+    ReLU6,
+    RepeatVector,
+    Reshape,
+    Residual,
     Sequential,
     Sigmoid,
+    SiLU,
+    SoftShrink,
+    Squareplus,
     Standardize,
+    SwiGLU,
     Tanh,
+    Threshold,
+    TimeDistributed,
 )
 from layerkit.testing import CheckError, activation_checks, layer_checks
 
@@ -298,8 +325,128 @@ def conventions(kind, function):
     return check
 
 
+def slopes(activation, points):
+    """What the docstrings say of the slope at kinks, by the inputs."""
+
+    def check():
+        z = np.array([[*points]], float)
+        found = activation.derivative(z, activation.forward(z))
+        np.testing.assert_allclose(found, [[*points.values()]], rtol=1e-12)
+
+    return check
+
+
+def limits(activation):
+    """A slope is finite far away, where NumPy's infinity times 0 is not."""
+
+    def check():
+        z = np.array([[-np.inf, np.inf]])
+        with np.errstate(all="ignore"):
+            assert np.isfinite(activation.derivative(z, activation.forward(z))).all()
+
+    return check
+
+
+def without_dx(make, shape):
+    """Without dx, the gradients of the parameters are the same, and nothing is returned."""
+
+    def check():
+        model = Sequential([make()], input_shape=shape, seed=0)
+        x = np.random.default_rng(0).normal(size=(4, *shape))
+        model.backward(model.forward(x, training=True))
+        grads = model.grads.copy()
+        y, cache = model[0].compute_forward(x, training=True)
+        assert model[0].compute_backward(y.copy(), cache, need_dx=False) is None
+        np.testing.assert_allclose(model.grads, grads, rtol=1e-12)
+
+    return check
+
+
+def at_zero(layer, slope):
+    """What dx is where x is 0, which finite differences can't tell at a kink."""
+
+    def check():
+        model = Sequential([layer], input_shape=(1,))
+        model.forward([[0.0]], training=True)
+        np.testing.assert_allclose(model.backward([[1.0]]), slope)
+
+    return check
+
+
+def two_joined(join):
+    """A layer around a join of two."""
+    nodes = {"a": (Dense(3, 4, Tanh()), "x"), "b": (Dense(3, 4), "x"), "y": (join, ("a", "b"))}
+    return Graph({"x": (3,)}, nodes, "y")
+
+
+def a_vector_without_direction():
+    """The gradient of a cosine where one length is below the least: the other, over that least."""
+    model = Graph({"a": (2,), "b": (2,)}, {"y": (Dot(normalize=True), ("a", "b"))}, "y")
+    model.forward({"a": [[0.0, 3e-13]], "b": [[3.0, 4.0]]}, training=True)
+    dx = model.backward([[1.0]])
+    np.testing.assert_allclose(dx["a"], [[0.6e12, 0.8e12]], rtol=1e-12)
+
+
+# Of each kind, layers that reach all of its backward pass, and the shapes of their inputs.
+SHAPED = {
+    ActivationLayer: [(lambda: ActivationLayer(Leaning()), (3,))],
+    Chain: [(lambda: Chain([Dense(3, 4, Tanh()), Dense(4, 2)]), (3,))],
+    Flatten: [(Flatten, (2, 3))],
+    GLU: [(GLU, (4, 6)), (GLU, (4,))],
+    Maxout: [(lambda: Maxout(3, 2, 3), (4, 3)), (lambda: Maxout(3, 2), (3,))],
+    PReLU: [(PReLU, (2, 3)), (lambda: PReLU((1,)), (4, 3))],
+    Parallel: [
+        (lambda: Parallel([Dense(3, 2, Tanh()), Dense(3, 3), Dense(3, 1)]), (3,)),
+        (lambda: Parallel([Dense(3, 2, Tanh()), Dense(3, 2)], Add()), (3,)),
+    ],
+    Permute: [(lambda: Permute((2, 3, 1)), (2, 3, 4))],
+    RepeatVector: [(lambda: RepeatVector(3), (2, 2))],
+    Reshape: [(lambda: Reshape((3, 2)), (6,))],
+    Residual: [(lambda: Residual([Dense(3, 4, Tanh()), Dense(4, 3)]), (3,))],
+    SwiGLU: [(lambda: SwiGLU(3, 4), (3,))],
+    TimeDistributed: [(lambda: TimeDistributed(Sequential([Flatten(), Dense(4, 3)])), (3, 2, 2))],
+}
+NEED_DX = (Chain, Maxout, Parallel, Residual, SwiGLU, TimeDistributed)
+# Activations with other arguments than the defaults, and the slopes at their kinks.
+SLOPES = {
+    CELU: (CELU(0.5), {0: 1, -0.5: np.exp(-1)}),
+    GELU: (GELU(), {}),
+    HardShrink: (HardShrink(0.3), {-0.3: 0, 0.3: 0, 2: 1}),
+    HardSiLU: (HardSiLU(), {-3: 0, 0: 0.5, 3: 1, 4: 1, -4: 0}),
+    HardSigmoid: (HardSigmoid(), {-3: 1 / 6, 3: 1 / 6, 3.5: 0}),
+    HardTanh: (HardTanh(-0.5, 2), {-0.5: 1, 2: 1, 2.5: 0, -1: 0}),
+    Mish: (Mish(), {}),
+    ReLU6: (ReLU6(), {0: 1, 6: 1, 6.5: 0, -0.5: 0}),
+    SELU: (SELU(), {0: 1.0507009873554805}),
+    SiLU: (SiLU(), {}),
+    SoftShrink: (SoftShrink(0.3), {-0.3: 0, 0.3: 0, 2: 1}),
+    Squareplus: (Squareplus(0.5), {0: 0.5}),
+    Threshold: (Threshold(0.5, -1.0), {0.5: 0, 0.6: 1, 0: 0}),
+}
+
+
 def checks_for(kind):
     """Suites that reach the methods of a class."""
+    if kind in SHAPED:
+        found = [check for make, shape in SHAPED[kind] for check in layer_checks(make, shape)]
+        found += [without_dx(*case) for case in SHAPED[kind] if kind in NEED_DX]
+        return [*found, at_zero(PReLU(), 1)] if kind is PReLU else found
+    if kind is Dot:
+        return [
+            *layer_checks(lambda: two_joined(Dot())),
+            *layer_checks(lambda: two_joined(Dot(normalize=True))),
+            a_vector_without_direction,
+        ]
+    if kind in SLOPES:
+        activation, points = SLOPES[kind]
+        more = activation_checks(lambda: GELU(approximate=True)) if kind is GELU else []
+        more += [limits(GELU(approximate=True))] if kind is GELU else []
+        return [
+            *activation_checks(activation),
+            *more,
+            limits(activation),
+            slopes(activation, points),
+        ]
     if kind is Activation:
         return activation_checks(Leaning)
     if kind is ELU:
@@ -343,6 +490,8 @@ def checks_for(kind):
     )
 
 
+CLIPPED = "of the two bounds and z, the middle one is taken whatever their order"
+
 # What is left: how many of each, and why they change nothing.
 EQUIVALENT = {
     "Dense.compute_backward": {
@@ -355,6 +504,68 @@ EQUIVALENT = {
     },
     "Standardize.compute_backward": {
         "False -> True (True)": (1, "dx is a copy where it is float64 already: time alone"),
+    },
+    "PReLU.compute_backward": {
+        "0 -> -1 (-1)": (1, "the first of the one that is left is the last"),
+    },
+    "Parallel.compute_backward": {
+        "True -> False (False)": (1, "nothing is zipped but what is equally long"),
+    },
+    "TimeDistributed.compute_backward": {
+        "1 -> 2 (2)": (1, "of -1 in a reshape: NumPy takes any negative number for the rest"),
+    },
+    "CELU.derivative": {
+        "z -> y (y for z)": (1, "z.dtype is y's"),
+    },
+    "GELU.derivative": {
+        "np.clip(z, -limit, limit) -> np.clip(-limit, z, limit) (swapped arguments)": (1, CLIPPED),
+        "z -> y (y for z)": (1, "z.dtype is y's"),
+    },
+    "HardShrink.derivative": {
+        "z -> y (y for z)": (2, "z.dtype is y's; |z| is above the threshold where |y| is"),
+    },
+    "HardSiLU.derivative": {
+        "0 -> -1 (-1)": (1, "of z > 0, where |z| is at least 3"),
+        "0 -> 1 (1)": (1, "of z > 0, where |z| is at least 3"),
+        "3 -> 4 (4)": (2, "of the bounds of z, where only |z| < 3 is taken"),
+        "z -> y (y for z)": (3, "z.dtype is y's, twice; z > 0 where y is"),
+        "z > 0 -> z >= 0 (GtE)": (1, "where |z| is at least 3"),
+    },
+    "HardSigmoid.derivative": {
+        "z -> y (y for z)": (1, "z.dtype is y's"),
+    },
+    "HardTanh.derivative": {
+        "z -> y (y for z)": (1, "z.dtype is y's"),
+    },
+    "LogSoftmax.backward": {
+        "-1 -> +1 (no minus)": (1, "axis 1 is the last of (batch_size, units)"),
+    },
+    "Mish.derivative": {
+        "np.clip(z, -limit, limit) -> np.clip(-limit, z, limit) (swapped arguments)": (1, CLIPPED),
+        "z -> y (y for z)": (1, "z.dtype is y's"),
+    },
+    "ReLU6.derivative": {
+        "z -> y (y for z)": (1, "z.dtype is y's"),
+    },
+    "SELU.derivative": {
+        "z -> y (y for z)": (3, "z.dtype is y's, twice; z >= 0 where y is"),
+    },
+    "SiLU.derivative": {
+        "np.clip(z, -limit, limit) -> np.clip(-limit, z, limit) (swapped arguments)": (1, CLIPPED),
+        "z -> y (y for z)": (1, "z.dtype is y's"),
+    },
+    "SoftShrink.derivative": {
+        "z -> y (y for z)": (1, "z.dtype is y's"),
+    },
+    "Sparsemax.backward": {
+        "-1 -> +1 (no minus)": (2, "axis 1 is the last of (batch_size, units)"),
+        "z -> y (y for z)": (1, "z.dtype is y's"),
+    },
+    "Squareplus.derivative": {
+        "z > 0 -> z >= 0 (GtE)": (1, "at 0, both are a half"),
+    },
+    "Threshold.derivative": {
+        "z -> y (y for z)": (2, "z.dtype is y's; y is above the threshold where z is"),
     },
     "Graph.compute_backward": {
         "0 -> -1 (-1)": (1, "of the outputs where there is one"),
