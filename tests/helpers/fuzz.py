@@ -66,6 +66,7 @@ EVIL = "evil"  # a name that no program writes to
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(11, 3)), RNG.integers(2, size=(11, 2)).astype(float)
+METRICS = [Accuracy(multilabel=True), F1Score(multilabel=True)]
 
 VALUES = [
     None, True, False, 0, 1, -1, 2, 7, 255, 2**31 - 1, 2**31, 2**53, 2**63, 2**64, 2**127, 10**300,
@@ -247,12 +248,12 @@ def trainers(folder: Path) -> dict[str, Callable[[], Trainer]]:
             ModelCheckpoint(folder / "saved", best="val_loss"),
             ModelCheckpoint(folder / "saved_too", steps=3),
         ]
-        return Trainer(network(), HalfSquaredError(), NAdam(0.01), metrics=[Accuracy(), F1Score()],
+        return Trainer(network(), HalfSquaredError(), NAdam(0.01), metrics=METRICS,
                        callbacks=callbacks, seed=0, engine="numpy")  # fmt: skip
 
     def plain() -> Trainer:
         model = Sequential([Dense(3, 4, Sigmoid()), Dense(4, 2)], seed=0)
-        return Trainer(model, HalfSquaredError(), SGD(0.1, momentum=0.5), metrics=[Accuracy()],
+        return Trainer(model, HalfSquaredError(), SGD(0.1, momentum=0.5), metrics=METRICS[:1],
                        callbacks=[layerkit.StopAt("loss", 1e-9)], seed=0)  # fmt: skip
 
     return {"everything": everything, "plain": plain}

@@ -1,10 +1,12 @@
 import os
 import signal
+import sys
 import threading
 import time
 
 import pytest
 
+from layerkit import StateError
 from layerkit.replicas.threads import in_threads
 
 
@@ -96,3 +98,10 @@ def test_ctrl_c_at_any_moment_comes_through():
         calls = [interrupt, *[call] * 4]
         with pytest.raises(KeyboardInterrupt):
             in_threads(calls, lambda n: None, lambda k, e=is_stopped: e.set(), 2)
+
+
+def test_a_python_without_threads_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "threading", None)
+    message = r"Replicas.fit: Python must be one with threads; got one without. Use another"
+    with pytest.raises(StateError, match=message):
+        in_threads([print], print, print, 1)

@@ -54,8 +54,12 @@ def test_everything_built_in_is_here():
     # A new layer needs a network of its own in this file; but those that are another function in
     # training than in evaluation are `check_layer`'s, which differentiates the training.
     # Joins, which take several arrays, and graphs are differentiated in tests/layers/test_joins.py
-    # and tests/models/test_graph.py.
-    others = ["Add", "Concatenate", "Graph", "Multiply"]
+    # and tests/models/test_graph.py; those that only wrap, lay out or gate what others compute, in
+    # the files of their own in tests/layers.
+    others = ["Add", "Concatenate", "Dot", "Graph", "Multiply"]
+    others += ["Flatten", "Permute", "RepeatVector", "Reshape"]
+    others += ["ActivationLayer", "GLU", "Maxout", "PReLU", "SwiGLU"]
+    others += ["Chain", "Parallel", "Residual", "TimeDistributed"]
     assert sorted({*LAYERS} - {*others}) == [
         "BatchNorm",
         "Dense",

@@ -53,8 +53,23 @@ MAKERS = {
         lambda: Sequential([Sequential([Dense(3, 4, ReLU())]), Dense(4, 2)]),
         lambda: Sequential([Dense(3, 4), BatchNorm(), Dropout(0.4), Dense(4, 2)]),
     ],
+    "ActivationLayer": [lambda: layerkit.ActivationLayer(Tanh())],
+    "Chain": [lambda: layerkit.Chain([Dense(3, 4, Tanh()), Dense(4, 2)])],
+    "Flatten": [layerkit.Flatten],
+    "GLU": [layerkit.GLU],
+    "Maxout": [lambda: layerkit.Maxout(3, 2)],
+    "PReLU": [layerkit.PReLU],
+    "Parallel": [lambda: layerkit.Parallel([Dense(3, 2), [Dense(3, 4, Tanh()), Dense(4, 2)]])],
+    "Permute": [lambda: layerkit.Permute((2, 1))],
+    "RepeatVector": [lambda: layerkit.RepeatVector(2)],
+    "Reshape": [lambda: layerkit.Reshape((-1,))],
+    "Residual": [lambda: layerkit.Residual([Dense(3, 4, Tanh()), Dense(4, 3)])],
+    "SwiGLU": [lambda: layerkit.SwiGLU(3, 2)],
+    "TimeDistributed": [lambda: layerkit.TimeDistributed(Dense(3, 2))],
 }
 SHAPES = {name: [(3,), (2, 2)] for name in ("BatchNorm", "Dropout", "Standardize")}
+SHAPES |= {name: [(3,), (2, 3)] for name in ("ActivationLayer", "Flatten", "PReLU", "Reshape")}
+SHAPES |= {"GLU": [(4,)], "Permute": [(2, 3)], "RepeatVector": [(3,)], "TimeDistributed": [(2, 3)]}
 SUBJECTS = [
     (make, shape)
     for name, makers in MAKERS.items()
@@ -73,7 +88,7 @@ def test_every_public_layer_is_here():
     }
     assert public == {kind.__name__ for kind in concrete(Layer)}
     # Of several arrays: see tests/layers/test_joins.py and tests/testing/test_graphs.py.
-    assert public - {"Add", "Concatenate", "Graph", "Multiply"} == set(MAKERS)
+    assert public - {"Add", "Concatenate", "Dot", "Graph", "Multiply"} == set(MAKERS)
 
 
 @pytest.mark.parametrize(

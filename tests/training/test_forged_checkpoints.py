@@ -36,6 +36,7 @@ from layerkit.storage.models import read_tree, write_tree
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(23, 3)), RNG.normal(size=(23, 2)) > 0
+METRICS = [Accuracy(multilabel=True), F1Score(multilabel=True)]
 STEPS = 5  # in an epoch
 
 
@@ -54,7 +55,7 @@ def trainer_of(folder, seed=0, more=(), engine="numpy"):
     layers = [Dense(3, 4, ReLU()), BatchNorm(), Dropout(0.2), Dense(4, 2)]
     return Trainer(
         Sequential(layers, seed=seed), HalfSquaredError(), SGD(0.05, momentum=0.5), seed=seed,
-        metrics=[Accuracy(), F1Score()], callbacks=[*callbacks(folder), *more], engine=engine,
+        metrics=METRICS, callbacks=[*callbacks(folder), *more], engine=engine,
     )  # fmt: skip
 
 
