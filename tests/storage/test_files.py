@@ -1,5 +1,7 @@
 """Files are written whole or not at all, and read back bit for bit or refused."""
 
+import hashlib
+import json
 import os
 import resource
 import signal
@@ -434,3 +436,20 @@ def test_forged_arrays_of_objects(dtype, tmp_path):
     path.write_bytes(path.read_bytes() + data)
     with pytest.raises(LoadError):
         files.read("here", path)
+
+
+@pytest.mark.parametrize(
+    "shape", [[-1, -1], [True], [1.0], [0, 1 << 70], [1] * 33, [1 << 48, 0], "1", [[1]], None]
+)
+def test_a_shape_that_no_array_was_saved_with(shape):
+    data = np.ones(1).tobytes() if shape not in ([0, 1 << 70], [1 << 48, 0]) else b""
+    entry = {"dtype": "<f8", "shape": shape, "sha256": hashlib.sha256(data).hexdigest()}
+    header = json.dumps({"content": 1, "arrays": [entry]}).encode()
+    length = len(header).to_bytes(8, "little")
+    start = b"layerkit" + (1).to_bytes(4, "little") + length + hashlib.sha256(header).digest()
+    with pytest.raises(LoadError, match="a header without the expected entries"):
+        files.unpack("here", start + header + data)
+    right = header.replace(json.dumps(shape).encode(), b"[1]")
+    if data:
+        start = start[:12] + len(right).to_bytes(8, "little") + hashlib.sha256(right).digest()
+        assert files.unpack("here", start + right + data)[1][0].tolist() == [1.0]
