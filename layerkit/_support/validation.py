@@ -411,6 +411,8 @@ def computed(where: str, result: str, array: Any, shape: Shape, dtype: np.dtype[
 
 def one_float(where: str, result: str, value: Any) -> float:
     """Check that the result of a method is one number, of Python or NumPy, and return a float."""
+    if type(value) is float:
+        return value
     if np.ndim(value) == 0:
         with contextlib.suppress(TypeError, ValueError):
             return float(value)

@@ -132,6 +132,6 @@ def figure(metric: Metric, total: Any, n_samples: int) -> Any:
     if not n_samples:
         return math.nan
     result = metric.result(total, n_samples)
-    if not metric.is_figure:
+    if type(result) is float or not metric.is_figure:
         return result
     return check.one_float(f"{type(metric).__name__}.result", "the figure", result)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from layerkit._support.numerics import unguarded
 from layerkit._support.validation import Array
 from layerkit.errors import NonFiniteError
 from layerkit.models.base import Model
@@ -66,7 +67,7 @@ class Updates:
         step: Step | None = None,
     ) -> None:
         self.model, self.optimizer, self.ranks = model, optimizer, ranks
-        self._usual_step: Step = step or optimizer.step
+        self._usual_step: Step = step or unguarded(optimizer.step)  # all fits stand in one
         self._calm = calm_limit(model.dtype)
         self._vectors = model.vectors
         self._most = 0.0
