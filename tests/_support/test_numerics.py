@@ -1,8 +1,10 @@
+import functools
+
 import numpy as np
 import pytest
 
 from layerkit import ArgumentError
-from layerkit._support.numerics import CONSTANTS, ignoring, sigmoid
+from layerkit._support.numerics import CONSTANTS, ignoring, sigmoid, unguarded
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -53,3 +55,23 @@ def test_ignored_errors_are_the_callers_again_afterwards(version, monkeypatch):
         assert np.geterr() == before
         with pytest.raises(FloatingPointError):
             np.multiply(1e-200, 1e-200)
+
+
+def test_a_method_without_its_guard_is_the_function_itself():
+    class Halves:
+        @ignoring("under")
+        def guarded(self, x):
+            return x * np.float32(1e-30)
+
+        @functools.wraps(print)
+        def wrapped(self, x):
+            return x
+
+    halves, tiny = Halves(), np.array([1e-30], np.float32)
+    with np.errstate(under="raise"):
+        assert halves.guarded(tiny) == 0
+        with pytest.raises(FloatingPointError):
+            unguarded(halves.guarded)(tiny)
+    # A decorator of the user's own stays, and so does what has none.
+    assert unguarded(halves.wrapped) == halves.wrapped
+    assert unguarded(len) is len
