@@ -198,7 +198,8 @@ class Preparation:
         x, y = self._arrays(where, x, y)
         check_finite(where, "x", x)
         weight = self._weight(where, x, y, weight)
-        if not may_weigh_nothing and self.n_ranks == 1:  # else another rank's part may
+        # Of several ranks, another one's part may weigh something.
+        if weight is not None and not may_weigh_nothing and self.n_ranks == 1:
             check_weighs(where, weight, False)
         x = read_only(cast(x, self.x_dtype))
         shape = _key(x.shape)

@@ -71,6 +71,7 @@ class Updates:
         self._calm = calm_limit(model.dtype)
         self._vectors = model.vectors
         self._most = 0.0
+        self._rates: tuple[float, float | None] | None = None
         self._step: Step = self._usual_step
         self._frozen: list[Parameter] = []
         self._busy = self._installed = False
@@ -84,9 +85,12 @@ class Updates:
         self._vectors = self.model.vectors
         optimizer = self.optimizer
         optimizer.bind(*self._vectors)
-        rate = getattr(optimizer, "learning_rate", 1.0)
-        self._most = self._most_of(rate, getattr(optimizer, "weight_decay", None) or 0.0)
+        rates = getattr(optimizer, "learning_rate", 1.0), getattr(optimizer, "weight_decay", None)
+        if rates != self._rates:
+            self._rates = rates
+            self._most = self._most_of(rates[0], rates[1] or 0.0)
         if isinstance(self._usual_step, GroupedStep):
+            self._rates = None
             settings = self._usual_step.settings()
             self._most = min([self._most, *(self._most_of(*each) for each in settings)])
         self._frozen = [p for p in self.model.parameters if not p.trainable]
