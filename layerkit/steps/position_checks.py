@@ -161,9 +161,9 @@ def check_place(
 
 
 def totals_fit(
-    totals: list[Any], sample: list[Any] | None, n_metrics: int, *, is_whole: bool
+    totals: list[Any], sample: list[Any] | None, n_metrics: int, n_samples: int, *, is_whole: bool
 ) -> bool:
-    """Return whether totals are like those of a batch: numbers of the same shapes, or 0 still.
+    """Return whether totals are like those of a batch: of the same shapes, or 0 before a sample.
 
     Parameters
     ----------
@@ -173,6 +173,8 @@ def totals_fit(
         Those of a batch; None if there is none to look at.
     n_metrics : int
         Number of metrics.
+    n_samples : int
+        Number of samples of the epoch, which counts where the totals have none of their own.
     is_whole : bool
         Whether they may not be left to another rank.
     """
@@ -181,8 +183,9 @@ def totals_fit(
     own, *n_counted = totals[:n_metrics], *totals[n_metrics:]
     if len(own) != n_metrics or len(n_counted) > 1 or not all(map(is_number, n_counted)):
         return False
+    is_unseen = not float(n_counted[0] if n_counted else n_samples)
     return sample is None or all(
-        np.shape(one) == np.shape(value) or (is_number(value) and float(value) == 0)
+        np.shape(one) == np.shape(value) or (is_unseen and is_number(value) and float(value) == 0)
         for one, value in zip(sample, own, strict=True)
     )
 

@@ -223,8 +223,10 @@ def check_resumed(
     sample = None if isinstance(data, StreamBatches) else next(copy.copy(data).epoch(None))
     own = None if sample is None or not len(sample[0]) else step.totals_of(*sample)
     # Another rank may have all of them.
-    if not totals_fit(progress["totals"], own, len(step.metrics), is_whole=not step.ranks.rank):
-        got = check.Said(check.shortened(repr(progress["totals"])))
+    totals, n_samples = progress["totals"], progress["n_samples"]
+    n_metrics, is_whole = len(step.metrics), not step.ranks.rank
+    if not totals_fit(totals, own, n_metrics, n_samples, is_whole=is_whole):
+        got = check.Said(check.shortened(repr(totals)))
         wanted = "such as the metrics compute"
         check.fail(where, "the position's totals", wanted, got, error=LoadError)
 

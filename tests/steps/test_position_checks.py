@@ -140,17 +140,20 @@ def test_totals_of_metrics():
         [0.0, 0.0, 0],  # before the first batch
         [np.array(2.0), np.zeros((3, 2), int), 4],
     ):
-        assert totals_fit(right, sample, 2, is_whole=True)
-        assert totals_fit(right, None, 2, is_whole=True)
+        assert totals_fit(right, sample, 2, 4, is_whole=True)
+        assert totals_fit(right, None, 2, 4, is_whole=True)
     for wrong in (
         [2.0, 1.0, 4],
         [2.0, np.zeros((2, 2)), 4],
         [2.0, np.zeros((2, 3)), 4],
         [np.zeros(2), np.zeros((3, 2)), 4],
+        [2.0, 0.0, 4],  # 0 of an array, though samples were seen
+        [2.0, 0.0],
     ):
-        assert not totals_fit(wrong, sample, 2, is_whole=True)
+        assert not totals_fit(wrong, sample, 2, 4, is_whole=True)
     for wrong in ([2.0], [2.0, 1.0, 4, 5], [2.0, 1.0, np.ones(2)]):
-        assert not totals_fit(wrong, sample, 2, is_whole=True)
-        assert not totals_fit(wrong, None, 2, is_whole=True)
-    assert not totals_fit([], sample, 2, is_whole=True)
-    assert totals_fit([], sample, 2, is_whole=False)  # where another rank has them
+        assert not totals_fit(wrong, sample, 2, 4, is_whole=True)
+        assert not totals_fit(wrong, None, 2, 4, is_whole=True)
+    assert totals_fit([0.0, 0.0], sample, 2, 0, is_whole=True)
+    assert not totals_fit([], sample, 2, 4, is_whole=True)
+    assert totals_fit([], sample, 2, 4, is_whole=False)  # where another rank has them

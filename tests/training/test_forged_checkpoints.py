@@ -414,6 +414,7 @@ PLACES = [
     ("totals", [1.0, 2.0, 3], "totals must be such as"),
     ("totals", [np.zeros((3, 2)), np.zeros((3, 2)), 3], "totals must be such as"),
     ("totals", [1.0, np.zeros((2, 2)), 3], "totals must be such as"),
+    ("totals", [1.0, np.array(0.0), 3], "totals must be such as"),
 ]
 
 
