@@ -99,8 +99,6 @@ class SwiGLU(Layer):
     ['swiglu_0.gate.kernel', 'swiglu_0.linear.kernel']
     """
 
-    takes_need_dx = True
-
     def __init__(
         self, n_in: int, n_out: int, *, use_bias: bool = False, name: str | None = None
     ) -> None:
@@ -179,8 +177,6 @@ class Maxout(Layer):
     >>> model.output_shape
     (2,)
     """
-
-    takes_need_dx = True
 
     def __init__(
         self, n_in: int, n_out: int, n_pieces: int = 2, *, name: str | None = None

@@ -41,8 +41,6 @@ class Chain(Layer):
     (2,)
     """
 
-    takes_need_dx = True
-
     def __init__(self, layers: Layer | Sequence[Layer], *, name: str | None = None) -> None:
         where = f"{type(self).__name__}.__init__"
         given = [layers] if isinstance(layers, Layer) else layers
@@ -178,8 +176,6 @@ class Parallel(Layer):
     (2,)
     """
 
-    takes_need_dx = True
-
     def __init__(
         self,
         branches: Sequence[Layer | Sequence[Layer]],
@@ -256,8 +252,6 @@ class TimeDistributed(Layer):
     >>> frames.output_shape
     (7, 16)
     """
-
-    takes_need_dx = True
 
     def __init__(self, layer: Layer, *, name: str | None = None) -> None:
         self.layer = check.instance("TimeDistributed.__init__", "layer", layer, Layer)
