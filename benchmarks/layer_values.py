@@ -1,55 +1,29 @@
 """Record outputs and gradients of torch's layers, for the tests of layerkit's.
 
-python benchmarks/layer_values.py  (needs pip install -e '.[benchmarks]')
+python benchmarks/layer_values.py [gated joins]  (needs pip install -e '.[benchmarks]')
+
+The cases are in benchmarks/layer_cases/, a file for each of layerkit/layers/: in its `CASES`, by
+the call that makes layerkit's layer, a function of torch tensors (the inputs, then the parameters),
+the inputs, and the parameters' values. A function may return its output and a dict: what the
+layer's attributes of these names are after the pass, such as running statistics.
 """
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
-RNG = np.random.default_rng(0)
-
-
-def normal(*shape):
-    return RNG.normal(size=shape)
+ROOT = Path(__file__).parents[1]
 
 
-def maxout(x, kernel, bias):
-    return (x @ kernel + bias).reshape(*x.shape[:-1], -1, 3).amax(-1)
-
-
-def channels_last(function):
-    """Return a function of images with the channels last, by one of torch's."""
-    return lambda x, *rest: function(x.movedim(-1, 1), *rest).movedim(1, -1)
-
-
-# By the calls that make layerkit's layers: a function of the inputs and the parameters, the inputs,
-# and the parameters' values.
-CASES = {
-    "PReLU((1, 2))": (channels_last(F.prelu), [normal(3, 4, 2, 5)], [normal(5)]),
-    "PReLU()": (channels_last(F.prelu), [normal(6, 5)], [normal(5)]),
-    "GLU()": (F.glu, [normal(3, 2, 8)], []),
-    "SwiGLU(3, 4)": (
-        lambda x, gate, linear: F.silu(x @ gate) * (x @ linear),
-        [normal(5, 3)],
-        [normal(3, 4), normal(3, 4)],
-    ),
-    "Maxout(4, 2, 3)": (maxout, [normal(5, 4)], [normal(4, 6), normal(6)]),
-    "Dot(normalize=True)": (
-        lambda a, b: F.cosine_similarity(a, b, -1)[..., None],
-        [normal(4, 6), normal(4, 6)],
-        [],
-    ),
-}
-
-
-def recorded(function, inputs, parameters):
+def recorded(rng, function, inputs, parameters):
     given = [torch.tensor(array, requires_grad=True) for array in (*inputs, *parameters)]
-    y = function(*given)
-    dy = torch.tensor(normal(*y.shape))
+    found = function(*given)
+    y, attributes = found if isinstance(found, tuple) else (found, {})
+    dy = torch.tensor(rng.normal(size=tuple(y.shape)))
     gradients = [gradient.tolist() for gradient in torch.autograd.grad(y, given, dy)]
     return {
         "inputs": [array.tolist() for array in inputs],
@@ -58,14 +32,20 @@ def recorded(function, inputs, parameters):
         "y": y.tolist(),
         "dx": gradients[: len(inputs)],
         "grads": gradients[len(inputs) :],
+        "attributes": {name: array.tolist() for name, array in attributes.items()},
     }
 
 
-def main():
-    cases = {call: recorded(*case) for call, case in CASES.items()}
-    path = Path(__file__).parents[1] / "tests" / "recorded" / "layer_values.json"
-    path.write_text(json.dumps({"torch": torch.__version__, "cases": cases}) + "\n")
+def main(families):
+    for family in families or sorted(
+        p.stem for p in (ROOT / "benchmarks/layer_cases").glob("*.py")
+    ):
+        cases = importlib.import_module(f"layer_cases.{family}").CASES
+        rng = np.random.default_rng(0)
+        found = {call: recorded(rng, *case) for call, case in cases.items()}
+        path = ROOT / "tests" / "recorded" / "layer_values" / f"{family}.json"
+        path.write_text(json.dumps({"torch": torch.__version__, "cases": found}) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

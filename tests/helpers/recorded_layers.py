@@ -9,9 +9,12 @@ from numpy.testing import assert_allclose
 import layerkit
 from layerkit import Graph, Join, Sequential
 
-RECORDED = json.loads((Path(__file__).parents[1] / "recorded" / "layer_values.json").read_text())[
-    "cases"
-]
+FILES = sorted((Path(__file__).parents[1] / "recorded" / "layer_values").glob("*.json"))
+RECORDED = {
+    call: case
+    for file in FILES
+    for call, case in json.loads(file.read_text(encoding="utf-8"))["cases"].items()
+}
 
 
 def compare(call):
@@ -39,5 +42,7 @@ def compare(call):
     assert_allclose(y, case["y"], **tolerance)
     for got, expected in zip(dx, case["dx"], strict=True):
         assert_allclose(got, expected, **tolerance)
+    for name, expected in case["attributes"].items():
+        assert_allclose(getattr(layer, name), expected, **tolerance)
     for parameter, expected in zip(parameters, case["grads"], strict=True):
         assert_allclose(parameter.grad, np.reshape(expected, parameter.shape), **tolerance)
