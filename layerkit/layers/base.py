@@ -6,6 +6,7 @@ state (parameters, the cache between forward and backward) and checks what goes 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -201,6 +202,50 @@ class Layer(CheckedPasses, ABC):
             If the layer does not offer it.
         """
         raise NotImplementedError
+
+    def count_flops(self) -> int:
+        """Count the floating-point operations of a forward pass of one sample.
+
+        Those of products of matrices and of convolutions, 2 for each pair of numbers that is
+        multiplied and added; elementwise operations take less time, and are left out. An axis that
+        is open counts as 1 place. A backward pass takes about twice as many.
+
+        Returns
+        -------
+        int
+            Number of operations; unless overridden, the sum over the layers inside.
+
+        Raises
+        ------
+        StateError
+            If the layer is not part of a model yet.
+
+        Examples
+        --------
+        >>> from layerkit import Dense, Sequential
+        >>> Sequential([Dense(8, 3), Dense(3, 8)]).count_flops()
+        96
+        """
+        self._check_built("count_flops")
+        return sum(child.count_flops() for child in self._children)
+
+    def count_outputs(self) -> int:
+        """Count the numbers that the layer and those inside it give for one sample.
+
+        Returns
+        -------
+        int
+            Number of numbers, of which training keeps most for the way back; an axis that is open
+            counts as 1 place.
+
+        Raises
+        ------
+        StateError
+            If the layer is not part of a model yet.
+        """
+        self._check_built("count_outputs")
+        own = math.prod(width or 1 for width in self.output_shape or ())
+        return own + sum(child.count_outputs() for child in self._children)
 
     def add_parameter(
         self, name: str, shape: Shape, initializer: Initializer, *, trainable: bool = True

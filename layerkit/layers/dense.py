@@ -1,5 +1,6 @@
 """`Dense`: every input connected with every unit."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,12 @@ class Dense(Layer):
         if self.use_bias:
             self.bias = self.add_parameter("bias", (self.n_out,), self.bias_initializer)
         return (*input_shape[:-1], self.n_out)
+
+    def count_flops(self) -> int:
+        """Count 2 · n_in · n_out for each place; see `Layer.count_flops`."""
+        self._check_built("count_flops")
+        n_places = math.prod(width or 1 for width in (self.input_shape or ())[:-1])
+        return 2 * self.n_in * self.n_out * n_places
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y = f(x · kernel + bias)."""

@@ -267,6 +267,10 @@ class TimeDistributed(Layer):
             inner.min_batch_size = -(-inner.min_batch_size // (n_steps or inner.min_batch_size))
         return (n_steps, *shape)
 
+    def count_flops(self) -> int:
+        """Count those of the layer inside, for each step; see `Layer.count_flops`."""
+        return super().count_flops() * ((self.input_shape or (None,))[0] or 1)
+
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Apply the layer to all steps at once."""
         y, cache = self.layer.compute_forward(x.reshape(-1, *x.shape[2:]), training=training)

@@ -19,7 +19,7 @@ from layerkit.layers.base import Layer
 from layerkit.losses import Loss
 from layerkit.models.assembled import AssembledLayer
 from layerkit.models.chunks import FEW, samples_at_a_time
-from layerkit.models.summary import figures, html_table, shorten, text_table
+from layerkit.models.summary import costs_of, figures, html_table, shorten, text_table
 from layerkit.models.ties import find_ties
 
 if TYPE_CHECKING:
@@ -316,13 +316,26 @@ class Model(AssembledLayer):
         """Go through the layers, first to last."""
         return iter(self._children)
 
-    def summary(self) -> str:
+    def summary(self, *, costs: bool = False) -> str:
         """Describe the layers in a table, as text: shapes, parameters, and what is trainable.
+
+        Parameters
+        ----------
+        costs : bool
+            Whether to add what one sample takes in a forward pass: the floating-point operations
+            of `Layer.count_flops`, and the memory for the outputs of the layers and of those
+            inside them, which a step of training keeps for its way back. Some layers keep more,
+            such as a mask. An axis that is open counts as 1 place.
 
         Returns
         -------
         str
             A row for each layer, and one for the whole.
+
+        Raises
+        ------
+        ArgumentError
+            If ``costs`` is neither True nor False.
 
         Examples
         --------
@@ -335,14 +348,26 @@ class Model(AssembledLayer):
         out      Dense(3, 8, name='out')  (n, 8)                32         32
         -------  -----------------------  ------------  ----------  ---------
         total    float64                  (n, 8)                59         59
+        >>> print(model.summary(costs=True).splitlines()[-1])
+        total    float64                  (n, 8)                59         59     96     88 B
         """
-        return text_table(self._table())
+        check.boolean(f"{type(self).__name__}.summary", "costs", costs)
+        return text_table(self._table(with_costs=costs))
 
-    def _table(self) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = [("layer", "kind", "output shape", "parameters", "trainable")]
+    def count_outputs(self) -> int:
+        """Count the numbers that the layers give for one sample; see `Layer.count_outputs`."""
+        self._check_built("count_outputs")
+        return sum(layer.count_outputs() for layer in self._children)
+
+    def _table(self, *, with_costs: bool = False) -> list[tuple[str, ...]]:
+        def row(name: str, kind: str, layer: Layer) -> tuple[str, ...]:
+            return name, kind, *figures(layer), *(costs_of(layer) if with_costs else ())
+
+        head = ("layer", "kind", "output shape", "parameters", "trainable")
+        rows: list[tuple[str, ...]] = [(*head, *(("flops", "outputs") if with_costs else ()))]
         for name, layer in zip(self.layer_names, self._children, strict=True):
-            rows.append((name, shorten(repr(layer)), *figures(layer)))
-        return [*rows, ("total", str(self.dtype), *figures(self))]
+            rows.append(row(name, shorten(repr(layer)), layer))
+        return [*rows, row("total", str(self.dtype), self)]
 
     def _repr_html_(self) -> str:
         """Show the summary as a table in a notebook."""

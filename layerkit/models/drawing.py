@@ -17,7 +17,8 @@ def drawn_table(
     drawn = lanes(list(inputs), nodes)
     table = [("", "node", "reads", *head[1:])]
     for lane, (name, shape) in zip(drawn, inputs.items(), strict=False):
-        table.append((lane, name, "", "input", batch_shape(shape), "", ""))
+        blank = [""] * (len(head) - 3)
+        table.append((lane, name, "", "input", batch_shape(shape), *blank))
     for lane, (name, sources), row in zip(drawn[len(inputs) :], nodes, own, strict=True):
         table.append((lane, name, ", ".join(sources), *row[1:]))
     return [*table, ("", total[0], "", *total[1:])]

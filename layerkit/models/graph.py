@@ -465,8 +465,8 @@ class Graph(Model):
             check.fail("Graph.__getitem__", "name", f"one of {listed(self.reads)}", name)
         return self._children[self.order.index(name)]
 
-    def _table(self) -> list[tuple[str, ...]]:
-        return drawn_table(super()._table(), self.inputs, self.reads)
+    def _table(self, *, with_costs: bool = False) -> list[tuple[str, ...]]:
+        return drawn_table(super()._table(with_costs=with_costs), self.inputs, self.reads)
 
     def __repr__(self) -> str:
         """Return the constructor call as text."""

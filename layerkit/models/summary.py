@@ -28,6 +28,20 @@ def figures(layer: Layer) -> tuple[str, str, str]:
     return shapes, f"{sum(p.size for p in parameters):,}", f"{n_trainable:,}"
 
 
+def costs_of(layer: Layer) -> tuple[str, str]:
+    """Return the cells of what a sample takes: operations, and memory for the outputs."""
+    return f"{layer.count_flops():,}", in_bytes(layer.count_outputs() * layer.dtype.itemsize)
+
+
+def in_bytes(size: float) -> str:
+    """Write a size in the largest unit of which there is at least one."""
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.3g} {units[0]}"
+
+
 def batch_shape(shape: Sequence[Any]) -> str:
     """Return the shape of a batch of samples as text."""
     return f"({', '.join(['n', *map(str, shape)])})"

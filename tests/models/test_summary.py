@@ -1,7 +1,23 @@
 from html.parser import HTMLParser
 
-from layerkit import Dense, Sequential, Sigmoid
-from layerkit.models.summary import shorten, text_table
+import pytest
+
+from layerkit import (
+    Add,
+    ArgumentError,
+    Dense,
+    Dropout,
+    Graph,
+    Maxout,
+    Parallel,
+    Residual,
+    Sequential,
+    Sigmoid,
+    StateError,
+    SwiGLU,
+    TimeDistributed,
+)
+from layerkit.models.summary import in_bytes, shorten, text_table
 
 
 def test_summary_counts_what_is_trainable():
@@ -15,6 +31,63 @@ def test_summary_counts_what_is_trainable():
         "-------  -----------------------  ------------  ----------  ---------",
         "total    float32                  (n, 8)                59         35",
     ]
+
+
+def test_costs():
+    layers = [Dense(8, 3, Sigmoid()), Dropout(0.1), Dense(3, 8, name="out")]
+    model = Sequential(layers, dtype="float32")
+    assert [line.split()[-3:] for line in model.summary(costs=True).splitlines()[2:]] == [
+        ["48", "12", "B"],
+        ["0", "12", "B"],
+        ["48", "32", "B"],
+        ["---------", "-----", "-------"],
+        ["96", "56", "B"],
+    ]
+    assert "flops  outputs" in model.summary(costs=True)
+    assert "flops" not in model.summary() + model._repr_html_()
+    nodes = {"a": (Dense(4, 2), "x"), "b": (Dense(4, 2), "x"), "c": (Add(), ("a", "b"))}
+    graph = Graph({"x": (4,)}, nodes, "c")
+    assert graph.summary(costs=True).splitlines()[-1].split() == (
+        "total float64 (n, 2) 20 20 32 48 B".split()
+    )
+    with pytest.raises(ArgumentError, match=r"Sequential.summary: costs must be True or False"):
+        model.summary(costs=1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "flops", "outputs"),
+    [
+        (lambda: Dense(3, 4), (3,), 24, 4),
+        (lambda: Dense(3, 4), (5, 3), 120, 20),
+        (lambda: Dense(3, 4), (None, 3), 24, 4),
+        (lambda: Dense(3, 4), (2, 5, 3), 240, 40),
+        (lambda: TimeDistributed(Dense(3, 4)), (5, 3), 120, 20 + 4),
+        (lambda: TimeDistributed(Dense(3, 4)), (None, 3), 24, 4 + 4),
+        (lambda: Residual([Dense(3, 4), Dense(4, 3)]), (3,), 48, 3 + 4 + 3),
+        (lambda: Parallel([Dense(3, 4), Dense(3, 2)]), (3,), 36, 6 + 6 + 4 + 2),
+        (lambda: SwiGLU(3, 4), (3,), 48, 4 + 4 + 4),
+        (lambda: Maxout(3, 4, 2), (3,), 48, 4 + 8),
+        (lambda: Sequential([Dense(3, 4), Dense(4, 1)]), (3,), 32, 5),
+    ],
+)
+def test_counts(layer, shape, flops, outputs):
+    made = layer()
+    with pytest.raises(StateError):
+        Dense(3, 4).count_flops()
+    with pytest.raises(StateError):
+        Dropout(0.1).count_outputs()
+    model = Sequential([made], input_shape=shape)
+    assert (made.count_flops(), made.count_outputs()) == (flops, outputs)
+    assert (model.count_flops(), model.count_outputs()) == (flops, outputs)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (123456, "123 kB"), (2.5e6, "2.5 MB"),
+     (1e9, "1 GB"), (5e12, "5 TB"), (4e15, "4e+03 TB")],
+)  # fmt: skip
+def test_sizes(size, text):
+    assert in_bytes(size) == text
 
 
 def test_html_is_escaped_and_well_formed():
