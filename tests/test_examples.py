@@ -211,13 +211,40 @@ def test_the_ensemble_disagrees_where_nothing_is_known():
     assert 2 * known < min(unknown, far)
 
 
-def test_spirals(tmp_path):
+def test_spirals():
     (accuracy,) = numbers(r"accuracy on held-out points ([\d.]+)", "spirals")
     assert accuracy >= 0.95
-    (path,) = [path for path in EXAMPLES if path.stem == "spirals"]
-    command = [sys.executable, "-W", "error", str(path), str(tmp_path / "spirals.png")]
+
+
+@pytest.mark.parametrize("name", ["denoising", "spirals", "variational"])
+def test_pictures_are_drawn_where_asked_for(name, tmp_path):
+    (path,) = [path for path in EXAMPLES if path.stem == name]
+    command = [sys.executable, "-W", "error", str(path), str(tmp_path / "picture.png")]
     subprocess.run(command, check=True, env=os.environ | {"MPLBACKEND": "agg"})
-    assert (tmp_path / "spirals.png").stat().st_size > 10_000
+    # An empty picture of this size has some 2,000 bytes.
+    assert (tmp_path / "picture.png").stat().st_size > 5_000
+
+
+def test_autoencoders_of_digits():
+    noisy, restored = numbers(r"mean error of a pixel: ([\d.]+)", "denoising")
+    assert 2 * restored < noisy
+    (error,) = numbers(r"made again: ([\d.]+)", "variational")
+    assert error < 0.1  # the mean digit's is 0.19
+
+
+def test_graphs_of_several_inputs():
+    (explained,) = numbers(r"of the variance explained, on new patients: ([\d.]+)", "two_inputs")
+    (right,) = numbers(r"right about further or not: ([\d.]+)", "two_inputs")
+    assert explained > 0.35
+    assert right > 0.65
+    old, new = numbers(r"images: ([\d.]+) right", "siamese")
+    assert min(old, new) > 0.95
+
+
+def test_a_way_around_lets_many_layers_learn():
+    plain, residual = numbers(r": ([\d.]+) of new digits right", "residual")
+    assert residual > 0.85
+    assert residual > plain + 0.2
 
 
 def test_who_goes_on_learning_follows_the_drift():

@@ -8,6 +8,7 @@ Each function draws on the axes ``ax``, or on those of a new figure, and returns
 from layerkit.plots.classes import confusion_matrix, decision_boundary
 from layerkit.plots.curves import epochs_to_target, learning_curves
 from layerkit.plots.graphs import graph
+from layerkit.plots.images import image_rows
 from layerkit.plots.layers import (
     activation_histograms,
     codes_cube,
@@ -25,6 +26,7 @@ __all__ = [
     "gradient_flow",
     "graph",
     "hidden_codes",
+    "image_rows",
     "learning_curves",
     "weights",
 ]
