@@ -66,6 +66,7 @@ from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
+from layerkit.layers.normalization import LayerNorm, RMSNorm
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -212,6 +213,7 @@ __all__ = [
     "KLDivergence",
     "LambdaCallback",
     "Layer",
+    "LayerNorm",
     "LayerTrace",
     "LayerkitError",
     "LeakyReLU",
@@ -248,6 +250,7 @@ __all__ = [
     "Precision",
     "ProgressBar",
     "R2Score",
+    "RMSNorm",
     "RMSprop",
     "ReLU",
     "ReLU6",

@@ -57,8 +57,10 @@ MAKERS = {
     "Chain": [lambda: layerkit.Chain([Dense(3, 4, Tanh()), Dense(4, 2)])],
     "Flatten": [layerkit.Flatten],
     "GLU": [layerkit.GLU],
+    "LayerNorm": [layerkit.LayerNorm, lambda: layerkit.LayerNorm(epsilon=0.1, use_scale=False)],
     "Maxout": [lambda: layerkit.Maxout(3, 2)],
     "PReLU": [layerkit.PReLU],
+    "RMSNorm": [layerkit.RMSNorm],
     "Parallel": [lambda: layerkit.Parallel([Dense(3, 2), [Dense(3, 4, Tanh()), Dense(4, 2)]])],
     "Permute": [lambda: layerkit.Permute((2, 1))],
     "RepeatVector": [lambda: layerkit.RepeatVector(2)],
@@ -69,6 +71,7 @@ MAKERS = {
 }
 SHAPES = {name: [(3,), (2, 2)] for name in ("BatchNorm", "Dropout", "Standardize")}
 SHAPES |= {name: [(3,), (2, 3)] for name in ("ActivationLayer", "Flatten", "PReLU", "Reshape")}
+SHAPES |= {name: [(3,), (2, 3)] for name in ("LayerNorm", "RMSNorm")}
 SHAPES |= {"GLU": [(4,)], "Permute": [(2, 3)], "RepeatVector": [(3,)], "TimeDistributed": [(2, 3)]}
 SUBJECTS = [
     (make, shape)
