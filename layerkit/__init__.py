@@ -66,7 +66,7 @@ from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
-from layerkit.layers.normalization import LayerNorm, RMSNorm
+from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -196,6 +196,7 @@ __all__ = [
     "GlorotNormal",
     "GlorotUniform",
     "Graph",
+    "GroupNorm",
     "HalfSquaredError",
     "HardShrink",
     "HardSiLU",

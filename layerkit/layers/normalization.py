@@ -15,7 +15,7 @@ from layerkit.initializers import Constant, Zeros
 from layerkit.layers.base import Layer
 from layerkit.parameters import Parameter
 
-__all__ = ["LayerNorm", "RMSNorm"]
+__all__ = ["GroupNorm", "LayerNorm", "RMSNorm"]
 
 
 class _TrailingAxesNorm(Layer):
@@ -235,5 +235,134 @@ class RMSNorm(_TrailingAxesNorm):
         terms = rows * normalised
         dx, _, by_square = self._scaled(rows, terms)
         dx -= np.multiply(normalised, by_square, out=terms)
+        dx *= inverse
+        return dx.reshape(dy.shape)
+
+
+class GroupNorm(Layer):
+    """Normalises each sample by the mean and the variance of groups of its channels.
+
+    The channels are the last axis, and a group is n_channels / n_groups of them side by side, at
+    all places of the axes before. y = gamma · x̂ + beta with x̂ = (x − mean) / √(variance + epsilon),
+    where mean and variance (without n − 1) are those of the sample's group, and each channel has
+    a gamma and a beta. With as many groups as channels it is instance normalisation.
+
+    Backwards, with g = dy · gamma and n numbers in a group: beta's gradient is Σ dy over samples
+    and places, gamma's is Σ dy · x̂, and dx = (g − Σ g / n − x̂ · Σ (g · x̂) / n) / √(variance +
+    epsilon), with the sums over the group.
+
+    Parameters
+    ----------
+    n_groups : int
+        Number of groups; a divisor of the number of channels.
+    epsilon : float
+        Number added to the variance; above 0.
+    use_scale, use_offset : bool
+        Whether there is a gamma, and a beta.
+    name : str, optional
+        Name of the layer, in messages and for ``model["name"]``.
+
+    Attributes
+    ----------
+    gamma, beta : Parameter of shape (n_channels,), or None
+        Scale and offset.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
+    ShapeError
+        By `build`, if the channels are no multiple of n_groups, or a group is a single number.
+
+    References
+    ----------
+    Wu & He (2018), "Group normalization", eq. 1-3 and 7.
+
+    Examples
+    --------
+    >>> from layerkit import GroupNorm, Sequential
+    >>> model = Sequential([GroupNorm(2)], input_shape=(4,))
+    >>> model.predict([[1, 3, 500, 100]]).round(3)
+    array([[-1.,  1.,  1., -1.]])
+    """
+
+    gamma: Parameter | None = None
+    beta: Parameter | None = None
+
+    def __init__(
+        self,
+        n_groups: int,
+        epsilon: float = 1e-5,
+        *,
+        use_scale: bool = True,
+        use_offset: bool = True,
+        name: str | None = None,
+    ) -> None:
+        where = "GroupNorm.__init__"
+        self.n_groups = check.integer(where, "n_groups", n_groups, minimum=1)
+        self.epsilon = check.number(where, "epsilon", epsilon, above=0)
+        self.use_scale = check.boolean(where, "use_scale", use_scale)
+        self.use_offset = check.boolean(where, "use_offset", use_offset)
+        self.name = check.name(where, name)
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Declare gamma and beta, a number of each for every channel."""
+        where = "GroupNorm.build"
+        channels = input_shape[-1] if input_shape else None
+        if channels is None or channels % self.n_groups:
+            wanted = f"of a last axis that {self.n_groups} groups divide"
+            check.fail(where, "input_shape", wanted, input_shape, error=ShapeError)
+        if channels == self.n_groups and all(length == 1 for length in input_shape[:-1]):
+            wanted, remedy = "of more than one number a group", "Choose fewer groups."
+            check.fail(where, "input_shape", wanted, input_shape, remedy, error=ShapeError)
+        if self.use_scale:
+            self.gamma = self.add_parameter("gamma", (channels,), Constant(1.0))
+        if self.use_offset:
+            self.beta = self.add_parameter("beta", (channels,), Zeros())
+        return input_shape
+
+    def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
+        """Normalise each group, then scale and shift each channel."""
+        places = x.reshape(len(x), math.prod(x.shape[1:-1]), x.shape[-1])
+        centred = places - self._group_means(places)
+        centred -= self._group_means(centred)  # what the mean was rounded by
+        variance = self._group_means(np.square(centred))
+        inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
+        centred *= inverse
+        y = centred
+        if self.gamma is not None:
+            y = y * self.gamma.value
+        if self.beta is not None:
+            y = y + self.beta.value
+        return y.reshape(x.shape), (centred, inverse)
+
+    def _group_means(self, places: Array) -> Array:
+        """Return the mean of each group, once a channel: of shape (batch_size, 1, n_channels)."""
+        return self._spread(places.sum(axis=1), places.shape[1])
+
+    def _spread(self, sums: Array, n_places: int) -> Array:
+        """Divide the sums of each group's channels, of shape (batch_size, n_channels), by n."""
+        width = sums.shape[1] // self.n_groups
+        grouped = sums.reshape(len(sums), self.n_groups, width).sum(axis=2)
+        grouped /= width * (n_places or 1)
+        means: Array = grouped.repeat(width, axis=1)[:, None]
+        return means
+
+    def compute_backward(self, dy: Array, cache: Any) -> Array:
+        """Compute dx, and the gradients of gamma and beta."""
+        normalised, inverse = cache
+        places = dy.reshape(normalised.shape)
+        terms = places * normalised
+        sums, term_sums = places.sum(axis=1), terms.sum(axis=1)
+        if self.beta is not None:
+            self.beta.grad = sums.sum(axis=0)
+        scale = dy.dtype.type(1)
+        if self.gamma is not None:
+            self.gamma.grad = term_sums.sum(axis=0)
+            scale = self.gamma.value
+        dx: Array = places * scale
+        dx -= self._spread(sums * scale, places.shape[1])
+        by_variance = self._spread(term_sums * scale, places.shape[1])
+        dx -= np.multiply(normalised, by_variance, out=terms)
         dx *= inverse
         return dx.reshape(dy.shape)

@@ -20,7 +20,7 @@ from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
-from layerkit.layers.normalization import LayerNorm, RMSNorm
+from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -42,6 +42,7 @@ CLASSES: dict[str, type] = {
         Dropout,
         Flatten,
         GLU,
+        GroupNorm,
         LayerNorm,
         Maxout,
         Multiply,

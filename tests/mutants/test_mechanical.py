@@ -32,6 +32,7 @@ from layerkit import (
     Dropout,
     Flatten,
     Graph,
+    GroupNorm,
     HardShrink,
     HardSigmoid,
     HardSiLU,
@@ -395,6 +396,10 @@ SHAPED = {
     Chain: [(lambda: Chain([Dense(3, 4, Tanh()), Dense(4, 2)]), (3,))],
     Flatten: [(Flatten, (2, 3))],
     GLU: [(GLU, (4, 6)), (GLU, (4,))],
+    GroupNorm: [
+        (lambda: GroupNorm(2, use_scale=False), (4,)),
+        (lambda: GroupNorm(2, 0.1), (2, 3, 4)),
+    ],
     LayerNorm: [(LayerNorm, (3,)), (lambda: LayerNorm(2, 0.1), (3, 2, 3))],
     Maxout: [(lambda: Maxout(3, 2, 3), (4, 3)), (lambda: Maxout(3, 2), (3,))],
     PReLU: [(PReLU, (2, 3)), (lambda: PReLU((1,)), (4, 3))],

@@ -57,6 +57,7 @@ MAKERS = {
     "Chain": [lambda: layerkit.Chain([Dense(3, 4, Tanh()), Dense(4, 2)])],
     "Flatten": [layerkit.Flatten],
     "GLU": [layerkit.GLU],
+    "GroupNorm": [lambda: layerkit.GroupNorm(2), lambda: layerkit.GroupNorm(1, 0.1)],
     "LayerNorm": [layerkit.LayerNorm, lambda: layerkit.LayerNorm(epsilon=0.1, use_scale=False)],
     "Maxout": [lambda: layerkit.Maxout(3, 2)],
     "PReLU": [layerkit.PReLU],
@@ -72,7 +73,13 @@ MAKERS = {
 SHAPES = {name: [(3,), (2, 2)] for name in ("BatchNorm", "Dropout", "Standardize")}
 SHAPES |= {name: [(3,), (2, 3)] for name in ("ActivationLayer", "Flatten", "PReLU", "Reshape")}
 SHAPES |= {name: [(3,), (2, 3)] for name in ("LayerNorm", "RMSNorm")}
-SHAPES |= {"GLU": [(4,)], "Permute": [(2, 3)], "RepeatVector": [(3,)], "TimeDistributed": [(2, 3)]}
+SHAPES |= {
+    "GLU": [(4,)],
+    "GroupNorm": [(4,), (3, 2)],
+    "Permute": [(2, 3)],
+    "RepeatVector": [(3,)],
+    "TimeDistributed": [(2, 3)],
+}
 SUBJECTS = [
     (make, shape)
     for name, makers in MAKERS.items()
