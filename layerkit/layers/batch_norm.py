@@ -26,6 +26,10 @@ class BatchNorm(Layer):
     Backwards, with n the numbers of a feature in the batch: beta's gradient is Σ dy, gamma's is
     Σ dy · x̂, and dx = gamma / √(variance + epsilon) · (dy − Σ dy / n − x̂ · Σ (dy · x̂) / n).
 
+    Frozen, with gamma and beta not trainable both, it is the function of evaluation in training
+    too: it normalises by the running figures and leaves them as they are, each sample by itself,
+    so that dx = gamma / √(variance + epsilon) · dy.
+
     Parameters
     ----------
     momentum : float
@@ -46,6 +50,13 @@ class BatchNorm(Layer):
         The scale and the offset; features are the last axis.
     running_mean, running_variance : ndarray of shape (n_features,)
         Running mean and variance, for evaluation.
+    is_frozen : bool
+        Whether gamma and beta are frozen, and the running figures with them.
+    mixes_samples : bool
+        Whether the output of a sample depends on others in training: unless it is frozen.
+    min_batch_size : int
+        Fewest samples to train on at a time: 2 if they have a single number of each feature, unless
+        it is frozen.
 
     Raises
     ------
@@ -68,7 +79,7 @@ class BatchNorm(Layer):
            [ 1.]])
     """
 
-    mixes_samples = True
+    _fewest: int = 1
     communicator: Communicator | None = None
 
     def __init__(
@@ -96,8 +107,29 @@ class BatchNorm(Layer):
         self.min_batch_size = 2 if all(length == 1 for length in input_shape[:-1]) else 1
         return input_shape
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether gamma and beta are frozen, and the running figures with them."""
+        own = self.own_parameters.values()
+        return bool(own) and not any(parameter.trainable for parameter in own)
+
+    @property
+    def mixes_samples(self) -> bool:  # type: ignore[override]  # it follows what is frozen
+        """Whether the output of a sample depends on others in training."""
+        return not self.is_frozen
+
+    @property
+    def min_batch_size(self) -> int:
+        """The fewest samples to train on at a time; a wrapping layer may set fewer."""
+        return 1 if self.is_frozen else self._fewest
+
+    @min_batch_size.setter
+    def min_batch_size(self, fewest: int) -> None:
+        self._fewest = fewest
+
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Normalise by the batch's figures in training, and else by the running ones."""
+        training = training and not self.is_frozen
         n, axes = x.size // x.shape[-1], tuple(range(x.ndim - 1))
         batch_mean: Array = np.zeros(x.shape[-1:])
         if training and (n or self.communicator):
@@ -120,7 +152,7 @@ class BatchNorm(Layer):
             inverse = 1 / np.sqrt(batch_variance + x.dtype.type(self.epsilon))
             normalised = centred * inverse
             self._update(batch_mean, batch_variance * (n / (n - 1)))
-        return normalised * self.gamma.value + self.beta.value, (normalised, inverse)
+        return normalised * self.gamma.value + self.beta.value, (normalised, inverse, training)
 
     def _mean(self, n: int, sums: Array) -> tuple[int, Array]:
         """Divide sums by the count of what was added up; over all ranks, if there are others."""
@@ -142,14 +174,16 @@ class BatchNorm(Layer):
 
     def compute_backward(self, dy: Array, cache: Any) -> Array:
         """Compute dx, and the gradients of gamma and beta."""
-        normalised, inverse = cache
+        normalised, inverse, by_batch = cache
         n, axes = dy.size // dy.shape[-1], tuple(range(dy.ndim - 1))
         self.beta.grad = beta_grad = dy.sum(axis=axes)
         self.gamma.grad = gamma_grad = (dy * normalised).sum(axis=axes)
-        # What each number adds to the mean and the variance, of which all others are made too.
-        _, means = self._mean(n, np.concatenate([beta_grad, gamma_grad]))
-        by_mean, by_variance = np.split(means, 2)
-        dx: Array = (dy - by_mean - normalised * by_variance) * (self.gamma.value * inverse)
+        if by_batch:
+            # What each number adds to the mean and the variance, of which all others are made too.
+            _, means = self._mean(n, np.concatenate([beta_grad, gamma_grad]))
+            by_mean, by_variance = np.split(means, 2)
+            dy = dy - by_mean - normalised * by_variance
+        dx: Array = dy * (self.gamma.value * inverse)
         return dx
 
     def check_state(self, state: Mapping[str, Any]) -> None:
