@@ -1,6 +1,6 @@
 """`BatchNorm`: each feature brought to mean 0 and variance 1 over the batch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,8 @@ class BatchNorm(Layer):
         Running mean and variance, for evaluation.
     is_frozen : bool
         Whether gamma and beta are frozen, and the running figures with them.
+    keeps_statistics : bool
+        Whether training updates the running figures: unless it is frozen.
     mixes_samples : bool
         Whether the output of a sample depends on others in training: unless it is frozen.
     min_batch_size : int
@@ -114,6 +116,11 @@ class BatchNorm(Layer):
         return bool(own) and not any(parameter.trainable for parameter in own)
 
     @property
+    def keeps_statistics(self) -> bool:  # type: ignore[override]  # it follows what is frozen
+        """Whether training updates the running figures."""
+        return not self.is_frozen
+
+    @property
     def mixes_samples(self) -> bool:  # type: ignore[override]  # it follows what is frozen
         """Whether the output of a sample depends on others in training."""
         return not self.is_frozen
@@ -171,6 +178,35 @@ class BatchNorm(Layer):
             for running, new in ((self.running_mean, mean), (self.running_variance, variance)):
                 running *= self.momentum
                 running += share * new
+
+    def compute_statistics(self, batches: Iterable[Array]) -> None:
+        """Set the running figures to those of all batches as one; see `Layer.compute_statistics`.
+
+        Raises
+        ------
+        ArgumentError
+            If they have a single number of each feature, or figures that overflow.
+        """
+        where = "BatchNorm.compute_statistics"
+        n, mean, squares = 0, np.zeros(self.gamma.shape), np.zeros(self.gamma.shape)
+        for x in batches:
+            n_own, axes = x.size // x.shape[-1], tuple(range(x.ndim - 1))
+            if not n_own:
+                continue
+            own = x.mean(axis=axes, dtype=np.float64)
+            # Those of two parts together, without a difference of large sums.
+            apart, n_all = own - mean, n + n_own
+            squares += np.square(x - own).sum(axis=axes) + apart**2 * (n * n_own / n_all)
+            mean += apart * (n_own / n_all)
+            n = n_all
+        if n < 2:
+            wanted = "of at least 2 numbers of each feature"
+            check.fail(where, "batches", wanted, check.Said(str(n)))
+        variance = squares / (n - 1)
+        if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+            got = check.Said("NaN or an infinity")
+            check.fail(where, "their mean and variance", "finite", got)
+        self.running_mean[:], self.running_variance[:] = mean, variance
 
     def compute_backward(self, dy: Array, cache: Any) -> Array:
         """Compute dx, and the gradients of gamma and beta."""
