@@ -63,7 +63,13 @@ from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
-from layerkit.layers.dropout import Dropout
+from layerkit.layers.dropout import (
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout,
+)
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
 from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
@@ -167,6 +173,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Add",
+    "AlphaDropout",
     "ArgumentError",
     "BatchNorm",
     "CSVLogger",
@@ -193,6 +200,8 @@ __all__ = [
     "Flatten",
     "Focal",
     "ForOutput",
+    "GaussianDropout",
+    "GaussianNoise",
     "GlorotNormal",
     "GlorotUniform",
     "Graph",
@@ -277,6 +286,7 @@ __all__ = [
     "Softplus",
     "Softsign",
     "Sparsemax",
+    "SpatialDropout",
     "SquaredDistance",
     "Squareplus",
     "Standardize",

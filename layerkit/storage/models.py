@@ -17,7 +17,13 @@ from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
-from layerkit.layers.dropout import Dropout
+from layerkit.layers.dropout import (
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout,
+)
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
 from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
@@ -34,6 +40,7 @@ CLASSES: dict[str, type] = {
     for kind in (
         ActivationLayer,
         Add,
+        AlphaDropout,
         BatchNorm,
         Chain,
         Concatenate,
@@ -42,6 +49,8 @@ CLASSES: dict[str, type] = {
         Dropout,
         Flatten,
         GLU,
+        GaussianDropout,
+        GaussianNoise,
         GroupNorm,
         LayerNorm,
         Maxout,
@@ -53,6 +62,7 @@ CLASSES: dict[str, type] = {
         RepeatVector,
         Reshape,
         Residual,
+        SpatialDropout,
         Standardize,
         SwiGLU,
         TimeDistributed,

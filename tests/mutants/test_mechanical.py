@@ -31,6 +31,7 @@ from layerkit import (
     Dot,
     Dropout,
     Flatten,
+    GaussianNoise,
     Graph,
     GroupNorm,
     HardShrink,
@@ -407,6 +408,7 @@ SHAPED = {
     ActivationLayer: [(lambda: ActivationLayer(Leaning()), (3,))],
     Chain: [(lambda: Chain([Dense(3, 4, Tanh()), Dense(4, 2)]), (3,))],
     Flatten: [(Flatten, (2, 3))],
+    GaussianNoise: [(lambda: GaussianNoise(0.5), (3,))],
     GLU: [(GLU, (4, 6)), (GLU, (4,))],
     GroupNorm: [
         (lambda: GroupNorm(2, use_scale=False), (4,)),

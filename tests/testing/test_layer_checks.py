@@ -41,6 +41,10 @@ def concrete(base):
 MAKERS = {
     "BatchNorm": [BatchNorm, lambda: BatchNorm(0.5, 1e-3)],
     "Standardize": [Standardize],
+    "AlphaDropout": [lambda: layerkit.AlphaDropout(0.3)],
+    "GaussianDropout": [lambda: layerkit.GaussianDropout(0.3)],
+    "GaussianNoise": [lambda: layerkit.GaussianNoise(0.5), lambda: layerkit.GaussianNoise(0)],
+    "SpatialDropout": [lambda: layerkit.SpatialDropout(0.4)],
     "Dropout": [lambda: Dropout(0.3), lambda: Dropout(0.5, seed=4)],
     "Dense": [
         lambda: Dense(8, 3),
@@ -73,6 +77,8 @@ MAKERS = {
 SHAPES = {name: [(3,), (2, 2)] for name in ("BatchNorm", "Dropout", "Standardize")}
 SHAPES |= {name: [(3,), (2, 3)] for name in ("ActivationLayer", "Flatten", "PReLU", "Reshape")}
 SHAPES |= {name: [(3,), (2, 3)] for name in ("LayerNorm", "RMSNorm")}
+NOISES = ("AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout")
+SHAPES |= {name: [(4,), (2, 3)] for name in NOISES}
 SHAPES |= {
     "GLU": [(4,)],
     "GroupNorm": [(4,), (3, 2)],
