@@ -73,6 +73,7 @@ from layerkit.layers.dropout import (
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
 from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
+from layerkit.layers.passes import go_back
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -310,6 +311,7 @@ __all__ = [
     "Warmup",
     "WeightAverage",
     "Zeros",
+    "go_back",
     "read_csv",
     "read_idx",
     "show_config",

@@ -26,9 +26,9 @@ class BatchNorm(Layer):
     Backwards, with n the numbers of a feature in the batch: beta's gradient is Σ dy, gamma's is
     Σ dy · x̂, and dx = gamma / √(variance + epsilon) · (dy − Σ dy / n − x̂ · Σ (dy · x̂) / n).
 
-    Frozen, with gamma and beta not trainable both, it is the function of evaluation in training
-    too: it normalises by the running figures and leaves them as they are, each sample by itself,
-    so that dx = gamma / √(variance + epsilon) · dy.
+    Frozen (``layer.trainable = False``: neither gamma nor beta is trained), it is the function of
+    evaluation in training too: it normalises each sample by the running figures, which stay as they
+    are, so that dx = gamma / √(variance + epsilon) · dy.
 
     Parameters
     ----------
@@ -50,8 +50,6 @@ class BatchNorm(Layer):
         The scale and the offset; features are the last axis.
     running_mean, running_variance : ndarray of shape (n_features,)
         Running mean and variance, for evaluation.
-    is_frozen : bool
-        Whether gamma and beta are frozen, and the running figures with them.
     keeps_statistics : bool
         Whether training updates the running figures: unless it is frozen.
     mixes_samples : bool
@@ -110,25 +108,19 @@ class BatchNorm(Layer):
         return input_shape
 
     @property
-    def is_frozen(self) -> bool:
-        """Whether gamma and beta are frozen, and the running figures with them."""
-        own = self.own_parameters.values()
-        return bool(own) and not any(parameter.trainable for parameter in own)
-
-    @property
     def keeps_statistics(self) -> bool:  # type: ignore[override]  # it follows what is frozen
         """Whether training updates the running figures."""
-        return not self.is_frozen
+        return self.trainable
 
     @property
     def mixes_samples(self) -> bool:  # type: ignore[override]  # it follows what is frozen
         """Whether the output of a sample depends on others in training."""
-        return not self.is_frozen
+        return self.trainable
 
     @property
     def min_batch_size(self) -> int:
         """The fewest samples to train on at a time; a wrapping layer may set fewer."""
-        return 1 if self.is_frozen else self._fewest
+        return self._fewest if self.trainable else 1
 
     @min_batch_size.setter
     def min_batch_size(self, fewest: int) -> None:
@@ -136,7 +128,7 @@ class BatchNorm(Layer):
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Normalise by the batch's figures in training, and else by the running ones."""
-        training = training and not self.is_frozen
+        training = training and self.trainable
         n, axes = x.size // x.shape[-1], tuple(range(x.ndim - 1))
         batch_mean: Array = np.zeros(x.shape[-1:])
         if training and (n or self.communicator):
