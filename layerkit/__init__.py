@@ -63,9 +63,16 @@ from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
-from layerkit.layers.dropout import Dropout
+from layerkit.layers.dropout import (
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout,
+)
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
+from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
 from layerkit.layers.passes import go_back
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
@@ -167,6 +174,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Add",
+    "AlphaDropout",
     "ArgumentError",
     "BatchNorm",
     "CSVLogger",
@@ -193,9 +201,12 @@ __all__ = [
     "Flatten",
     "Focal",
     "ForOutput",
+    "GaussianDropout",
+    "GaussianNoise",
     "GlorotNormal",
     "GlorotUniform",
     "Graph",
+    "GroupNorm",
     "HalfSquaredError",
     "HardShrink",
     "HardSiLU",
@@ -213,6 +224,7 @@ __all__ = [
     "KLDivergence",
     "LambdaCallback",
     "Layer",
+    "LayerNorm",
     "LayerTrace",
     "LayerkitError",
     "LeakyReLU",
@@ -249,6 +261,7 @@ __all__ = [
     "Precision",
     "ProgressBar",
     "R2Score",
+    "RMSNorm",
     "RMSprop",
     "ReLU",
     "ReLU6",
@@ -274,6 +287,7 @@ __all__ = [
     "Softplus",
     "Softsign",
     "Sparsemax",
+    "SpatialDropout",
     "SquaredDistance",
     "Squareplus",
     "Standardize",

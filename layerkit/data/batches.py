@@ -8,6 +8,7 @@ is what the caller owns of y. Either may be `Fields`, named arrays that are cut 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,6 +25,8 @@ __all__ = ["ArrayBatches", "Batches", "Dataset", "DatasetBatches", "StreamBatche
 # Inputs and targets are arrays, or `Fields` of a model that has several; targets may be None.
 Batch = tuple[Any, Any, Array | None]
 Prepare = Callable[..., Batch]
+# So few inputs are hardly worth a pass of their own.
+_AT_A_TIME = 256
 
 
 @runtime_checkable
@@ -113,6 +116,17 @@ class Batches:
         """Name the samples of the ``step``-th batch of the current epoch."""
         raise NotImplementedError
 
+    @property
+    def are_repeatable(self) -> bool:
+        """Whether `inputs` can go through all samples, as often as it is asked to."""
+        return True
+
+    def inputs(self) -> Iterator[Any]:
+        """Yield the inputs of all samples, those of other ranks too, in an order of their own."""
+        whole = copy.copy(self)
+        whole.divide(0, 1)
+        return (x for x, _, _ in whole.epoch(None))
+
 
 class ArrayBatches(Batches):
     """Batches of two arrays of samples, in order or shuffled sample by sample.
@@ -195,6 +209,12 @@ class ArrayBatches(Batches):
                 batch.setflags(write=False)
                 targets = y[span]
                 yield batch, None if targets is None else targets.astype(dtypes[1]), own
+
+    def inputs(self) -> Iterator[Any]:
+        """Yield the inputs of all samples, some at a time; see `Batches.inputs`."""
+        whole = copy.copy(self)
+        whole.batch_size = max(self.batch_size, _AT_A_TIME)
+        return Batches.inputs(whole)
 
     def _numbers(self) -> Array | None:
         """Return the numbers of the samples in the order of the epoch, or None if as they are."""
@@ -339,6 +359,11 @@ class StreamBatches(Batches):
             with named(f"sample {{}} of step {step}".format):
                 prepared = _prepared(self, batch, f"step {step}")
             yield prepared
+
+    @property
+    def are_repeatable(self) -> bool:
+        """Whether the stream can be gone through again, and has all samples."""
+        return not self.is_iterator and self.n_ranks == 1
 
     def _open(self) -> Iterator[Any]:
         if self.is_iterator:

@@ -213,7 +213,7 @@ class Preparation:
         """Refuse batches that are too small for a layer before the first of them is trained on."""
         if self.n_ranks > 1:
             self._check_parts(where, n_samples, batch_size)
-        least = self.model.min_batch_size
+        least = self._fewest()
         last = n_samples % batch_size or batch_size
         if last < least:
             got = check.Said(
@@ -230,13 +230,7 @@ class Preparation:
             remedy = f"Pass a larger batch_size, or start fewer ranks (at most {batch_size})."
             wanted = f"at least {n_ranks}, one for each rank"
             check.fail(where, "the samples in a batch", wanted, batch_size, remedy)
-        # A layer that computes together with other ranks counts the samples of all.
-        own = [
-            layer.min_batch_size
-            for _, layer in self.model.walk()
-            if not (isinstance(layer, Model) or getattr(layer, "synchronized", False))
-        ]
-        least = max(own, default=1)
+        least = self._fewest(of_one_rank=True)
         for size in {batch_size, n_samples % batch_size or batch_size}:
             parts = {size // n_ranks, -(-size // n_ranks)}
             if any(0 < samples < least for samples in parts):
@@ -244,6 +238,16 @@ class Preparation:
                 remedy = "Choose another batch_size, or BatchNorm(synchronized=True)."
                 wanted = f"one that gives each rank at least {least} samples, as a layer needs them"
                 check.fail(where, "batch_size", wanted, got, remedy)
+
+    def _fewest(self, *, of_one_rank: bool = False) -> int:
+        """Return the fewest samples that all layers can be trained on, as they are frozen now."""
+        fewest = 1
+        for _, layer in self.model.walk():
+            # A layer that computes together with other ranks counts the samples of all.
+            is_left_out = of_one_rank and getattr(layer, "synchronized", False)
+            if not (is_left_out or isinstance(layer, Model)):
+                fewest = max(fewest, layer.min_batch_size)
+        return fewest
 
     def _arrays(self, where: str, x: Any, y: Any) -> tuple[Any, Any]:
         """Check inputs and targets, without a copy of what are arrays already."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -51,6 +51,9 @@ class Layer(CheckedPasses, ABC):
     mixes_samples, is_random : bool
         Tags that a class sets to True: a sample's output depends on the others in its batch;
         training draws random numbers, from a Generator kept in an attribute.
+    keeps_statistics : bool
+        Tag that a class sets to True: evaluation uses statistics of training's inputs, kept in its
+        state, and `compute_statistics` computes them again.
     rng : numpy.random.Generator or None
         For a layer that ``is_random``: where it leaves this at None, the model gives it a child
         of its own generator, with a stream apart from all others.
@@ -83,6 +86,7 @@ class Layer(CheckedPasses, ABC):
     takes_need_dx: bool = False
     takes_skip_frozen: bool = False
     mixes_samples: bool = False
+    keeps_statistics: bool = False
     is_random: bool = False
     rng: np.random.Generator | None = None
     min_batch_size: int = 1
@@ -246,6 +250,24 @@ class Layer(CheckedPasses, ABC):
         self._check_built("count_outputs")
         own = math.prod(width or 1 for width in self.output_shape or ())
         return own + sum(child.count_outputs() for child in self._children)
+
+    def compute_statistics(self, batches: Iterable[Array]) -> None:
+        """Set the statistics that the layer keeps to those of all these inputs together.
+
+        For a layer that has the tag ``keeps_statistics``; `Model.update_statistics` calls it. It
+        changes the state (see `get_state`), and no parameter.
+
+        Parameters
+        ----------
+        batches : iterable of ndarray of shape (batch_size, *input_shape)
+            Inputs, to go through once: all samples, in batches of any sizes.
+
+        Raises
+        ------
+        NotImplementedError
+            If the layer keeps none.
+        """
+        raise NotImplementedError
 
     def add_parameter(
         self, name: str, shape: Shape, initializer: Initializer, *, trainable: bool = True

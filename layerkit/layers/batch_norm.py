@@ -1,6 +1,6 @@
 """`BatchNorm`: each feature brought to mean 0 and variance 1 over the batch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,10 @@ class BatchNorm(Layer):
     Backwards, with n the numbers of a feature in the batch: beta's gradient is Σ dy, gamma's is
     Σ dy · x̂, and dx = gamma / √(variance + epsilon) · (dy − Σ dy / n − x̂ · Σ (dy · x̂) / n).
 
+    Frozen (``layer.trainable = False``: neither gamma nor beta is trained), it is the function of
+    evaluation in training too: it normalises each sample by the running figures, which stay as they
+    are, so that dx = gamma / √(variance + epsilon) · dy.
+
     Parameters
     ----------
     momentum : float
@@ -46,6 +50,13 @@ class BatchNorm(Layer):
         The scale and the offset; features are the last axis.
     running_mean, running_variance : ndarray of shape (n_features,)
         Running mean and variance, for evaluation.
+    keeps_statistics : bool
+        Whether training updates the running figures: unless it is frozen.
+    mixes_samples : bool
+        Whether the output of a sample depends on others in training: unless it is frozen.
+    min_batch_size : int
+        Fewest samples to train on at a time: 2 if they have a single number of each feature, unless
+        it is frozen.
 
     Raises
     ------
@@ -68,7 +79,7 @@ class BatchNorm(Layer):
            [ 1.]])
     """
 
-    mixes_samples = True
+    _fewest: int = 1
     communicator: Communicator | None = None
 
     def __init__(
@@ -96,8 +107,28 @@ class BatchNorm(Layer):
         self.min_batch_size = 2 if all(length == 1 for length in input_shape[:-1]) else 1
         return input_shape
 
+    @property
+    def keeps_statistics(self) -> bool:  # type: ignore[override]  # it follows what is frozen
+        """Whether training updates the running figures."""
+        return self.trainable
+
+    @property
+    def mixes_samples(self) -> bool:  # type: ignore[override]  # it follows what is frozen
+        """Whether the output of a sample depends on others in training."""
+        return self.trainable
+
+    @property
+    def min_batch_size(self) -> int:
+        """The fewest samples to train on at a time; a wrapping layer may set fewer."""
+        return self._fewest if self.trainable else 1
+
+    @min_batch_size.setter
+    def min_batch_size(self, fewest: int) -> None:
+        self._fewest = fewest
+
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Normalise by the batch's figures in training, and else by the running ones."""
+        training = training and self.trainable
         n, axes = x.size // x.shape[-1], tuple(range(x.ndim - 1))
         batch_mean: Array = np.zeros(x.shape[-1:])
         if training and (n or self.communicator):
@@ -120,7 +151,7 @@ class BatchNorm(Layer):
             inverse = 1 / np.sqrt(batch_variance + x.dtype.type(self.epsilon))
             normalised = centred * inverse
             self._update(batch_mean, batch_variance * (n / (n - 1)))
-        return normalised * self.gamma.value + self.beta.value, (normalised, inverse)
+        return normalised * self.gamma.value + self.beta.value, (normalised, inverse, training)
 
     def _mean(self, n: int, sums: Array) -> tuple[int, Array]:
         """Divide sums by the count of what was added up; over all ranks, if there are others."""
@@ -140,16 +171,47 @@ class BatchNorm(Layer):
                 running *= self.momentum
                 running += share * new
 
+    def compute_statistics(self, batches: Iterable[Array]) -> None:
+        """Set the running figures to those of all batches as one; see `Layer.compute_statistics`.
+
+        Raises
+        ------
+        ArgumentError
+            If they have a single number of each feature, or figures that overflow.
+        """
+        where = "BatchNorm.compute_statistics"
+        n, mean, squares = 0, np.zeros(self.gamma.shape), np.zeros(self.gamma.shape)
+        for x in batches:
+            n_own, axes = x.size // x.shape[-1], tuple(range(x.ndim - 1))
+            if not n_own:
+                continue
+            own = x.mean(axis=axes, dtype=np.float64)
+            # Those of two parts together, without a difference of large sums.
+            apart, n_all = own - mean, n + n_own
+            squares += np.square(x - own).sum(axis=axes) + apart**2 * (n * n_own / n_all)
+            mean += apart * (n_own / n_all)
+            n = n_all
+        if n < 2:
+            wanted = "of at least 2 numbers of each feature"
+            check.fail(where, "batches", wanted, check.Said(str(n)))
+        variance = squares / (n - 1)
+        if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+            got = check.Said("NaN or an infinity")
+            check.fail(where, "their mean and variance", "finite", got)
+        self.running_mean[:], self.running_variance[:] = mean, variance
+
     def compute_backward(self, dy: Array, cache: Any) -> Array:
         """Compute dx, and the gradients of gamma and beta."""
-        normalised, inverse = cache
+        normalised, inverse, by_batch = cache
         n, axes = dy.size // dy.shape[-1], tuple(range(dy.ndim - 1))
         self.beta.grad = beta_grad = dy.sum(axis=axes)
         self.gamma.grad = gamma_grad = (dy * normalised).sum(axis=axes)
-        # What each number adds to the mean and the variance, of which all others are made too.
-        _, means = self._mean(n, np.concatenate([beta_grad, gamma_grad]))
-        by_mean, by_variance = np.split(means, 2)
-        dx: Array = (dy - by_mean - normalised * by_variance) * (self.gamma.value * inverse)
+        if by_batch:
+            # What each number adds to the mean and the variance, of which all others are made too.
+            _, means = self._mean(n, np.concatenate([beta_grad, gamma_grad]))
+            by_mean, by_variance = np.split(means, 2)
+            dy = dy - by_mean - normalised * by_variance
+        dx: Array = dy * (self.gamma.value * inverse)
         return dx
 
     def check_state(self, state: Mapping[str, Any]) -> None:

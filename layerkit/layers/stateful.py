@@ -18,7 +18,7 @@ __all__ = ["NO_STATE", "Stateful", "Workspace"]
 NO_STATE = frozenset(
     "name input_shape output_shape dtype _own_parameters _children is_owned has_learned_shape "
     "_cache _workspace _spare _known_vectors _flat_parameters min_batch_size takes_integers "
-    "_drawn _tied _as_built _has_own_shape _is_frozen".split()
+    "_drawn _tied _as_built _has_own_shape _is_frozen _fewest".split()
 )
 
 

@@ -6,6 +6,7 @@ import copy
 import importlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +20,7 @@ from layerkit.layers.base import Layer
 from layerkit.losses import Loss
 from layerkit.models.assembled import AssembledLayer
 from layerkit.models.chunks import FEW, samples_at_a_time
+from layerkit.models.statistics import batches_of, update_statistics
 from layerkit.models.summary import costs_of, figures, html_table, shorten, text_table
 from layerkit.models.ties import find_ties
 
@@ -248,6 +250,50 @@ class Model(AssembledLayer):
         module: Any = importlib.import_module("layerkit.models.per_sample")  # few programs need it
         gradients: Array = module.per_sample_gradients(where, self, batch, y_true, loss)
         return gradients
+
+    @ignoring("under")
+    def update_statistics(self, x: Any, *, batch_size: int = 256) -> None:
+        """Compute the statistics that layers keep, such as `BatchNorm`'s, over all samples.
+
+        They become those of all samples as one batch, whatever ``batch_size`` is, of what reaches
+        each layer in evaluation: layer after layer, each behind those that have theirs already, in
+        a pass over x for each. No parameter changes, and no layer that is frozen.
+
+        After parameters were set to others, such as an average over training, the statistics are
+        those of other activations until they are computed again.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_samples, *input_shape), or a dict of such
+            Inputs, best all that the model was trained on.
+        batch_size : int
+            Number of samples to compute at a time.
+
+        Raises
+        ------
+        ArgumentError
+            If x can't be used, is empty or not finite, or overflows; nothing has changed.
+
+        References
+        ----------
+        Izmailov et al. (2018), "Averaging weights leads to wider optima and better
+        generalization", section 3.2.
+
+        Examples
+        --------
+        >>> from layerkit import BatchNorm, Sequential
+        >>> model = Sequential([BatchNorm()], input_shape=(1,))
+        >>> model.update_statistics([[1], [3], [5]])
+        >>> model[0].running_mean, model[0].running_variance
+        (array([3.]), array([4.]))
+        """
+        self._check_built("update_statistics")
+        where = f"{type(self).__name__}.update_statistics"
+        size = check.integer(where, "batch_size", batch_size, minimum=1)
+        passes = partial(batches_of, where, x, self.input_shape, size, self._batch)
+        for _ in passes():
+            pass  # what can't be used is refused before anything is computed
+        update_statistics(self, passes)
 
     def _check_batch(self, where: str, x: Any, y_true: Any, loss: Loss) -> tuple[Any, Any]:
         """Check a batch and its targets, and cast both to what the model and the loss take."""

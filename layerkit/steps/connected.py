@@ -338,16 +338,21 @@ class ConnectedRanks(Ranks):
 
     def _odd_rank(self, array: Array) -> int | None:
         """Find a rank whose bytes differ from those of most."""
-        crc32: Any = importlib.import_module("zlib").crc32
-        sums = np.zeros(self.size, np.int64)
-        sums[self.rank] = crc32(np.ascontiguousarray(array))
-        self.communicator.allreduce_(sums)
+        sums = self._checksums([array])[0]
         if (sums == sums[0]).all():
             return None
         counts = (sums[:, None] == sums).sum(axis=1)
         # Of two that differ, rank 0 is taken for the right one.
         usual = sums[counts.argmax()]
         return int((sums != usual).argmax())
+
+    def _checksums(self, arrays: Sequence[Any]) -> Array:
+        """Find the checksum of each array on each rank: of shape (n_arrays, n_ranks)."""
+        crc32: Any = importlib.import_module("zlib").crc32
+        sums = np.zeros((len(arrays), self.size), np.int64)
+        sums[:, self.rank] = [crc32(np.ascontiguousarray(array)) for array in arrays]
+        self.communicator.allreduce_(sums)
+        return sums
 
     def _merge_states(self) -> None:
         """Average what the layers learned besides the parameters, such as running means."""
@@ -357,6 +362,9 @@ class ConnectedRanks(Ranks):
             for name, value in layer.get_state().items()
             if isinstance(value, float) or getattr(value, "dtype", np.dtype(int)).kind == "f"
         ]
+        if floats:  # a mean of three that are alike may be another number than they
+            checksums = self._checksums([value for *_, value in floats])
+            floats = [entry for entry, row in zip(floats, checksums, strict=True) if np.ptp(row)]
         if not floats:
             return
         sums = np.concatenate([np.ravel(value).astype(np.float64) for *_, value in floats])

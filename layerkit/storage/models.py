@@ -17,9 +17,16 @@ from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
-from layerkit.layers.dropout import Dropout
+from layerkit.layers.dropout import (
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout,
+)
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
+from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -33,6 +40,7 @@ CLASSES: dict[str, type] = {
     for kind in (
         ActivationLayer,
         Add,
+        AlphaDropout,
         BatchNorm,
         Chain,
         Concatenate,
@@ -41,14 +49,20 @@ CLASSES: dict[str, type] = {
         Dropout,
         Flatten,
         GLU,
+        GaussianDropout,
+        GaussianNoise,
+        GroupNorm,
+        LayerNorm,
         Maxout,
         Multiply,
         PReLU,
         Parallel,
         Permute,
+        RMSNorm,
         RepeatVector,
         Reshape,
         Residual,
+        SpatialDropout,
         Standardize,
         SwiGLU,
         TimeDistributed,

@@ -15,9 +15,11 @@ from layerkit.data.batches import Batch, Batches
 from layerkit.data.preparation import Preparation
 from layerkit.engines.base import EngineUsed
 from layerkit.engines.choice import EngineName
+from layerkit.errors import StateError
 from layerkit.losses.regularizers import Regularizer
 from layerkit.metrics import Metric
 from layerkit.metrics.totals import suited
+from layerkit.models.statistics import update_statistics
 from layerkit.optimizers.clipping import Clipping
 from layerkit.optimizers.parameter_groups import GroupedStep, ParameterGroup
 from layerkit.steps.connected import ranks_of
@@ -64,6 +66,8 @@ class Setup:
         Fit that the next one goes on with.
     history, epochs, position, hooks, engine_used
         Those of the last fit.
+    data : Batches or None
+        Batches of the fit that runs.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Setup:
         self.history, self.epochs, self.position = History([]), 0, Position()
         self.hooks: Hooks | None = None
         self.engine_used: EngineUsed | None = None
+        self.data: Batches | None = None
         self._n_steps = 0
         self._held_out: tuple[object, Any] = None, None
 
@@ -216,9 +221,11 @@ class Setup:
     def shown(self, fit: Fit) -> Iterator[None]:
         """Show a fit while it runs, and keep its record."""
         self.show(fit)
+        self.data = fit.data
         try:
             yield
         finally:
+            self.data = None
             if fit.epochs:
                 self.engine_used = fit.engine_used
 
@@ -229,6 +236,16 @@ class Setup:
         if fit.epochs:
             self.engine_used, self.resumed = fit.engine_used, None
             self._n_steps += fit.epochs * (fit.data.steps_per_epoch or 0)
+
+    def update_statistics(self, where: str) -> None:
+        """Compute the statistics that layers keep over all inputs of the fit that runs."""
+        data = self.data
+        if data is None or not data.are_repeatable:
+            wanted = "at hand, and of a kind that can be gone through again"
+            got = check.Said("none, as no fit runs" if data is None else "those of a stream")
+            remedy = "Write model.update_statistics(x)."
+            check.fail(where, "the training data", wanted, got, remedy, error=StateError)
+        update_statistics(self.trainer.model, data.inputs)
 
     def active(
         self, where: str, callbacks: Sequence[Callback], progress: bool | None, epochs: int

@@ -395,6 +395,15 @@ class Trainer:
         saved = Saved(self.model, self.optimizer, self.rng, self.callbacks)
         self.setup.go_on_with(read_checkpoint("Trainer.resume", path, saved, self))
 
+    @property
+    def can_repeat_data(self) -> bool:
+        """Whether `update_statistics` can go through the inputs of the current fit."""
+        return self.setup.data is not None and self.setup.data.are_repeatable
+
+    def update_statistics(self) -> None:
+        """Compute the statistics that layers keep over the current fit's data; for callbacks."""
+        self.setup.update_statistics("Trainer.update_statistics")
+
     def stop(self) -> None:
         """End training after the current epoch; for callbacks."""
         self.setup.position.stopped = True

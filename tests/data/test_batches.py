@@ -117,3 +117,22 @@ def test_a_stream_is_read_no_further_than_needed():
 
     list(StreamBatches(stream(), 3, lambda x, y: (x, y), "Trainer.fit").epoch(None))
     assert taken == [0, 1, 2]
+
+
+def test_all_inputs_are_gone_through_whatever_part_an_epoch_has():
+    rows = np.array([1, 4, 5, 8, 9])
+    data = ArrayBatches(X, X, 2, F4, F8, rows=rows)
+    data.divide(1, 3)
+    epoch = data.epoch(np.random.default_rng(0))
+    next(epoch)
+    order = data.order.copy()
+    (x,) = data.inputs()  # few samples are not worth several passes
+    assert x.dtype == F4
+    assert_array_equal(x, X[rows])
+    assert_array_equal(data.order, order)
+    assert (data.batch_size, data.rank, data.n_ranks) == (2, 1, 3)
+    stream = StreamBatches([(X[:4], X[:4]), (X[4:], X[4:])], None, lambda x, y: (x, y, None), "")
+    assert stream.are_repeatable
+    for _ in range(2):
+        assert_array_equal(np.concatenate([*stream.inputs()]), X)
+    assert not StreamBatches(iter([]), 1, lambda x, y: (x, y, None), "").are_repeatable

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from layerkit import ArgumentError, BatchNorm, Dense, Sequential
+from layerkit import SGD, ArgumentError, BatchNorm, Dense, MeanSquaredError, Sequential, Trainer
+from layerkit.testing import parametrize_with_checks
 
 X = np.random.default_rng(0).normal(3, 2, size=(50, 4))
 
@@ -107,3 +108,101 @@ def test_samples_of_open_length_are_normalised_together():
         expected = (x - x.mean(axis=1)) / np.sqrt(x.var(axis=1) + 1e-5)
         assert_allclose(y, expected, rtol=1e-10)
         assert model.backward(np.ones(x.shape)).shape == x.shape
+
+
+class Frozen(BatchNorm):
+    """One whose gamma and beta are frozen from the start, with figures of its own."""
+
+    def build(self, input_shape):
+        shape = super().build(input_shape)
+        self.gamma.trainable = self.beta.trainable = False
+        self.running_mean += np.arange(len(self.running_mean))
+        self.running_variance *= 4
+        return shape
+
+
+@parametrize_with_checks([(Frozen(), (3,)), (Frozen(0.5, 0.1), (None, 2))])
+def test_conformance_of_a_frozen_one(check):
+    check()
+
+
+def frozen(layers):
+    layers.forward(X, training=True)
+    for parameter in layers[0].parameters:
+        parameter.value = np.arange(2.0, 2 + parameter.size)
+        parameter.trainable = False
+    return layers
+
+
+def test_a_frozen_one_normalises_by_the_running_figures_and_leaves_them():
+    layers = frozen(model())
+    layer = layers[0]
+    assert not layer.trainable
+    assert not layer.mixes_samples
+    assert not layer.keeps_statistics
+    before = layer.running_mean.tobytes(), layer.running_variance.tobytes()
+    y = layers.forward(X + 1000, training=True)
+    dy = np.random.default_rng(1).normal(size=X.shape)
+    dx = layers.backward(dy)
+    factor = layer.gamma.value / np.sqrt(layer.running_variance + 1e-5)
+    assert_allclose(y, (X + 1000 - layer.running_mean) * factor + layer.beta.value, rtol=1e-12)
+    np.testing.assert_array_equal(y, layers.predict(X + 1000))
+    assert_allclose(dx, dy * factor, rtol=1e-12)
+    assert_allclose(layer.beta.grad, dy.sum(axis=0), rtol=1e-12)
+    x_hat = (X + 1000 - layer.running_mean) / np.sqrt(layer.running_variance + 1e-5)
+    assert_allclose(layer.gamma.grad, (dy * x_hat).sum(axis=0), rtol=1e-12)
+    assert (layer.running_mean.tobytes(), layer.running_variance.tobytes()) == before
+
+
+def test_one_of_two_that_is_trained_is_enough_to_learn_figures():
+    layers = frozen(model())
+    layers[0].beta.trainable = True
+    assert layers[0].mixes_samples
+    before = layers[0].running_mean.copy()
+    layers.forward(X + 1, training=True)
+    assert (layers[0].running_mean != before).all()
+
+
+def test_it_is_frozen_and_thawed_between_two_passes():
+    layers = frozen(model())
+    layers.forward(X, training=True)
+    for parameter in layers.parameters:
+        parameter.trainable = True
+    # The pass that is gone back through was made with the running figures.
+    factor = layers[0].gamma.value / np.sqrt(layers[0].running_variance + 1e-5)
+    assert_allclose(layers.backward(np.ones(X.shape)), factor * np.ones(X.shape), rtol=1e-12)
+    layers.forward(X, training=True)
+    layers[0].gamma.trainable = layers[0].beta.trainable = False
+    assert_allclose(layers.backward(np.ones(X.shape)), 0, atol=1e-12)
+
+
+def test_a_frozen_one_trains_on_single_samples_and_in_a_file(tmp_path):
+    layers = Sequential([Dense(4, 3), BatchNorm(), Dense(3, 1)], seed=0)
+    layers.forward(X, training=True)
+    trainer = Trainer(layers, MeanSquaredError(), SGD(0.01), seed=0)
+    y = X[:, :1]
+    with pytest.raises(ArgumentError, match="a last batch of 1"):
+        trainer.fit(X, y, epochs=1, batch_size=7)
+    for parameter in layers[1].parameters:
+        parameter.trainable = False
+    before = layers[1].running_mean.copy(), layers[1].running_variance.copy()
+    trainer.fit(X, y, epochs=2, batch_size=7)
+    np.testing.assert_array_equal(layers[1].running_mean, before[0])
+    np.testing.assert_array_equal(layers[1].running_variance, before[1])
+    layers.save(tmp_path / "model")
+    loaded = Sequential.load(tmp_path / "model")
+    assert not loaded[1].trainable
+    np.testing.assert_array_equal(loaded.forward(X[:1], training=True), loaded.predict(X[:1]))
+
+
+def test_gradients_by_sample_of_a_model_with_a_frozen_one():
+    layers = Sequential([Dense(4, 3), BatchNorm(), Dense(3, 1)], seed=0)
+    layers.forward(X, training=True)
+    with pytest.raises(ArgumentError, match="which mixes those of a batch"):
+        layers.per_sample_gradients(X, X[:, :1], MeanSquaredError())
+    for parameter in layers[1].parameters:
+        parameter.trainable = False
+    each = layers.per_sample_gradients(X, X[:, :1], MeanSquaredError())
+    layers.forward(X, training=True)
+    layers.backward(MeanSquaredError().gradient(layers.predict(X), X[:, :1]))
+    assert_allclose(each.mean(axis=0), layers.grads, rtol=1e-10, atol=1e-14)

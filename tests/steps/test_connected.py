@@ -458,6 +458,51 @@ def test_a_rank_without_a_part_takes_part_in_the_exchange():
     compare(5, fit, model=lambda: network(BatchNorm(synchronized=True)))
 
 
+@pytest.mark.parametrize("synchronized", [False, True])
+def test_a_frozen_batch_norm_keeps_its_figures_to_the_last_bit(synchronized):
+    def program(communicator):
+        trainer = trainer_of(communicator, network(BatchNorm(synchronized=synchronized)))
+        layer = trainer.model[1]
+        # A sum of three that are alike is rounded, and a third of it may be another number.
+        layer.running_mean[:] = np.linspace(0.1, 0.7, 6)
+        for parameter in layer.parameters:
+            parameter.trainable = False
+        trainer.fit(X[:40], Y[:40], epochs=2, batch_size=3)  # a sample for each rank
+        np.testing.assert_array_equal(layer.running_mean, np.linspace(0.1, 0.7, 6))
+        np.testing.assert_array_equal(layer.running_variance, np.ones(6))
+        return outcome(trainer)
+
+    alone, together = program(None), on_ranks(3, program)
+    assert_same(together)
+    assert_close(together[0], alone, **ROUNDING)
+
+
+@pytest.mark.parametrize("synchronized", [False, True])
+def test_averaged_weights_have_the_statistics_of_all_samples(synchronized):
+    def program(communicator):
+        model = network(BatchNorm(synchronized=synchronized))
+        trainer = trainer_of(communicator, model, callbacks=[WeightAverage(0.9, apply=True)])
+        trainer.fit(X[:40], Y[:40], epochs=2, batch_size=8)
+        hidden = model[:1].predict(X[:40])
+        np.testing.assert_allclose(model[1].running_mean, hidden.mean(axis=0), rtol=1e-10)
+        variance = hidden.var(axis=0, ddof=1)
+        np.testing.assert_allclose(model[1].running_variance, variance, rtol=1e-10)
+        return outcome(trainer)
+
+    assert_same(on_ranks(3, program))
+
+
+def test_parts_of_a_stream_are_not_all_samples():
+    def program(communicator):
+        average = WeightAverage(0.9, apply=True)
+        trainer = trainer_of(communicator, network(BatchNorm()), callbacks=[average])
+        own = slice(communicator.rank, 40, 2)
+        with pytest.raises(StateError, match="data that can be gone through again"):
+            trainer.fit(lambda: [(X[own], Y[own])], epochs=1)
+
+    on_ranks(2, program)
+
+
 def test_local_batch_norm_averages_what_ranks_learned():
     def program(communicator):
         trainer = trainer_of(communicator, network(BatchNorm()))

@@ -60,6 +60,8 @@ def test_everything_built_in_is_here():
     others += ["Flatten", "Permute", "RepeatVector", "Reshape"]
     others += ["ActivationLayer", "GLU", "Maxout", "PReLU", "SwiGLU"]
     others += ["Chain", "Parallel", "Residual", "TimeDistributed"]
+    others += ["AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout"]
+    others += ["GroupNorm", "LayerNorm", "RMSNorm"]
     assert sorted({*LAYERS} - {*others}) == [
         "BatchNorm",
         "Dense",

@@ -41,6 +41,10 @@ def concrete(base):
 MAKERS = {
     "BatchNorm": [BatchNorm, lambda: BatchNorm(0.5, 1e-3)],
     "Standardize": [Standardize],
+    "AlphaDropout": [lambda: layerkit.AlphaDropout(0.3)],
+    "GaussianDropout": [lambda: layerkit.GaussianDropout(0.3)],
+    "GaussianNoise": [lambda: layerkit.GaussianNoise(0.5), lambda: layerkit.GaussianNoise(0)],
+    "SpatialDropout": [lambda: layerkit.SpatialDropout(0.4)],
     "Dropout": [lambda: Dropout(0.3), lambda: Dropout(0.5, seed=4)],
     "Dense": [
         lambda: Dense(8, 3),
@@ -57,8 +61,11 @@ MAKERS = {
     "Chain": [lambda: layerkit.Chain([Dense(3, 4, Tanh()), Dense(4, 2)])],
     "Flatten": [layerkit.Flatten],
     "GLU": [layerkit.GLU],
+    "GroupNorm": [lambda: layerkit.GroupNorm(2), lambda: layerkit.GroupNorm(1, 0.1)],
+    "LayerNorm": [layerkit.LayerNorm, lambda: layerkit.LayerNorm(epsilon=0.1, use_scale=False)],
     "Maxout": [lambda: layerkit.Maxout(3, 2)],
     "PReLU": [layerkit.PReLU],
+    "RMSNorm": [layerkit.RMSNorm],
     "Parallel": [lambda: layerkit.Parallel([Dense(3, 2), [Dense(3, 4, Tanh()), Dense(4, 2)]])],
     "Permute": [lambda: layerkit.Permute((2, 1))],
     "RepeatVector": [lambda: layerkit.RepeatVector(2)],
@@ -69,7 +76,16 @@ MAKERS = {
 }
 SHAPES = {name: [(3,), (2, 2)] for name in ("BatchNorm", "Dropout", "Standardize")}
 SHAPES |= {name: [(3,), (2, 3)] for name in ("ActivationLayer", "Flatten", "PReLU", "Reshape")}
-SHAPES |= {"GLU": [(4,)], "Permute": [(2, 3)], "RepeatVector": [(3,)], "TimeDistributed": [(2, 3)]}
+SHAPES |= {name: [(3,), (2, 3)] for name in ("LayerNorm", "RMSNorm")}
+NOISES = ("AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout")
+SHAPES |= {name: [(4,), (2, 3)] for name in NOISES}
+SHAPES |= {
+    "GLU": [(4,)],
+    "GroupNorm": [(4,), (3, 2)],
+    "Permute": [(2, 3)],
+    "RepeatVector": [(3,)],
+    "TimeDistributed": [(2, 3)],
+}
 SUBJECTS = [
     (make, shape)
     for name, makers in MAKERS.items()

@@ -11,6 +11,7 @@ from layerkit._support.state_checks import check_values, ranged
 from layerkit._support.validation import Array
 from layerkit.errors import StateError
 from layerkit.models.base import Model
+from layerkit.models.statistics import layers_with_statistics, statistics_kept
 from layerkit.training.callbacks.base import Callback, TrainingState
 
 __all__ = ["WeightAverage"]
@@ -29,8 +30,9 @@ class WeightAverage(Callback):
         Decay rate of the average, from 0 to below 1.
     apply : bool
         Whether to set the model's parameters to the average at the end of a fit, over what
-        callbacks before it in the list have restored. With False, use `applied`. A checkpoint of
-        the fit has the parameters in training all the same.
+        callbacks before it in the list have restored, and to compute the statistics that layers
+        such as `BatchNorm` keep anew, over the training data (`Model.update_statistics`). With
+        False, use `applied`. A checkpoint of the fit has what was in training all the same.
 
     Attributes
     ----------
@@ -41,10 +43,15 @@ class WeightAverage(Callback):
     ------
     ArgumentError
         If an argument is of the wrong kind or out of its range.
+    StateError
+        When a fit begins, if ``apply`` is True, layers keep statistics, and the data can't be gone
+        through again: an iterator, or streams of which each rank has a part.
 
     References
     ----------
-    Polyak & Juditsky (1992), "Acceleration of stochastic approximation by averaging".
+    Polyak & Juditsky (1992), "Acceleration of stochastic approximation by averaging". Izmailov et
+    al. (2018), "Averaging weights leads to wider optima and better generalization", section 3.2,
+    for the statistics.
 
     Examples
     --------
@@ -75,6 +82,11 @@ class WeightAverage(Callback):
 
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Set the average to the current parameters."""
+        if self.apply and layers_with_statistics(trainer.model) and not trainer.can_repeat_data:
+            wanted = "data that can be gone through again, for the statistics that layers keep"
+            got = check.Said("a stream that can't, or a part of one")
+            remedy = "Pass apply=False, and write average.applied(model, x)."
+            check.fail("WeightAverage.on_train_begin", "x", wanted, got, remedy, error=StateError)
         self.average, self._n_steps = trainer.model.values.copy(), 0
 
     def on_update_end(self, trainer: TrainingState) -> None:
@@ -86,25 +98,39 @@ class WeightAverage(Callback):
 
     def on_train_end(self, trainer: TrainingState) -> None:
         """Set the model's parameters to the average, if ``apply`` is True."""
-        if self.apply and self.average is not None:
-            trainer.model.values = self.average
+        if not self.apply or self.average is None:
+            return
+        model = trainer.model
+        own = model.values.copy()
+        model.values = self.average
+        try:
+            if layers_with_statistics(model):
+                trainer.update_statistics()
+        except BaseException:
+            model.values = own  # which the statistics are of
+            raise
 
     @contextlib.contextmanager
-    def applied(self, model: Model) -> Iterator[None]:
+    def applied(self, model: Model, x: Any = None) -> Iterator[None]:
         """Set a model's parameters to the average inside a ``with`` block.
 
         Parameters
         ----------
         model : Model
             The model that was trained, or one with the same layers.
+        x : array_like of shape (n_samples, *input_shape), or a dict of such
+            Inputs of the training, for the statistics that layers such as `BatchNorm` keep; needed
+            if there are such layers.
 
         Yields
         ------
         None
-            The model has its own parameters again after the block.
+            The model has its own parameters and statistics again after the block.
 
         Raises
         ------
+        ArgumentError
+            If layers keep statistics and there is no x, or one that can't be used.
         StateError
             If there is no average yet.
         """
@@ -112,9 +138,17 @@ class WeightAverage(Callback):
             got = check.Said("none yet")
             where = "WeightAverage.applied"
             check.fail(where, "average", "computed in a training", got, error=StateError)
+        keeps_statistics = bool(layers_with_statistics(model))
+        if keeps_statistics and x is None:
+            wanted = "given, for a model whose layers keep statistics, such as BatchNorm"
+            remedy = "Pass the inputs that the model was trained on."
+            check.fail("WeightAverage.applied", "x", wanted, None, remedy)
         own = model.values.copy()
-        model.values = self.average
-        try:
-            yield
-        finally:
-            model.values = own
+        with statistics_kept(model):
+            model.values = self.average
+            try:
+                if keeps_statistics:
+                    model.update_statistics(x)
+                yield
+            finally:
+                model.values = own

@@ -100,6 +100,25 @@ class TrainingState(Protocol):
     def communicator(self) -> Communicator:
         """The connection of the processes that train together; its ``rank`` is 0 for one alone."""
 
+    @property
+    def can_repeat_data(self) -> bool:
+        """Whether `update_statistics` can go through the training data.
+
+        It can't where they come from an iterator, or from streams of which each rank has a part.
+        """
+
+    def update_statistics(self) -> None:
+        """Compute the statistics that layers keep over all inputs of the training data.
+
+        See `Model.update_statistics`. Over several ranks, all of them call it, and each goes
+        through all samples.
+
+        Raises
+        ------
+        StateError
+            If `can_repeat_data` is False.
+        """
+
     def stop(self) -> None:
         """End the training after the current epoch."""
 

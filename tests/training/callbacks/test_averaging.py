@@ -4,11 +4,15 @@ import pytest
 from layerkit import (
     SGD,
     Adam,
+    ArgumentError,
+    BatchNorm,
+    Callback,
     Dense,
     HalfSquaredError,
     LambdaCallback,
     Sequential,
     StateError,
+    Tanh,
     Trainer,
     WeightAverage,
 )
@@ -79,3 +83,186 @@ def test_an_update_of_a_whole_epoch_is_averaged():
     expected = decay * before + (1 - decay) * updated
     np.testing.assert_allclose(model.values, expected, rtol=1e-12)
     assert (model.values != before).all()
+
+
+# Layers that keep statistics
+
+Y = X[:, :1] - X[:, 1:]
+
+
+def normalised(seed=0):
+    layers = [Dense(2, 6, Tanh()), BatchNorm(), Dense(6, 4, Tanh()), BatchNorm(), Dense(4, 1)]
+    return Sequential(layers, seed=seed)
+
+
+def statistics(model):
+    norms = [layer for layer in model if isinstance(layer, BatchNorm)]
+    return [array for norm in norms for array in (norm.running_mean, norm.running_variance)]
+
+
+class Rows:
+    """A data set, which notes the samples that it is asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, indices):
+        self.asked.append(list(indices))
+        return X[indices], Y[indices]
+
+
+class Epochs:
+    """A stream that can be gone through again."""
+
+    def __iter__(self):
+        return batches()
+
+
+def batches():
+    return iter([(X[:5], Y[:5]), (X[5:], Y[5:])])
+
+
+DATA = {
+    "arrays": lambda: (X, Y),
+    "data set": lambda: (Rows(),),
+    "a function": lambda: (batches,),
+    "an iterable": lambda: (Epochs(),),
+}
+
+
+def averaged(model):
+    """What is expected: the statistics of the activations that the parameters lead to."""
+    expected = normalised()
+    expected.values = model.values
+    expected.update_statistics(X)
+    return expected
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_the_statistics_are_those_of_the_averaged_parameters(data):
+    model, average = normalised(), WeightAverage(0.9, apply=True)
+    trainer = Trainer(model, HalfSquaredError(), Adam(0.1), callbacks=[average], seed=0)
+    trainer.fit(*DATA[data](), epochs=5, batch_size=5)
+    np.testing.assert_array_equal(model.values, average.average)
+    expected = averaged(model)
+    for one, other in zip(statistics(model), statistics(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)  # sums in batches of other sizes
+    figure = trainer.evaluate(X, Y)["loss"]
+    wanted = HalfSquaredError().value(expected.predict(X), Y)
+    np.testing.assert_allclose(figure, wanted, rtol=1e-10)
+    # By hand: each layer's output has mean 0 and variance 1 over the data, up to gamma and beta.
+    first = model[1]
+    y = (model[:2].predict(X) - first.beta.value) / first.gamma.value
+    np.testing.assert_allclose(y.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(y.std(axis=0, ddof=1), 1, rtol=1e-2)  # but for epsilon
+
+
+def test_samples_kept_for_validation_have_no_part_in_them():
+    model = Sequential([BatchNorm(), Dense(2, 1)], input_shape=(2,), seed=0)
+    seen = []
+    watch = LambdaCallback(on_train_end=lambda trainer: seen.append(trainer.evaluate(X, Y)))
+    average = WeightAverage(0.9, apply=True)
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=[average, watch], seed=0)
+    trainer.fit(X, Y, epochs=1, batch_size=4, validation_split=0.2)
+    rows = np.setdiff1d(np.arange(10), trainer.setup.position.held_out)
+    np.testing.assert_allclose(model[0].running_mean, X[rows].mean(axis=0), rtol=1e-12)
+
+
+def test_a_checkpoint_has_the_statistics_of_training(tmp_path):
+    def fit(epochs, apply, path=None):
+        model = normalised()
+        callbacks = [WeightAverage(0.9, apply=apply)]
+        trainer = Trainer(model, HalfSquaredError(), Adam(0.1), callbacks=callbacks, seed=0)
+        if path is not None:
+            trainer.resume(path)
+        trainer.fit(X, Y, epochs=epochs, batch_size=5)
+        return trainer
+
+    first = fit(2, apply=True)
+    first.save_checkpoint(tmp_path / "checkpoint")
+    resumed, whole = fit(4, True, tmp_path / "checkpoint"), fit(4, True)
+    np.testing.assert_array_equal(resumed.model.values, whole.model.values)
+    for one, other in zip(statistics(resumed.model), statistics(whole.model), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_applied_computes_them_for_its_block():
+    model, average = normalised(), WeightAverage(0.9)
+    trainer = Trainer(model, HalfSquaredError(), Adam(0.1), callbacks=[average], seed=0)
+    trainer.fit(X, Y, epochs=5, batch_size=5)
+    own = model.values.copy(), [array.copy() for array in statistics(model)]
+    with average.applied(model, X):
+        for one, other in zip(statistics(model), statistics(averaged(model)), strict=True):
+            np.testing.assert_array_equal(one, other)
+        inside = model.predict(X)
+    np.testing.assert_array_equal(model.values, own[0])
+    for one, other in zip(statistics(model), own[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (inside != model.predict(X)).any()
+    message = r"WeightAverage.applied: x must be given, for a model whose .* got None. Pass the in"
+    with pytest.raises(ArgumentError, match=message):
+        with average.applied(model):
+            pass
+    with pytest.raises(ArgumentError, match="x must be finite"):
+        with average.applied(model, X * np.nan):
+            pass
+    np.testing.assert_array_equal(model.values, own[0])
+
+
+def test_a_frozen_layer_needs_no_data():
+    model, average = normalised(), WeightAverage(0.9)
+    for layer in (model[1], model[3]):
+        layer.gamma.trainable = layer.beta.trainable = False
+    Trainer(model, HalfSquaredError(), Adam(0.1), callbacks=[average]).fit(X, Y, epochs=1)
+    before = [array.copy() for array in statistics(model)]
+    with average.applied(model):
+        for one, other in zip(statistics(model), before, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_an_iterator_is_refused_before_training():
+    model = normalised()
+    before = model.values.copy()
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=[WeightAverage(apply=True)])
+    message = r"WeightAverage.on_train_begin: x must be data that can be gone through again, .*app"
+    with pytest.raises(StateError, match=message):
+        trainer.fit(batches(), epochs=1, steps_per_epoch=2)
+    np.testing.assert_array_equal(model.values, before)
+    plain = Sequential([Dense(2, 1)], seed=0)
+    trainer = Trainer(plain, HalfSquaredError(), SGD(0.1), callbacks=[WeightAverage(apply=True)])
+    trainer.fit(batches(), epochs=1, steps_per_epoch=2)
+
+
+def test_a_callback_of_ones_own_can_ask_for_them():
+    class Fresh(Callback):
+        def on_epoch_end(self, trainer):
+            assert trainer.can_repeat_data
+            trainer.update_statistics()
+
+    model = normalised()
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=[Fresh()], seed=0)
+    trainer.fit(X, Y, epochs=2, batch_size=5)
+    for one, other in zip(statistics(model), statistics(averaged(model)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not trainer.can_repeat_data
+    message = "Trainer.update_statistics: the training data must be at hand.*none, as no fit runs"
+    with pytest.raises(StateError, match=message):
+        trainer.update_statistics()
+
+
+def test_what_overflows_leaves_the_parameters_of_training():
+    model = Sequential([Dense(2, 3), BatchNorm(), Dense(3, 1)], seed=0)
+    average = WeightAverage(0.0, apply=True)
+
+    class Spoil(Callback):
+        def on_epoch_end(self, trainer):
+            average.average = np.full_like(average.average, 1e300)
+
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=[average, Spoil()], seed=0)
+    with pytest.raises(ArgumentError, match="their mean and variance must be finite"):
+        trainer.fit(X, Y, epochs=1, batch_size=5)
+    assert np.isfinite(model.predict(X)).all()
+    assert (np.abs(model.values) < 100).all()
