@@ -66,6 +66,7 @@ from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
+from layerkit.layers.masking import Masked
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -225,6 +226,7 @@ __all__ = [
     "Loss",
     "Losses",
     "MPICommunicator",
+    "Masked",
     "Maxout",
     "MeanAbsoluteError",
     "MeanSquaredError",
