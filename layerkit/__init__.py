@@ -64,6 +64,7 @@ from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
+from layerkit.layers.embedding import Embedding, PaddingMask
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
 from layerkit.layers.masking import Masked
@@ -187,6 +188,7 @@ __all__ = [
     "Dot",
     "Dropout",
     "EarlyStopping",
+    "Embedding",
     "EngineUsed",
     "Exponential",
     "F1Score",
@@ -242,6 +244,7 @@ __all__ = [
     "Optimizer",
     "Orthogonal",
     "PReLU",
+    "PaddingMask",
     "Parallel",
     "Parameter",
     "ParameterGroup",

@@ -18,6 +18,7 @@ from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
+from layerkit.layers.embedding import Embedding, PaddingMask
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
 from layerkit.layers.masking import Masked
@@ -40,12 +41,14 @@ CLASSES: dict[str, type] = {
         Dense,
         Dot,
         Dropout,
+        Embedding,
         Flatten,
         GLU,
         Masked,
         Maxout,
         Multiply,
         PReLU,
+        PaddingMask,
         Parallel,
         Permute,
         RepeatVector,

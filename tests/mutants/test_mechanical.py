@@ -30,6 +30,7 @@ from layerkit import (
     Dense,
     Dot,
     Dropout,
+    Embedding,
     Flatten,
     Graph,
     HardShrink,
@@ -388,6 +389,10 @@ def a_vector_without_direction():
     np.testing.assert_allclose(dx["a"], [[0.6e12, 0.8e12]], rtol=1e-12)
 
 
+def ids(rng, n_samples, sample_shape=(4,)):
+    return rng.integers(5, size=(n_samples, *sample_shape))
+
+
 class Passed(Layer):
     """The real steps alone."""
 
@@ -501,6 +506,11 @@ def checks_for(kind):
             *layer_checks(lambda: joined(Concatenate(), (2, 3, 1))),
             *layer_checks(lambda: joined(Concatenate(1), (2, 3, 1))),
         ]
+    if kind is Embedding:
+        return [
+            *layer_checks(lambda: Embedding(5, 3), (None,), inputs=ids),
+            *layer_checks(lambda: Embedding(5, 3, 2), (4,), inputs=ids),
+        ]
     if kind is Masked:
         return [through_a_mask]
     if issubclass(kind, Join):
@@ -529,6 +539,9 @@ EQUIVALENT = {
         "check.fail('Dense.compute_backward', 'cache', _ONCE, got, error=StateError) -> "
         "check.fail('cache', 'Dense.compute_backward', _ONCE, got, error=StateError) "
         "(swapped arguments)": (1, "words, which tests/layers/test_base.py reads"),
+    },
+    "Embedding.compute_backward": {
+        "1 -> 2 (2)": (5, "of -1 in a reshape: NumPy takes any negative number for the rest"),
     },
     "Standardize.compute_backward": {
         "False -> True (True)": (1, "dx is a copy where it is float64 already: time alone"),
