@@ -68,6 +68,7 @@ from layerkit.layers.embedding import Embedding, PaddingMask
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
 from layerkit.layers.masking import Masked
+from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -154,9 +155,11 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
     "L1",
     "L2",
     "LBFGS",
+    "LSTM",
     "SELU",
     "SGD",
     "AbsoluteError",
@@ -271,6 +274,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "SigmoidCrossEntropy",
+    "SimpleRNN",
     "SoftShrink",
     "Softmax",
     "SoftmaxCrossEntropy",

@@ -22,6 +22,7 @@ from layerkit.layers.embedding import Embedding, PaddingMask
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
 from layerkit.layers.masking import Masked
+from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -44,6 +45,8 @@ CLASSES: dict[str, type] = {
         Embedding,
         Flatten,
         GLU,
+        GRU,
+        LSTM,
         Masked,
         Maxout,
         Multiply,
@@ -54,6 +57,7 @@ CLASSES: dict[str, type] = {
         RepeatVector,
         Reshape,
         Residual,
+        SimpleRNN,
         Standardize,
         SwiGLU,
         TimeDistributed,

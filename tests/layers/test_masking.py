@@ -2,7 +2,7 @@ import copy
 
 import numpy as np
 import pytest
-from held_masks import Held, mask_for
+from held_inputs import Held, mask_for
 from numpy.testing import assert_allclose, assert_array_equal
 
 from layerkit import (

@@ -13,12 +13,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from held_inputs import Begun, Held
 
 from layerkit import (
     CELU,
     ELU,
     GELU,
     GLU,
+    GRU,
+    LSTM,
     SELU,
     Activation,
     ActivationLayer,
@@ -54,6 +57,7 @@ from layerkit import (
     Sequential,
     Sigmoid,
     SiLU,
+    SimpleRNN,
     SoftShrink,
     Squareplus,
     Standardize,
@@ -62,6 +66,7 @@ from layerkit import (
     Threshold,
     TimeDistributed,
 )
+from layerkit.layers.recurrence import Recurrent
 from layerkit.testing import CheckError, activation_checks, layer_checks
 
 OPERATORS = {
@@ -161,7 +166,7 @@ SUBJECTS = [
     (kind, method)
     for base in (Layer, Activation)
     for kind in [base, *sorted(concrete(base), key=lambda kind: kind.__name__)]
-    for method in ("compute_backward", "backward", "derivative")
+    for method in ("compute_backward", "backward", "derivative", "backward_step")
     if method in vars(kind)
     and not is_stub(kind, method)
     # A layer's `backward` computes nothing: it checks, and calls `compute_backward`.
@@ -425,6 +430,8 @@ SHAPED = {
     Flatten: [(Flatten, (2, 3))],
     GLU: [(GLU, (4, 6)), (GLU, (4,))],
     Maxout: [(lambda: Maxout(3, 2, 3), (4, 3)), (lambda: Maxout(3, 2), (3,))],
+    GRU: [(lambda: GRU(3, 2), (3, 3))],
+    LSTM: [(lambda: LSTM(3, 2), (3, 3))],
     PReLU: [(PReLU, (2, 3)), (lambda: PReLU((1,)), (4, 3))],
     Parallel: [
         (lambda: Parallel([Dense(3, 2, Tanh()), Dense(3, 3), Dense(3, 1)]), (3,)),
@@ -434,10 +441,16 @@ SHAPED = {
     RepeatVector: [(lambda: RepeatVector(3), (2, 2))],
     Reshape: [(lambda: Reshape((3, 2)), (6,))],
     Residual: [(lambda: Residual([Dense(3, 4, Tanh()), Dense(4, 3)]), (3,))],
+    SimpleRNN: [(lambda: SimpleRNN(3, 2), (3, 3)), (lambda: SimpleRNN(3, 2, SiLU()), (3, 3))],
     SwiGLU: [(lambda: SwiGLU(3, 4), (3,))],
     TimeDistributed: [(lambda: TimeDistributed(Sequential([Flatten(), Dense(4, 3)])), (3, 2, 2))],
 }
-NEED_DX = (Chain, Maxout, Parallel, Residual, SwiGLU, TimeDistributed)
+NEED_DX = (Chain, Maxout, Parallel, Recurrent, Residual, SwiGLU, TimeDistributed)
+SHAPED[Recurrent] = [
+    *SHAPED[LSTM],
+    *((lambda kind=kind: Held(kind(3, 2, return_sequences=True)), (5, 3)) for kind in (GRU, LSTM)),
+    (lambda: Begun(LSTM(4, 2), 4), (2, 4)),
+]
 # Activations with other arguments than the defaults, and the slopes at their kinks.
 SLOPES = {
     CELU: (CELU(0.5), {0: 1, -0.5: np.exp(-1)}),
@@ -532,6 +545,15 @@ CLIPPED = "of the two bounds and z, the middle one is taken whatever their order
 
 # What is left: how many of each, and why they change nothing.
 EQUIVALENT = {
+    "GRU.backward_step": {
+        "0 -> -1 (-1)": (2, "the state before and its gradient are the only ones"),
+    },
+    "SimpleRNN.backward_step": {
+        "0 -> -1 (-1)": (2, "the state after and its gradient are the only ones"),
+    },
+    "Recurrent.compute_backward": {
+        "False -> True (True)": (1, "another workspace is made, which costs time alone"),
+    },
     "Dense.compute_backward": {
         "z -> y (y for z)": (1, "the buffer for dz is y's, which is not read any more either"),
         "1 -> 2 (2)": (1, "of -1 in a reshape: NumPy takes any negative number for the rest"),

@@ -57,6 +57,8 @@ MAKERS = {
     "Chain": [lambda: layerkit.Chain([Dense(3, 4, Tanh()), Dense(4, 2)])],
     "Flatten": [layerkit.Flatten],
     "GLU": [layerkit.GLU],
+    "GRU": [lambda: layerkit.GRU(3, 2)],
+    "LSTM": [lambda: layerkit.LSTM(3, 2)],
     "Maxout": [lambda: layerkit.Maxout(3, 2)],
     "PReLU": [layerkit.PReLU],
     "Parallel": [lambda: layerkit.Parallel([Dense(3, 2), [Dense(3, 4, Tanh()), Dense(4, 2)]])],
@@ -64,6 +66,7 @@ MAKERS = {
     "RepeatVector": [lambda: layerkit.RepeatVector(2)],
     "Reshape": [lambda: layerkit.Reshape((-1,))],
     "Residual": [lambda: layerkit.Residual([Dense(3, 4, Tanh()), Dense(4, 3)])],
+    "SimpleRNN": [lambda: layerkit.SimpleRNN(3, 2)],
     "SwiGLU": [lambda: layerkit.SwiGLU(3, 2)],
     "TimeDistributed": [lambda: layerkit.TimeDistributed(Dense(3, 2))],
 }
