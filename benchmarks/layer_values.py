@@ -4,7 +4,8 @@ python benchmarks/layer_values.py [gated joins]  (needs pip install -e '.[benchm
 
 The cases are in benchmarks/layer_cases/, a file for each of layerkit/layers/: in its `CASES`, by
 the call that makes layerkit's layer, a function of torch tensors (the inputs, then the parameters),
-the inputs, and the parameters' values. A function may return its output and a dict: what the
+the inputs, and the parameters' values; then integers, if the layer's input is of them, which the
+function knows itself. A function may return its output and a dict: what the
 layer's attributes of these names are after the pass, such as running statistics.
 """
 
@@ -19,18 +20,18 @@ import torch
 ROOT = Path(__file__).parents[1]
 
 
-def recorded(rng, function, inputs, parameters):
+def recorded(rng, function, inputs, parameters, integers=None):
     given = [torch.tensor(array, requires_grad=True) for array in (*inputs, *parameters)]
     found = function(*given)
     y, attributes = found if isinstance(found, tuple) else (found, {})
     dy = torch.tensor(rng.normal(size=tuple(y.shape)))
     gradients = [gradient.tolist() for gradient in torch.autograd.grad(y, given, dy)]
     return {
-        "inputs": [array.tolist() for array in inputs],
+        "inputs": [array.tolist() for array in (inputs if integers is None else [integers])],
         "parameters": [array.tolist() for array in parameters],
         "dy": dy.tolist(),
         "y": y.tolist(),
-        "dx": gradients[: len(inputs)],
+        "dx": gradients[: len(inputs)] if integers is None else [None],
         "grads": gradients[len(inputs) :],
         "attributes": {name: array.tolist() for name, array in attributes.items()},
     }

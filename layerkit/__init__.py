@@ -70,10 +70,13 @@ from layerkit.layers.dropout import (
     GaussianNoise,
     SpatialDropout,
 )
+from layerkit.layers.embedding import Embedding, PaddingMask
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
+from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
 from layerkit.layers.passes import go_back
+from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -160,9 +163,11 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
     "L1",
     "L2",
     "LBFGS",
+    "LSTM",
     "SELU",
     "SGD",
     "AbsoluteError",
@@ -195,6 +200,7 @@ __all__ = [
     "Dot",
     "Dropout",
     "EarlyStopping",
+    "Embedding",
     "EngineUsed",
     "Exponential",
     "F1Score",
@@ -238,6 +244,7 @@ __all__ = [
     "Loss",
     "Losses",
     "MPICommunicator",
+    "Masked",
     "Maxout",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -253,6 +260,7 @@ __all__ = [
     "Optimizer",
     "Orthogonal",
     "PReLU",
+    "PaddingMask",
     "Parallel",
     "Parameter",
     "ParameterGroup",
@@ -280,6 +288,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "SigmoidCrossEntropy",
+    "SimpleRNN",
     "SoftShrink",
     "Softmax",
     "SoftmaxCrossEntropy",

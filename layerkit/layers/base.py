@@ -134,11 +134,17 @@ class Layer(CheckedPasses, ABC):
         """
         return self.input_shape is None or check.fits(input_shape, self.input_shape)
 
+    @property
+    def takes_mask(self) -> bool:
+        """Whether `compute_forward` takes a ``mask`` too, as `Masked` hands it over."""
+        return takes(type(self).compute_forward, "mask")
+
     @abstractmethod
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y of shape (batch_size, *output_shape) and a cache for `compute_backward`.
 
         It may be called several times before `compute_backward` is, with the cache of each once.
+        A layer of sequences may take ``mask=None`` too; see `Masked`.
 
         Parameters
         ----------

@@ -8,12 +8,40 @@ from typing import Any
 from layerkit._support.validation import Array
 from layerkit.layers.base import Layer
 
-__all__ = ["go_back", "go_back_through", "is_trained"]
+__all__ = ["go_back", "go_back_through", "go_forth", "is_trained"]
 
 
 def is_trained(layer: Layer) -> bool:
     """Return whether training changes a parameter of a layer, or of those inside it."""
     return any(p.trainable for _, one in layer.walk() for p in one.own_parameters.values())
+
+
+def go_forth(
+    layer: Layer, x: Array, *, training: bool, mask: Array | None = None
+) -> tuple[Array, Any]:
+    """Call a layer's `compute_forward`, with the mask if there is one and it takes one.
+
+    Parameters
+    ----------
+    layer : Layer
+        Layer to go through.
+    x : ndarray of shape (batch_size, *input_shape)
+        Inputs.
+    training : bool
+        Whether a backward pass may follow.
+    mask : ndarray of shape (batch_size, time), optional
+        1 where an element is real, 0 where it only fills up.
+
+    Returns
+    -------
+    y : ndarray of shape (batch_size, *output_shape)
+        Outputs.
+    cache : object
+        Cache for `go_back`.
+    """
+    if mask is None or not layer.takes_mask:
+        return layer.compute_forward(x, training=training)
+    return layer.compute_forward(x, training=training, mask=mask)  # type: ignore[call-arg]
 
 
 def go_back(

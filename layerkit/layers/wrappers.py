@@ -10,7 +10,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Concatenate, Join
-from layerkit.layers.passes import go_back, go_back_through
+from layerkit.layers.passes import go_back, go_back_through, go_forth
 
 __all__ = ["Chain", "Parallel", "Residual", "TimeDistributed"]
 
@@ -19,7 +19,7 @@ class Chain(Layer):
     """Layers in a row, inside another layer.
 
     A branch of `Parallel`, or the layers of a subclass such as `Residual`. A whole model is a
-    `Sequential`.
+    `Sequential`. A mask (see `Masked`) reaches each layer that takes one.
 
     Parameters
     ----------
@@ -65,11 +65,18 @@ class Chain(Layer):
             shape = self.add_layer(layer, shape)
         return shape
 
-    def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
+    @property
+    def takes_mask(self) -> bool:
+        """Whether one of the layers takes a mask."""
+        return any(layer.takes_mask for layer in self.layers)
+
+    def compute_forward(
+        self, x: Array, *, training: bool, mask: Array | None = None
+    ) -> tuple[Array, Any]:
         """Send a batch through the layers, first to last."""
         caches: list[Any] = []
         for layer in self.layers:
-            x, cache = layer.compute_forward(x, training=training)
+            x, cache = go_forth(layer, x, training=training, mask=mask)
             caches.append(cache if training else None)
         return x, caches
 
@@ -123,9 +130,11 @@ class Residual(Chain):
             check.fail("Residual.build", "layers", wanted, shape, remedy, error=ShapeError)
         return shape
 
-    def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
+    def compute_forward(
+        self, x: Array, *, training: bool, mask: Array | None = None
+    ) -> tuple[Array, Any]:
         """Compute y = x + f(x)."""
-        y, caches = super().compute_forward(x, training=training)
+        y, caches = super().compute_forward(x, training=training, mask=mask)
         check.exact_shape("Residual.compute_forward", "f(x)", y, x.shape)
         return x + y, caches
 
@@ -201,9 +210,16 @@ class Parallel(Layer):
         shapes = tuple(self.add_layer(branch, input_shape) for branch in self.branches)
         return self.add_layer(self.join, shapes)
 
-    def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
+    @property
+    def takes_mask(self) -> bool:
+        """Whether one of the branches takes a mask."""
+        return any(branch.takes_mask for branch in self.branches)
+
+    def compute_forward(
+        self, x: Array, *, training: bool, mask: Array | None = None
+    ) -> tuple[Array, Any]:
         """Send a batch through each branch, and join the outputs."""
-        passes = [branch.compute_forward(x, training=training) for branch in self.branches]
+        passes = [go_forth(branch, x, training=training, mask=mask) for branch in self.branches]
         outputs = tuple(y for y, _ in passes)
         y, cache = self.join.compute_forward(outputs, training=training)
         return y, ([cache for _, cache in passes], cache)

@@ -24,9 +24,12 @@ from layerkit.layers.dropout import (
     GaussianNoise,
     SpatialDropout,
 )
+from layerkit.layers.embedding import Embedding, PaddingMask
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
+from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
+from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -47,15 +50,20 @@ CLASSES: dict[str, type] = {
         Dense,
         Dot,
         Dropout,
+        Embedding,
         Flatten,
         GLU,
         GaussianDropout,
         GaussianNoise,
         GroupNorm,
         LayerNorm,
+        GRU,
+        LSTM,
+        Masked,
         Maxout,
         Multiply,
         PReLU,
+        PaddingMask,
         Parallel,
         Permute,
         RMSNorm,
@@ -63,6 +71,7 @@ CLASSES: dict[str, type] = {
         Reshape,
         Residual,
         SpatialDropout,
+        SimpleRNN,
         Standardize,
         SwiGLU,
         TimeDistributed,

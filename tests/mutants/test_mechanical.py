@@ -13,12 +13,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from held_inputs import Begun, Held
 
 from layerkit import (
     CELU,
     ELU,
     GELU,
     GLU,
+    GRU,
+    LSTM,
     SELU,
     Activation,
     ActivationLayer,
@@ -30,6 +33,7 @@ from layerkit import (
     Dense,
     Dot,
     Dropout,
+    Embedding,
     Flatten,
     GaussianNoise,
     Graph,
@@ -42,6 +46,7 @@ from layerkit import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    Masked,
     Maxout,
     Mish,
     Parallel,
@@ -56,6 +61,7 @@ from layerkit import (
     Sequential,
     Sigmoid,
     SiLU,
+    SimpleRNN,
     SoftShrink,
     Squareplus,
     Standardize,
@@ -64,6 +70,7 @@ from layerkit import (
     Threshold,
     TimeDistributed,
 )
+from layerkit.layers.recurrence import Recurrent
 from layerkit.testing import CheckError, activation_checks, layer_checks
 
 OPERATORS = {
@@ -163,7 +170,7 @@ SUBJECTS = [
     (kind, method)
     for base in (Layer, Activation)
     for kind in [base, *sorted(concrete(base), key=lambda kind: kind.__name__)]
-    for method in ("compute_backward", "backward", "derivative")
+    for method in ("compute_backward", "backward", "derivative", "backward_step")
     if method in vars(kind)
     and not is_stub(kind, method)
     # A layer's `backward` computes nothing: it checks, and calls `compute_backward`.
@@ -208,8 +215,8 @@ def joined(join, widths=(3, 3, 3)):
     return Graph({"x": (3,)}, nodes, "all")
 
 
-class Masked(Join):
-    """x₀ · x₁, of which the second is a mask, without a gradient."""
+class Switched(Join):
+    """x₀ · x₁, of which the second only switches, without a gradient."""
 
     def build(self, input_shape):
         return input_shape[0]
@@ -228,7 +235,7 @@ def gradients_of_a_graph():
         {
             "a": (Dense(3, 3, Tanh()), "x"),
             "gate": (Dense(3, 3), "z"),
-            "seen": (Masked(), ("a", "gate")),
+            "seen": (Switched(), ("a", "gate")),
             "sum": (Add(), ("seen", "z")),
             "b": (Dense(3, 3), "sum"),
         },
@@ -262,7 +269,7 @@ def gradients_of_a_graph():
 
 def gradients_of_nothing():
     """An input that no gradient comes back to has one of zeros, if it is the only one."""
-    nodes = {"gate": (Dense(3, 3), "x"), "y": (Masked(), ("gate", "gate"))}
+    nodes = {"gate": (Dense(3, 3), "x"), "y": (Switched(), ("gate", "gate"))}
     whole = Graph({"x": (3,)}, nodes, "y", seed=0)
     stopped = Graph({"x": (3,)}, {"y": (Stop(), ("x", "x"))}, "y")
     for model in (whole, stopped):
@@ -273,12 +280,12 @@ def gradients_of_nothing():
         assert dx.any() == (model is whole)
 
 
-class Stop(Masked):
+class Stop(Switched):
     def compute_backward(self, dy, cache):
         return None, None
 
 
-class Short(Masked):
+class Short(Switched):
     def compute_backward(self, dy, cache):
         return (dy,)
 
@@ -403,6 +410,35 @@ def a_vector_without_direction():
     np.testing.assert_allclose(dx["a"], [[0.6e12, 0.8e12]], rtol=1e-12)
 
 
+def ids(rng, n_samples, sample_shape=(4,)):
+    return rng.integers(5, size=(n_samples, *sample_shape))
+
+
+class Passed(Layer):
+    """The real steps alone."""
+
+    def compute_forward(self, x, *, training, mask):
+        return x * mask[..., None], mask[..., None]
+
+    def compute_backward(self, dy, cache, *, need_dx=True):
+        return dy * cache if need_dx else None
+
+
+def through_a_mask():
+    """The gradient of the layer inside, if it is needed, and none for the mask."""
+    nodes = {"y": (Masked(Passed()), ("x", "mask"))}
+    model = Graph({"x": (2, 1), "mask": (2,)}, nodes, "y")
+    x = {"x": np.ones((1, 2, 1)), "mask": np.array([[0.0, 1.0]])}
+    for need_dx in (True, False):
+        _, cache = model["y"].compute_forward((x["x"], x["mask"]), training=True)
+        dx = model["y"].compute_backward(np.full((1, 2, 1), 3.0), cache, need_dx=need_dx)
+        assert isinstance(dx, tuple)
+        assert dx[1] is None
+        assert (dx[0] is None) != need_dx
+        assert not need_dx or dx[0].ravel().tolist() == [0, 3]
+    assert model["y"].compute_backward(np.ones((1, 2, 1)), cache)[0] is not None
+
+
 # Of each kind, layers that reach all of its backward pass, and the shapes of their inputs.
 SHAPED = {
     ActivationLayer: [(lambda: ActivationLayer(Leaning()), (3,))],
@@ -416,6 +452,8 @@ SHAPED = {
     ],
     LayerNorm: [(LayerNorm, (3,)), (lambda: LayerNorm(2, 0.1), (3, 2, 3))],
     Maxout: [(lambda: Maxout(3, 2, 3), (4, 3)), (lambda: Maxout(3, 2), (3,))],
+    GRU: [(lambda: GRU(3, 2), (3, 3))],
+    LSTM: [(lambda: LSTM(3, 2), (3, 3))],
     PReLU: [(PReLU, (2, 3)), (lambda: PReLU((1,)), (4, 3))],
     Parallel: [
         (lambda: Parallel([Dense(3, 2, Tanh()), Dense(3, 3), Dense(3, 1)]), (3,)),
@@ -426,10 +464,16 @@ SHAPED = {
     RepeatVector: [(lambda: RepeatVector(3), (2, 2))],
     Reshape: [(lambda: Reshape((3, 2)), (6,))],
     Residual: [(lambda: Residual([Dense(3, 4, Tanh()), Dense(4, 3)]), (3,))],
+    SimpleRNN: [(lambda: SimpleRNN(3, 2), (3, 3)), (lambda: SimpleRNN(3, 2, SiLU()), (3, 3))],
     SwiGLU: [(lambda: SwiGLU(3, 4), (3,))],
     TimeDistributed: [(lambda: TimeDistributed(Sequential([Flatten(), Dense(4, 3)])), (3, 2, 2))],
 }
-NEED_DX = (Chain, Maxout, Parallel, Residual, SwiGLU, TimeDistributed)
+NEED_DX = (Chain, Maxout, Parallel, Recurrent, Residual, SwiGLU, TimeDistributed)
+SHAPED[Recurrent] = [
+    *SHAPED[LSTM],
+    *((lambda kind=kind: Held(kind(3, 2, return_sequences=True)), (5, 3)) for kind in (GRU, LSTM)),
+    (lambda: Begun(LSTM(4, 2), 4), (2, 4)),
+]
 # Activations with other arguments than the defaults, and the slopes at their kinks.
 SLOPES = {
     CELU: (CELU(0.5), {0: 1, -0.5: np.exp(-1)}),
@@ -502,6 +546,13 @@ def checks_for(kind):
             *layer_checks(lambda: joined(Concatenate(), (2, 3, 1))),
             *layer_checks(lambda: joined(Concatenate(1), (2, 3, 1))),
         ]
+    if kind is Embedding:
+        return [
+            *layer_checks(lambda: Embedding(5, 3), (None,), inputs=ids),
+            *layer_checks(lambda: Embedding(5, 3, 2), (4,), inputs=ids),
+        ]
+    if kind is Masked:
+        return [through_a_mask]
     if issubclass(kind, Join):
         return layer_checks(lambda: joined(kind()))
     if kind is Graph:
@@ -521,6 +572,15 @@ CLIPPED = "of the two bounds and z, the middle one is taken whatever their order
 
 # What is left: how many of each, and why they change nothing.
 EQUIVALENT = {
+    "GRU.backward_step": {
+        "0 -> -1 (-1)": (2, "the state before and its gradient are the only ones"),
+    },
+    "SimpleRNN.backward_step": {
+        "0 -> -1 (-1)": (2, "the state after and its gradient are the only ones"),
+    },
+    "Recurrent.compute_backward": {
+        "False -> True (True)": (1, "another workspace is made, which costs time alone"),
+    },
     "Dense.compute_backward": {
         "z -> y (y for z)": (1, "the buffer for dz is y's, which is not read any more either"),
         "1 -> 2 (2)": (1, "of -1 in a reshape: NumPy takes any negative number for the rest"),
@@ -528,6 +588,9 @@ EQUIVALENT = {
         "check.fail('Dense.compute_backward', 'cache', _ONCE, got, error=StateError) -> "
         "check.fail('cache', 'Dense.compute_backward', _ONCE, got, error=StateError) "
         "(swapped arguments)": (1, "words, which tests/layers/test_base.py reads"),
+    },
+    "Embedding.compute_backward": {
+        "1 -> 2 (2)": (5, "of -1 in a reshape: NumPy takes any negative number for the rest"),
     },
     "Standardize.compute_backward": {
         "False -> True (True)": (1, "dx is a copy where it is float64 already: time alone"),
@@ -635,7 +698,7 @@ def survives(kind, method, mutant, monkeypatch):
         return False
     except Exception:
         # Checks of our own, unlike the suites, let the errors of a mutant through.
-        if kind in (BatchNorm, Graph):
+        if kind in (BatchNorm, Graph, Masked):
             return False
         raise
     finally:

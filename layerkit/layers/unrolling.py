@@ -1,0 +1,146 @@
+"""Arrays in which a recurrent layer goes through time: a workspace, and views of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from layerkit._support.validation import Array
+from layerkit.layers.stateful import Workspace
+
+__all__ = ["Room", "Sizes", "Step"]
+
+
+class Sizes(NamedTuple):
+    """Numbers of features and units, and of the arrays in a step; see `Recurrent`."""
+
+    n_in: int
+    n_out: int
+    n_products: int
+    n_gates: int
+    n_states: int
+    n_saved: int
+
+
+class Step:
+    """Arrays of one step, each a view of the workspace; the columns are the samples.
+
+    Attributes
+    ----------
+    inputs : ndarray of shape (n_out + n_in + 1, batch_size)
+        The state before, the input and 1, one below the other.
+    x : ndarray of shape (n_in, batch_size)
+        The input among them.
+    whole : ndarray of shape ((n_products + n_saved) · n_out, batch_size)
+        The products, and what else the backward pass needs.
+    product : ndarray of shape (n_products · n_out, batch_size)
+        Products of the weights and the inputs.
+    gates : ndarray of shape (n_gates · n_out, batch_size)
+        The first of them, for sigmoids: half of the products.
+    blocks : list of ndarray of shape (n_out, batch_size)
+        Parts of the whole.
+    before, after : list of ndarray of shape (n_out, batch_size)
+        States.
+    """
+
+    __slots__ = ("after", "before", "blocks", "gates", "inputs", "product", "whole", "x")
+
+    def __init__(self, room: Room, now: int, following: int, own: int) -> None:
+        n_out = room.sizes.n_out
+        self.inputs, self.whole = room.inputs[now], room.wholes[own]
+        self.x = self.inputs[n_out:-1]
+        self.product = self.whole[: room.sizes.n_products * n_out]
+        self.gates = self.whole[: room.sizes.n_gates * n_out]
+        self.blocks = room.blocks(self.whole)
+        self.before = [self.inputs[:n_out], *room.states[now]]
+        self.after = [room.inputs[following, :n_out], *room.states[following]]
+
+
+class Room(Workspace):
+    """A workspace: the weights in one matrix, and the arrays of the steps."""
+
+    def __init__(self, sizes: Sizes, batch_size: int, dtype: np.dtype[Any]) -> None:
+        n_out = sizes.n_out
+        self.sizes, self.dtype, self.shape = sizes, dtype, (n_out, batch_size)
+        self.n_inputs = n_out + sizes.n_in + 1
+        self.n_rows = (sizes.n_products + sizes.n_saved) * n_out
+        self.half, self.one = np.array(0.5, dtype), np.array(1, dtype)
+        self.weights = np.zeros((self.n_inputs, sizes.n_products * n_out), dtype)
+        # A sigmoid is computed by tanh, which does all of a step's at once: of half of z.
+        self.scaled = np.empty_like(self.weights) if sizes.n_gates else self.weights
+        self.scale = np.ones(self.weights.shape[1], dtype)
+        self.scale[: sizes.n_gates * n_out] = 0.5
+        self.other = np.empty(self.shape, dtype)
+        self.steps: list[Step] = []
+
+    def _make_steps(self, n_wholes: int, n_states: int) -> None:
+        self.inputs = np.empty((n_states, self.n_inputs, self.shape[1]), self.dtype)
+        self.inputs[:, -1] = 1
+        self.states = np.empty((n_states, self.sizes.n_states - 1, *self.shape), self.dtype)
+        self.wholes = np.empty((n_wholes, self.n_rows, self.shape[1]), self.dtype)
+
+    def passing_steps(self) -> list[Step]:
+        """Make the arrays of two steps in turn, for an evaluation."""
+        self._make_steps(1, 2)
+        return [Step(self, 0, 1, 0), Step(self, 1, 0, 0)]
+
+    def blocks(self, rows: Array) -> list[Array]:
+        """Return views of each n_out rows."""
+        n_blocks = len(rows) // self.sizes.n_out
+        return list(rows.reshape(n_blocks, *self.shape))
+
+    def kept_steps(self, n_steps: int) -> list[Step]:
+        """Return the arrays of all steps, and make those of the backward pass."""
+        if not self.steps or len(self.steps) < n_steps:
+            self._make_steps(max(n_steps, 1), max(n_steps, 1) + 1)
+            self.steps = [Step(self, t, t + 1, t) for t in range(max(n_steps, 1))]
+            self.d = np.empty((self.sizes.n_states, *self.shape), self.dtype)
+            self.d_whole = np.empty((self.n_rows, self.shape[1]), self.dtype)
+            self.d_blocks = self.blocks(self.d_whole)
+            self.dz = self.d_whole[: self.sizes.n_products * self.sizes.n_out]
+            self.each_dz = np.empty((len(self.dz), len(self.steps), self.shape[1]), self.dtype)
+            self.d_inputs = np.empty((self.n_inputs, self.shape[1]), self.dtype)
+            self.weights_grad = np.empty(self.weights.T.shape, self.dtype)
+        return self.steps
+
+    def split(self, matrix: Array) -> Iterator[Array]:
+        """Return views of the rows for the state, the input and the bias, by products."""
+        blocks = matrix.T.reshape(self.sizes.n_products, self.sizes.n_out, self.n_inputs).transpose(
+            2, 0, 1
+        )
+        return iter((blocks[: self.sizes.n_out], blocks[self.sizes.n_out : -1], blocks[-1]))
+
+    def start(self, first: Step, state: Array | None) -> None:
+        """Get ready for a pass with the weights that are there, and states to begin with."""
+        if self.sizes.n_gates:
+            np.multiply(self.weights, self.scale, self.scaled)
+        n_out = self.sizes.n_out
+        for index, before in enumerate(first.before):
+            own = slice(index * n_out, (index + 1) * n_out)
+            before[...] = 0 if state is None else state[:, own].T
+
+    def side_by_side(self, states: list[Array]) -> Array:
+        """Copy states into rows, a sample each."""
+        return np.ascontiguousarray(np.concatenate(states).T)
+
+    def go_back(self, dh: Array, dx: Array | None) -> None:
+        """Write the gradients of a step's inputs."""
+        if dx is None:
+            np.dot(self.weights[: self.sizes.n_out], self.dz, dh)
+        else:
+            np.dot(self.weights, self.dz, self.d_inputs)
+            dh[...] = self.d_inputs[: self.sizes.n_out]
+            dx[...] = self.d_inputs[self.sizes.n_out : -1]
+
+    def keep(self, t: int) -> None:
+        """Keep the gradient of a step's products, for `gradient`."""
+        self.each_dz[:, t] = self.dz
+
+    def gradient(self, n_steps: int) -> Array:
+        """Compute the gradient of the matrix of weights, all steps in one product."""
+        width = n_steps * self.shape[1]
+        inputs = self.inputs[:n_steps].transpose(1, 0, 2).reshape(self.n_inputs, width)
+        dz = self.each_dz[:, :n_steps].reshape(len(self.each_dz), width)
+        return np.dot(dz, inputs.T, self.weights_grad).T
