@@ -66,6 +66,7 @@ from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
+from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import LayerNorm, RMSNorm
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
@@ -227,6 +228,7 @@ __all__ = [
     "Loss",
     "Losses",
     "MPICommunicator",
+    "Masked",
     "Maxout",
     "MeanAbsoluteError",
     "MeanSquaredError",

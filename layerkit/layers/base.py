@@ -138,11 +138,17 @@ class Layer(Stateful, ABC):
         """The dtype of x: the model's, or int64 for a layer that takes integers."""
         return _INTEGERS if self.takes_integers else self.dtype
 
+    @property
+    def takes_mask(self) -> bool:
+        """Whether `compute_forward` takes a ``mask`` too, as `Masked` hands it over."""
+        return takes(type(self).compute_forward, "mask")
+
     @abstractmethod
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y of shape (batch_size, *output_shape) and a cache for `compute_backward`.
 
         It may be called several times before `compute_backward` is, with the cache of each once.
+        A layer of sequences may take ``mask=None`` too; see `Masked`.
 
         Parameters
         ----------

@@ -18,7 +18,7 @@ class Chain(Layer):
     """Layers in a row, inside another layer.
 
     A branch of `Parallel`, or the layers of a subclass such as `Residual`. A whole model is a
-    `Sequential`.
+    `Sequential`. A mask (see `Masked`) reaches each layer that takes one.
 
     Parameters
     ----------
@@ -64,11 +64,18 @@ class Chain(Layer):
             shape = self.add_layer(layer, shape)
         return shape
 
-    def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
+    @property
+    def takes_mask(self) -> bool:
+        """Whether one of the layers takes a mask."""
+        return any(layer.takes_mask for layer in self.layers)
+
+    def compute_forward(
+        self, x: Array, *, training: bool, mask: Array | None = None
+    ) -> tuple[Array, Any]:
         """Send a batch through the layers, first to last."""
         caches: list[Any] = []
         for layer in self.layers:
-            x, cache = layer.compute_forward(x, training=training)
+            x, cache = forth(layer, x, training=training, mask=mask)
             caches.append(cache if training else None)
         return x, caches
 
@@ -78,6 +85,13 @@ class Chain(Layer):
         for layer in reversed(others):
             dy = layer.compute_backward(dy, cache.pop())
         return back(first, dy, cache.pop(), need_dx=need_dx)
+
+
+def forth(layer: Layer, x: Array, *, training: bool, mask: Array | None) -> tuple[Array, Any]:
+    """Call a layer's `compute_forward`, with the mask if there is one and it takes one."""
+    if mask is None or not layer.takes_mask:
+        return layer.compute_forward(x, training=training)
+    return layer.compute_forward(x, training=training, mask=mask)  # type: ignore[call-arg]
 
 
 def back(layer: Layer, dy: Array, cache: Any, *, need_dx: bool) -> Any:
@@ -130,9 +144,11 @@ class Residual(Chain):
             check.fail("Residual.build", "layers", wanted, shape, remedy, error=ShapeError)
         return shape
 
-    def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
+    def compute_forward(
+        self, x: Array, *, training: bool, mask: Array | None = None
+    ) -> tuple[Array, Any]:
         """Compute y = x + f(x)."""
-        y, caches = super().compute_forward(x, training=training)
+        y, caches = super().compute_forward(x, training=training, mask=mask)
         check.exact_shape("Residual.compute_forward", "f(x)", y, x.shape)
         return x + y, caches
 
@@ -206,9 +222,16 @@ class Parallel(Layer):
         shapes = tuple(self.add_layer(branch, input_shape) for branch in self.branches)
         return self.add_layer(self.join, shapes)
 
-    def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
+    @property
+    def takes_mask(self) -> bool:
+        """Whether one of the branches takes a mask."""
+        return any(branch.takes_mask for branch in self.branches)
+
+    def compute_forward(
+        self, x: Array, *, training: bool, mask: Array | None = None
+    ) -> tuple[Array, Any]:
         """Send a batch through each branch, and join the outputs."""
-        passes = [branch.compute_forward(x, training=training) for branch in self.branches]
+        passes = [forth(branch, x, training=training, mask=mask) for branch in self.branches]
         outputs = tuple(y for y, _ in passes)
         y, cache = self.join.compute_forward(outputs, training=training)
         return y, ([cache for _, cache in passes], cache)

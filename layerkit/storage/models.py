@@ -20,6 +20,7 @@ from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
+from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import LayerNorm, RMSNorm
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
@@ -43,6 +44,7 @@ CLASSES: dict[str, type] = {
         Flatten,
         GLU,
         LayerNorm,
+        Masked,
         Maxout,
         Multiply,
         PReLU,

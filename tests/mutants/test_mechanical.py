@@ -40,6 +40,7 @@ from layerkit import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    Masked,
     Maxout,
     Mish,
     Parallel,
@@ -206,8 +207,8 @@ def joined(join, widths=(3, 3, 3)):
     return Graph({"x": (3,)}, nodes, "all")
 
 
-class Masked(Join):
-    """x₀ · x₁, of which the second is a mask, without a gradient."""
+class Switched(Join):
+    """x₀ · x₁, of which the second only switches, without a gradient."""
 
     def build(self, input_shape):
         return input_shape[0]
@@ -226,7 +227,7 @@ def gradients_of_a_graph():
         {
             "a": (Dense(3, 3, Tanh()), "x"),
             "gate": (Dense(3, 3), "z"),
-            "seen": (Masked(), ("a", "gate")),
+            "seen": (Switched(), ("a", "gate")),
             "sum": (Add(), ("seen", "z")),
             "b": (Dense(3, 3), "sum"),
         },
@@ -260,7 +261,7 @@ def gradients_of_a_graph():
 
 def gradients_of_nothing():
     """An input that no gradient comes back to has one of zeros, if it is the only one."""
-    nodes = {"gate": (Dense(3, 3), "x"), "y": (Masked(), ("gate", "gate"))}
+    nodes = {"gate": (Dense(3, 3), "x"), "y": (Switched(), ("gate", "gate"))}
     whole = Graph({"x": (3,)}, nodes, "y", seed=0)
     stopped = Graph({"x": (3,)}, {"y": (Stop(), ("x", "x"))}, "y")
     for model in (whole, stopped):
@@ -271,12 +272,12 @@ def gradients_of_nothing():
         assert dx.any() == (model is whole)
 
 
-class Stop(Masked):
+class Stop(Switched):
     def compute_backward(self, dy, cache):
         return None, None
 
 
-class Short(Masked):
+class Short(Switched):
     def compute_backward(self, dy, cache):
         return (dy,)
 
@@ -389,6 +390,31 @@ def a_vector_without_direction():
     np.testing.assert_allclose(dx["a"], [[0.6e12, 0.8e12]], rtol=1e-12)
 
 
+class Passed(Layer):
+    """The real steps alone."""
+
+    def compute_forward(self, x, *, training, mask):
+        return x * mask[..., None], mask[..., None]
+
+    def compute_backward(self, dy, cache, *, need_dx=True):
+        return dy * cache if need_dx else None
+
+
+def through_a_mask():
+    """The gradient of the layer inside, if it is needed, and none for the mask."""
+    nodes = {"y": (Masked(Passed()), ("x", "mask"))}
+    model = Graph({"x": (2, 1), "mask": (2,)}, nodes, "y")
+    x = {"x": np.ones((1, 2, 1)), "mask": np.array([[0.0, 1.0]])}
+    for need_dx in (True, False):
+        _, cache = model["y"].compute_forward((x["x"], x["mask"]), training=True)
+        dx = model["y"].compute_backward(np.full((1, 2, 1), 3.0), cache, need_dx=need_dx)
+        assert isinstance(dx, tuple)
+        assert dx[1] is None
+        assert (dx[0] is None) != need_dx
+        assert not need_dx or dx[0].ravel().tolist() == [0, 3]
+    assert model["y"].compute_backward(np.ones((1, 2, 1)), cache)[0] is not None
+
+
 # Of each kind, layers that reach all of its backward pass, and the shapes of their inputs.
 SHAPED = {
     ActivationLayer: [(lambda: ActivationLayer(Leaning()), (3,))],
@@ -479,6 +505,8 @@ def checks_for(kind):
             *layer_checks(lambda: joined(Concatenate(), (2, 3, 1))),
             *layer_checks(lambda: joined(Concatenate(1), (2, 3, 1))),
         ]
+    if kind is Masked:
+        return [through_a_mask]
     if issubclass(kind, Join):
         return layer_checks(lambda: joined(kind()))
     if kind is Graph:
@@ -612,7 +640,7 @@ def survives(kind, method, mutant, monkeypatch):
         return False
     except Exception:
         # Checks of our own, unlike the suites, let the errors of a mutant through.
-        if kind is Graph:
+        if kind in (Graph, Masked):
             return False
         raise
     finally:

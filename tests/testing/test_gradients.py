@@ -56,7 +56,7 @@ def test_everything_built_in_is_here():
     # Joins, which take several arrays, and graphs are differentiated in tests/layers/test_joins.py
     # and tests/models/test_graph.py; those that only wrap, lay out or gate what others compute, in
     # the files of their own in tests/layers.
-    others = ["Add", "Concatenate", "Dot", "Graph", "Multiply"]
+    others = ["Add", "Concatenate", "Dot", "Graph", "Masked", "Multiply"]
     others += ["Flatten", "Permute", "RepeatVector", "Reshape"]
     others += ["ActivationLayer", "GLU", "Maxout", "PReLU", "SwiGLU"]
     others += ["Chain", "Parallel", "Residual", "TimeDistributed"]

@@ -91,7 +91,7 @@ def test_every_public_layer_is_here():
     }
     assert public == {kind.__name__ for kind in concrete(Layer)}
     # Of several arrays: see tests/layers/test_joins.py and tests/testing/test_graphs.py.
-    assert public - {"Add", "Concatenate", "Dot", "Graph", "Multiply"} == set(MAKERS)
+    assert public - {"Add", "Concatenate", "Dot", "Graph", "Masked", "Multiply"} == set(MAKERS)
 
 
 @pytest.mark.parametrize(
