@@ -60,6 +60,7 @@ from layerkit.initializers import (
     Zeros,
 )
 from layerkit.layers.activation import ActivationLayer, PReLU
+from layerkit.layers.attention import CrossAttention, MultiHeadAttention
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
@@ -68,6 +69,7 @@ from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
 from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import LayerNorm, RMSNorm
+from layerkit.layers.positions import PositionalEmbedding, PositionalEncoding
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -183,6 +185,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "CosineDistance",
+    "CrossAttention",
     "Dataset",
     "Dense",
     "Dot",
@@ -237,6 +240,7 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "ModelCheckpoint",
+    "MultiHeadAttention",
     "Multiply",
     "NAdam",
     "NonFiniteError",
@@ -249,6 +253,8 @@ __all__ = [
     "ParameterGroup",
     "Permute",
     "Poisson",
+    "PositionalEmbedding",
+    "PositionalEncoding",
     "Precision",
     "ProgressBar",
     "R2Score",

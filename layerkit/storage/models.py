@@ -14,6 +14,7 @@ from layerkit._support.state import Unencodable, decode, encode
 from layerkit._support.validation import Array
 from layerkit.errors import LoadError, SaveError
 from layerkit.layers.activation import ActivationLayer, PReLU
+from layerkit.layers.attention import CrossAttention, MultiHeadAttention
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
@@ -22,6 +23,7 @@ from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
 from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import LayerNorm, RMSNorm
+from layerkit.layers.positions import PositionalEmbedding, PositionalEncoding
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -38,6 +40,7 @@ CLASSES: dict[str, type] = {
         BatchNorm,
         Chain,
         Concatenate,
+        CrossAttention,
         Dense,
         Dot,
         Dropout,
@@ -46,10 +49,13 @@ CLASSES: dict[str, type] = {
         LayerNorm,
         Masked,
         Maxout,
+        MultiHeadAttention,
         Multiply,
         PReLU,
         Parallel,
         Permute,
+        PositionalEmbedding,
+        PositionalEncoding,
         RMSNorm,
         RepeatVector,
         Reshape,

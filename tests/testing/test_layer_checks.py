@@ -59,10 +59,16 @@ MAKERS = {
     "GLU": [layerkit.GLU],
     "LayerNorm": [layerkit.LayerNorm, lambda: layerkit.LayerNorm(epsilon=0.1, use_scale=False)],
     "Maxout": [lambda: layerkit.Maxout(3, 2)],
+    "MultiHeadAttention": [
+        lambda: layerkit.MultiHeadAttention(4, 2),
+        lambda: layerkit.MultiHeadAttention(4, 1, causal=True, rotary=True, dropout=0.3),
+    ],
     "PReLU": [layerkit.PReLU],
     "RMSNorm": [layerkit.RMSNorm],
     "Parallel": [lambda: layerkit.Parallel([Dense(3, 2), [Dense(3, 4, Tanh()), Dense(4, 2)]])],
     "Permute": [lambda: layerkit.Permute((2, 1))],
+    "PositionalEmbedding": [lambda: layerkit.PositionalEmbedding(32, 3)],
+    "PositionalEncoding": [layerkit.PositionalEncoding],
     "RepeatVector": [lambda: layerkit.RepeatVector(2)],
     "Reshape": [lambda: layerkit.Reshape((-1,))],
     "Residual": [lambda: layerkit.Residual([Dense(3, 4, Tanh()), Dense(4, 3)])],
@@ -72,6 +78,7 @@ MAKERS = {
 SHAPES = {name: [(3,), (2, 2)] for name in ("BatchNorm", "Dropout", "Standardize")}
 SHAPES |= {name: [(3,), (2, 3)] for name in ("ActivationLayer", "Flatten", "PReLU", "Reshape")}
 SHAPES |= {name: [(3,), (2, 3)] for name in ("LayerNorm", "RMSNorm")}
+SHAPES |= {"PositionalEncoding": [(None, 3), (2, 4)]}
 SHAPES |= {"GLU": [(4,)], "Permute": [(2, 3)], "RepeatVector": [(3,)], "TimeDistributed": [(2, 3)]}
 SUBJECTS = [
     (make, shape)
@@ -91,7 +98,8 @@ def test_every_public_layer_is_here():
     }
     assert public == {kind.__name__ for kind in concrete(Layer)}
     # Of several arrays: see tests/layers/test_joins.py and tests/testing/test_graphs.py.
-    assert public - {"Add", "Concatenate", "Dot", "Graph", "Masked", "Multiply"} == set(MAKERS)
+    joins = {"Add", "Concatenate", "CrossAttention", "Dot", "Graph", "Masked", "Multiply"}
+    assert public - joins == set(MAKERS)
 
 
 @pytest.mark.parametrize(
