@@ -72,6 +72,7 @@ from layerkit.layers.normalization import LayerNorm, RMSNorm
 from layerkit.layers.positions import PositionalEmbedding, PositionalEncoding
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
+from layerkit.layers.transformer import TransformerBlock
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.losses import (
     AbsoluteError,
@@ -303,6 +304,7 @@ __all__ = [
     "TopKAccuracy",
     "Trainer",
     "TrainingState",
+    "TransformerBlock",
     "Uniform",
     "Warmup",
     "WeightAverage",

@@ -26,6 +26,7 @@ from layerkit.layers.normalization import LayerNorm, RMSNorm
 from layerkit.layers.positions import PositionalEmbedding, PositionalEncoding
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
+from layerkit.layers.transformer import TransformerBlock
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.parameters import Loading
 from layerkit.storage import files as _files
@@ -63,6 +64,7 @@ CLASSES: dict[str, type] = {
         Standardize,
         SwiGLU,
         TimeDistributed,
+        TransformerBlock,
     )
 }
 CLASSES |= {name: getattr(activations, name) for name in activations.__all__}

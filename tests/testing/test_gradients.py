@@ -61,7 +61,7 @@ def test_everything_built_in_is_here():
     others += ["ActivationLayer", "GLU", "Maxout", "PReLU", "SwiGLU"]
     others += ["Chain", "Parallel", "Residual", "TimeDistributed"]
     others += ["LayerNorm", "RMSNorm"]
-    others += ["CrossAttention", "MultiHeadAttention"]
+    others += ["CrossAttention", "MultiHeadAttention", "TransformerBlock"]
     others += ["PositionalEmbedding", "PositionalEncoding"]
     assert sorted({*LAYERS} - {*others}) == [
         "BatchNorm",

@@ -73,6 +73,10 @@ MAKERS = {
     "Reshape": [lambda: layerkit.Reshape((-1,))],
     "Residual": [lambda: layerkit.Residual([Dense(3, 4, Tanh()), Dense(4, 3)])],
     "SwiGLU": [lambda: layerkit.SwiGLU(3, 2)],
+    "TransformerBlock": [
+        lambda: layerkit.TransformerBlock(4, 2, 6),
+        lambda: layerkit.TransformerBlock(4, 1, 5, norm_first=False, causal=True, dropout=0.3),
+    ],
     "TimeDistributed": [lambda: layerkit.TimeDistributed(Dense(3, 2))],
 }
 SHAPES = {name: [(3,), (2, 2)] for name in ("BatchNorm", "Dropout", "Standardize")}
