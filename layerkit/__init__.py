@@ -60,6 +60,7 @@ from layerkit.initializers import (
     Zeros,
 )
 from layerkit.layers.activation import ActivationLayer, PReLU
+from layerkit.layers.attention import CrossAttention, MultiHeadAttention
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
@@ -76,9 +77,11 @@ from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
 from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
 from layerkit.layers.passes import go_back
+from layerkit.layers.positions import PositionalEmbedding, PositionalEncoding
 from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
+from layerkit.layers.transformer import TransformerBlock
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.losses import (
     AbsoluteError,
@@ -195,6 +198,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "CosineDistance",
+    "CrossAttention",
     "Dataset",
     "Dense",
     "Dot",
@@ -253,6 +257,7 @@ __all__ = [
     "MissingExtraError",
     "Model",
     "ModelCheckpoint",
+    "MultiHeadAttention",
     "Multiply",
     "NAdam",
     "NonFiniteError",
@@ -266,6 +271,8 @@ __all__ = [
     "ParameterGroup",
     "Permute",
     "Poisson",
+    "PositionalEmbedding",
+    "PositionalEncoding",
     "Precision",
     "ProgressBar",
     "R2Score",
@@ -316,6 +323,7 @@ __all__ = [
     "TopKAccuracy",
     "Trainer",
     "TrainingState",
+    "TransformerBlock",
     "Uniform",
     "Warmup",
     "WeightAverage",

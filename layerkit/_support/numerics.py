@@ -86,60 +86,110 @@ def sigmoid(z: Array, out: Array | None = None) -> Array:
     return np.reciprocal(y, y)
 
 
-# Of (1 + 2x) exp(x²) erfc(x), by powers of (x − 3.75) / (x + 3.75), from the highest down.
-_ERFC = (
-    4.25147144479637e-10,
-    3.1114333809799115e-10,
-    -5.173990214011299e-09,
-    -3.744210080962012e-09,
-    3.867533424222233e-08,
-    2.3263508708859107e-08,
-    -2.5866850716155884e-07,
-    -5.7218230603224066e-08,
-    1.751637648849062e-06,
-    -9.73559896736775e-07,
-    -1.1444146237700524e-05,
-    2.238423915508223e-05,
-    5.164909889268241e-05,
-    -0.0002901540805408417,
-    0.0002937136655913448,
-    0.0017556258528952954,
-    -0.009746579558029276,
-    0.028362277418956406,
-    -0.05869339858963677,
-    0.09230432116037748,
-    -0.10880393014174886,
-    0.0822767384901452,
-    0.0035854154854644293,
-    -0.14024059858554697,
-    1.2375126308378275,
-)
-# Beyond these, the normal distribution function is 0 or 1, and exp(−z²/2) is 0.
-_NORMAL_LIMIT = 40.0
+# Of Φ(−x) exp(x²/2) / w with w = s / (s + x), by powers of w from the highest down: s and those
+# whose error is some 1e-17 for float64, and 1e-8 for float32. Found by Chebyshev interpolation in
+# 50 digits, and by least squares that are weighted again until the largest error is the least.
+_TAILS: dict[np.dtype[Any], tuple[float, tuple[float, ...]]] = {
+    np.dtype(np.float64): (
+        4 * math.sqrt(2),
+        (
+            0.0008218202868357732,
+            -0.010545234109077036,
+            0.06162825806614898,
+            -0.21704395814104693,
+            0.515499434811569,
+            -0.8808855506730855,
+            1.1356411446142811,
+            -1.1431965942186946,
+            0.9127572916120787,
+            -0.5874555902642914,
+            0.31148452292882395,
+            -0.1229213100679417,
+            0.06014319910502749,
+            0.009525767071620606,
+            0.034172092533683376,
+            0.04000234638849427,
+            0.04959348654312742,
+            0.05749892352408797,
+            0.06391275678357454,
+            0.06831979609949856,
+            0.07052369918138492,
+            0.07052369792390044,
+        ),
+    ),
+    np.dtype(np.float32): (
+        8 / 3 * math.sqrt(2),
+        (
+            0.030848488,
+            -0.14403857,
+            0.21694872,
+            -0.11554032,
+            0.13742351,
+            0.060518868,
+            0.10271537,
+            0.10531673,
+            0.1058072,
+        ),
+    ),
+}
+_TAILS_BY_DTYPE: Any = {
+    dtype: [np.array(number, dtype) for number in (scale, *coefficients)]
+    for dtype, (scale, coefficients) in _TAILS.items()
+}
 
 
-def normal_distribution(z: Array) -> tuple[Array, Array]:
-    """Compute the standard normal distribution function Φ(z), and its density φ(z).
+def normal_tail(x: Array) -> Array:
+    """Return Φ(−x) of the standard normal distribution, for x of at least 0.
 
-    Φ(z) = ½ erfc(−z / √2) keeps its digits far below 0: there the error is that of exp(−z²/2),
-    some 1e-14 of the value; elsewhere it is an ulp or two.
+    ½ erfc(x / √2), which keeps its digits far below 1: the error is that of exp(−x²/2) there,
+    and an ulp or two elsewhere.
 
     References
     ----------
     Shepherd & Laframboise (1981), "Chebyshev approximation of (1 + 2x) exp(x²) erfc x in
-    0 ≤ x < ∞": the mapping to one polynomial for all x. Its coefficients have been computed anew.
+    0 ≤ x < ∞": the mapping to one polynomial for all x.
     """
-    kind = z.dtype.type
-    x = np.minimum(np.abs(z), kind(_NORMAL_LIMIT))
-    density = np.exp(x * x * kind(-0.5))
-    x *= kind(math.sqrt(0.5))
-    t = (x - kind(3.75)) / (x + kind(3.75))
-    tail = np.full_like(t, _ERFC[0])
-    for coefficient in _ERFC[1:]:
-        tail *= t
-        tail += kind(coefficient)
-    tail *= density
-    tail /= 2 + 4 * x  # Φ(−|z|)
-    below = np.where(z > 0, 1 - tail, tail)
-    density *= kind(1 / math.sqrt(2 * math.pi))
-    return below, density
+    scale, highest, *middle, lowest = _TAILS_BY_DTYPE[x.dtype]
+    w = np.divide(scale, x + scale)
+    tail: Array = w * highest
+    for coefficient in middle:
+        tail += coefficient
+        tail *= w
+    tail += lowest
+    tail *= w
+    square = x * x
+    square *= -0.5
+    tail *= np.exp(square, square)
+    return tail
+
+
+# Numbers that an elementwise function works on together, so that what it computes on the way stays
+# in a processor's first caches.
+_BLOCK = 1 << 14
+
+
+def blockwise(
+    function: Callable[..., Array], arrays: tuple[Array, ...], out: Array | None = None
+) -> Array:
+    """Compute an elementwise function of arrays of one shape, block by block if they are large.
+
+    ``out`` may be one of the arrays.
+    """
+    first = arrays[0]
+    if first.size <= _BLOCK:
+        y = function(*arrays)
+        if out is None:
+            return y
+        out[...] = y
+        return out
+    y = np.empty(first.shape, first.dtype)
+    if out is not None and out.flags.c_contiguous:
+        y = out
+    rows, flat = y.reshape(-1), [array.reshape(-1) for array in arrays]
+    for start in range(0, first.size, _BLOCK):
+        part = slice(start, start + _BLOCK)
+        rows[part] = function(*(array[part] for array in flat))
+    if out is None or out is y:
+        return y
+    out[...] = y
+    return out

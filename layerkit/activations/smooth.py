@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from layerkit._support import validation as check
-from layerkit._support.numerics import CONSTANTS, normal_distribution, sigmoid
+from layerkit._support.numerics import CONSTANTS, blockwise, normal_tail, sigmoid
 from layerkit._support.validation import Array
 from layerkit.activations.base import Activation, ScalarFunctions
 
@@ -86,7 +86,8 @@ class GELU(Activation):
     Notes
     -----
     The approximation is computed as z · sigmoid(2u), the same function, which stays accurate far
-    below 0, where 1 + tanh cancels. In files that version 0.1.0 wrote, it is the approximation.
+    below 0, where 1 + tanh cancels. Both take Φ(z) from y / z for the derivative. In files that
+    version 0.1.0 wrote, it is the approximation.
 
     References
     ----------
@@ -105,8 +106,11 @@ class GELU(Activation):
 
     _SCALE = float(2 * np.sqrt(2 / np.pi))
     _CUBIC = 0.044715
-    # Beyond it, Φ is 0 or 1 to the last bit, in the approximation too.
-    _LIMIT = 100.0
+    _HEIGHT = float(1 / np.sqrt(2 * np.pi))
+    # Beyond these, Φ is 0 or 1 to the last bit; of the approximation, as far as exp is finite.
+    _LIMIT, _LIMIT_32, _LIMIT_64 = 40.0, 10.0, 21.0
+    # Up to this square of z, Φ is ½ to the last bit.
+    _TINY = 1e-32
 
     def __init__(self, *, approximate: bool = False) -> None:
         self.approximate = check.boolean("GELU.__init__", "approximate", approximate)
@@ -116,29 +120,67 @@ class GELU(Activation):
         """Make one from the arguments; without any, as in old files, the approximation."""
         return cls(**{"approximate": True, **config})
 
+    def _near(self, z: Array) -> tuple[float, Array]:
+        """Return the limit, and z itself or, if a number is beyond it, z clipped."""
+        limit = self._LIMIT
+        if self.approximate:
+            limit = self._LIMIT_32 if z.dtype == np.float32 else self._LIMIT_64
+        # To look costs less than to clip; NaN is in no limit.
+        is_near = max(z.max(initial=0), -z.min(initial=0)) <= limit
+        return limit, z if is_near else np.clip(z, -limit, limit)
+
+    def forward(self, z: Array, out: Array | None = None) -> Array:
+        """Return y; see `Activation.forward`."""
+        return blockwise(self.value, (z,), out)
+
     def value(self, z: Array) -> Array:
         """Return y; see `Activation.value`."""
-        limit = z.dtype.type(self._LIMIT)
-        if not self.approximate:
-            y: Array = np.maximum(z, -limit) * normal_distribution(z)[0]
-            return y
-        near = np.clip(z, -limit, limit)
-        y = np.maximum(z, -limit) * sigmoid(self._SCALE * near * (1 + self._CUBIC * near * near))
-        return y
+        limit, near = self._near(z)
+        if self.approximate:
+            y = near * near
+            y *= -self._CUBIC * self._SCALE
+            y -= self._SCALE
+            y *= near
+            np.exp(y, y)
+            y += 1
+            np.divide(near, y, y)
+        else:  # max(z, 0) − |z| · Φ(−|z|)
+            size = np.abs(near)
+            y = normal_tail(size)
+            y *= size
+            size += near
+            size *= 0.5
+            np.subtract(size, y, y)
+        return y if near is z else np.where(z > limit, z, y)
+
+    def backward(self, dy: Array, z: Array, y: Array, out: Array | None = None) -> Array:
+        """Return dz; see `Activation.backward`."""
+        return blockwise(lambda dy, z, y: dy * self.derivative(z, y), (dy, z, y), out)
 
     def derivative(self, z: Array, y: Array) -> Array:
         """Return Φ(z) + z φ(z), or that of the approximation; see `Activation.derivative`."""
-        limit = z.dtype.type(self._LIMIT)
-        near = np.clip(z, -limit, limit)
-        slope: Array
-        if not self.approximate:
-            below, slope = normal_distribution(z)
-            slope *= near
-            slope += below
-            return slope
+        limit, near = self._near(z)
         square = near * near
-        s = sigmoid(self._SCALE * near * (1 + self._CUBIC * square))
-        slope = s + near * s * (1 - s) * (self._SCALE * (1 + 3 * self._CUBIC * square))
+        # Φ is y / z, which costs a fraction of computing it again.
+        if near is not z:
+            y = np.minimum(y, limit)
+        is_tiny = square < self._TINY
+        if is_tiny.any():
+            share = np.where(is_tiny, z.dtype.type(0.5), y) / np.where(is_tiny, 1, near)
+        else:
+            share = y / near
+        slope: Array
+        if self.approximate:
+            slope = square * (3 * self._CUBIC * self._SCALE)
+            slope += self._SCALE
+            slope *= share
+            slope *= 1 - share
+        else:
+            square *= -0.5
+            slope = np.exp(square, out=square)
+            slope *= self._HEIGHT
+        slope *= near
+        slope += share
         return slope
 
     def scalar_functions(self) -> ScalarFunctions | None:

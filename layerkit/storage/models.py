@@ -14,6 +14,7 @@ from layerkit._support.state import Unencodable, decode, encode
 from layerkit._support.validation import Array
 from layerkit.errors import LoadError, SaveError
 from layerkit.layers.activation import ActivationLayer, PReLU
+from layerkit.layers.attention import CrossAttention, MultiHeadAttention
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
 from layerkit.layers.dense import Dense
@@ -29,9 +30,11 @@ from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
 from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
+from layerkit.layers.positions import PositionalEmbedding, PositionalEncoding
 from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
+from layerkit.layers.transformer import TransformerBlock
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.parameters import Loading
 from layerkit.storage import files as _files
@@ -47,6 +50,7 @@ CLASSES: dict[str, type] = {
         BatchNorm,
         Chain,
         Concatenate,
+        CrossAttention,
         Dense,
         Dot,
         Dropout,
@@ -59,13 +63,17 @@ CLASSES: dict[str, type] = {
         LayerNorm,
         GRU,
         LSTM,
+        LayerNorm,
         Masked,
         Maxout,
+        MultiHeadAttention,
         Multiply,
         PReLU,
         PaddingMask,
         Parallel,
         Permute,
+        PositionalEmbedding,
+        PositionalEncoding,
         RMSNorm,
         RepeatVector,
         Reshape,
@@ -75,6 +83,7 @@ CLASSES: dict[str, type] = {
         Standardize,
         SwiGLU,
         TimeDistributed,
+        TransformerBlock,
     )
 }
 CLASSES |= {name: getattr(activations, name) for name in activations.__all__}

@@ -51,5 +51,40 @@ def test_what_vanishes_far_from_0_does_so_at_any_size(activation, dtype):
     with np.errstate(all="raise", under="ignore"):
         assert_array_equal(activation.forward(far), far)
         assert_array_equal(activation.derivative(far, far), np.ones_like(far))
-        assert_allclose(activation.forward(-far), np.zeros_like(far), rtol=0, atol=1e-30)
-        assert_allclose(activation.derivative(-far, -far), np.zeros_like(far), rtol=0, atol=1e-30)
+        y = activation.forward(-far)
+        assert_allclose(y, np.zeros_like(far), rtol=0, atol=1e-30)
+        assert_allclose(activation.derivative(-far, y), np.zeros_like(far), rtol=0, atol=1e-30)
+
+
+@pytest.mark.parametrize("activation", [GELU(), GELU(approximate=True)], ids=repr)
+def test_gelu_of_many_numbers_is_that_of_each(activation):
+    rng = np.random.default_rng(0)
+    for shape in ((1, 16384), (5, 7001), (3, 130, 129)):
+        z, dy = rng.normal(0, 20, size=shape), rng.normal(size=shape)
+        z.flat[::7] = 0
+        y, dz = activation.forward(z), None
+        assert_array_equal(y, activation.value(z))
+        # What is clipped in one block and not in another differs by nothing but rounding.
+        expected = dy * activation.derivative(z, y)
+        for laid in (z, np.asfortranarray(z)):
+            dz = activation.backward(dy, laid, y)
+            assert_allclose(dz, expected, rtol=1e-14, atol=1e-15)
+        out = np.asfortranarray(np.empty_like(z))
+        assert activation.forward(z, out=out) is out
+        assert_array_equal(out, y)
+        assert activation.backward(dy, z, y, out=z) is z
+        assert_array_equal(z, dz)
+
+
+def test_gelu_near_0_and_in_float32():
+    z = np.array([[0.0, 5e-324, -5e-324, 1e-310, -1e-40, 1e-17, -1e-15, 1e-8]])
+    for activation in (GELU(), GELU(approximate=True)):
+        y = activation.forward(z)
+        assert_allclose(activation.derivative(z, y), 0.5 + 0.7978845608 * z, rtol=1e-15)
+    z = np.linspace(-12, 12, 4801).astype(np.float32)
+    exact = np.array([z * math.erfc(-z / math.sqrt(2)) / 2 for z in z.tolist()])
+    y = GELU().forward(z)
+    # Some ulps of ½, and of the exponent z²/2.
+    assert_allclose(y, exact, rtol=6e-6, atol=1e-38)
+    near = abs(z) < 3
+    assert_allclose(y[near], exact[near], rtol=1e-6)

@@ -63,6 +63,8 @@ def test_everything_built_in_is_here():
     others += ["Chain", "Parallel", "Residual", "TimeDistributed"]
     others += ["AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout"]
     others += ["GroupNorm", "LayerNorm", "RMSNorm"]
+    others += ["CrossAttention", "MultiHeadAttention", "TransformerBlock"]
+    others += ["PositionalEmbedding", "PositionalEncoding"]
     assert sorted({*LAYERS} - {*others}) == [
         "BatchNorm",
         "Dense",

@@ -66,20 +66,31 @@ MAKERS = {
     "GRU": [lambda: layerkit.GRU(3, 2)],
     "LSTM": [lambda: layerkit.LSTM(3, 2)],
     "Maxout": [lambda: layerkit.Maxout(3, 2)],
+    "MultiHeadAttention": [
+        lambda: layerkit.MultiHeadAttention(4, 2),
+        lambda: layerkit.MultiHeadAttention(4, 1, causal=True, rotary=True, dropout=0.3),
+    ],
     "PReLU": [layerkit.PReLU],
     "RMSNorm": [layerkit.RMSNorm],
     "Parallel": [lambda: layerkit.Parallel([Dense(3, 2), [Dense(3, 4, Tanh()), Dense(4, 2)]])],
     "Permute": [lambda: layerkit.Permute((2, 1))],
+    "PositionalEmbedding": [lambda: layerkit.PositionalEmbedding(32, 3)],
+    "PositionalEncoding": [layerkit.PositionalEncoding],
     "RepeatVector": [lambda: layerkit.RepeatVector(2)],
     "Reshape": [lambda: layerkit.Reshape((-1,))],
     "Residual": [lambda: layerkit.Residual([Dense(3, 4, Tanh()), Dense(4, 3)])],
     "SimpleRNN": [lambda: layerkit.SimpleRNN(3, 2)],
     "SwiGLU": [lambda: layerkit.SwiGLU(3, 2)],
+    "TransformerBlock": [
+        lambda: layerkit.TransformerBlock(4, 2, 6),
+        lambda: layerkit.TransformerBlock(4, 1, 5, norm_first=False, causal=True, dropout=0.3),
+    ],
     "TimeDistributed": [lambda: layerkit.TimeDistributed(Dense(3, 2))],
 }
 SHAPES = {name: [(3,), (2, 2)] for name in ("BatchNorm", "Dropout", "Standardize")}
 SHAPES |= {name: [(3,), (2, 3)] for name in ("ActivationLayer", "Flatten", "PReLU", "Reshape")}
 SHAPES |= {name: [(3,), (2, 3)] for name in ("LayerNorm", "RMSNorm")}
+SHAPES |= {"PositionalEncoding": [(None, 3), (2, 4)]}
 NOISES = ("AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout")
 SHAPES |= {name: [(4,), (2, 3)] for name in NOISES}
 SHAPES |= {
@@ -107,7 +118,7 @@ def test_every_public_layer_is_here():
     }
     assert public == {kind.__name__ for kind in concrete(Layer)}
     # Of several arrays: see tests/layers/test_joins.py and tests/testing/test_graphs.py.
-    others = {"Add", "Concatenate", "Dot", "Graph", "Masked", "Multiply"}
+    others = {"Add", "Concatenate", "CrossAttention", "Dot", "Graph", "Masked", "Multiply"}
     # Of integers, which are drawn there: see tests/layers/test_embedding.py.
     others |= {"Embedding", "PaddingMask"}
     assert public - others == set(MAKERS)
