@@ -62,10 +62,19 @@ from layerkit.initializers import (
 from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
+from layerkit.layers.convolution import Conv1D, Conv2D
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
+from layerkit.layers.pooling import (
+    AveragePooling1D,
+    AveragePooling2D,
+    GlobalAveragePooling,
+    GlobalMaxPooling,
+    MaxPooling1D,
+    MaxPooling2D,
+)
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -167,6 +176,8 @@ __all__ = [
     "AdamW",
     "Add",
     "ArgumentError",
+    "AveragePooling1D",
+    "AveragePooling2D",
     "BatchNorm",
     "CSVLogger",
     "Callback",
@@ -179,6 +190,8 @@ __all__ = [
     "Concatenate",
     "ConfusionMatrix",
     "Constant",
+    "Conv1D",
+    "Conv2D",
     "Cosine",
     "CosineDistance",
     "Dataset",
@@ -192,6 +205,8 @@ __all__ = [
     "Flatten",
     "Focal",
     "ForOutput",
+    "GlobalAveragePooling",
+    "GlobalMaxPooling",
     "GlorotNormal",
     "GlorotUniform",
     "Graph",
@@ -225,6 +240,8 @@ __all__ = [
     "Loss",
     "Losses",
     "MPICommunicator",
+    "MaxPooling1D",
+    "MaxPooling2D",
     "Maxout",
     "MeanAbsoluteError",
     "MeanSquaredError",

@@ -16,10 +16,19 @@ from layerkit.errors import LoadError, SaveError
 from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
+from layerkit.layers.convolution import Conv1D, Conv2D
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
+from layerkit.layers.pooling import (
+    AveragePooling1D,
+    AveragePooling2D,
+    GlobalAveragePooling,
+    GlobalMaxPooling,
+    MaxPooling1D,
+    MaxPooling2D,
+)
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -33,14 +42,22 @@ CLASSES: dict[str, type] = {
     for kind in (
         ActivationLayer,
         Add,
+        AveragePooling1D,
+        AveragePooling2D,
         BatchNorm,
         Chain,
         Concatenate,
+        Conv1D,
+        Conv2D,
         Dense,
         Dot,
         Dropout,
         Flatten,
         GLU,
+        GlobalAveragePooling,
+        GlobalMaxPooling,
+        MaxPooling1D,
+        MaxPooling2D,
         Maxout,
         Multiply,
         PReLU,

@@ -24,13 +24,19 @@ from layerkit import (
     ActivationLayer,
     Add,
     ArgumentError,
+    AveragePooling1D,
+    AveragePooling2D,
     BatchNorm,
     Chain,
     Concatenate,
+    Conv1D,
+    Conv2D,
     Dense,
     Dot,
     Dropout,
     Flatten,
+    GlobalAveragePooling,
+    GlobalMaxPooling,
     Graph,
     HardShrink,
     HardSigmoid,
@@ -40,6 +46,8 @@ from layerkit import (
     Layer,
     LeakyReLU,
     Maxout,
+    MaxPooling1D,
+    MaxPooling2D,
     Mish,
     Parallel,
     Permute,
@@ -60,6 +68,8 @@ from layerkit import (
     Threshold,
     TimeDistributed,
 )
+from layerkit.layers.convolution import Filters
+from layerkit.layers.pooling import AveragePooling, MaxPooling
 from layerkit.testing import CheckError, activation_checks, layer_checks
 
 OPERATORS = {
@@ -107,7 +117,7 @@ def changes(node):
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         for name in NAMES.get(node.id, []):
             yield f"{name} for {node.id}", lambda n, name=name: setattr(n, "id", name)
-    symmetric = ("np.multiply", "np.add", "np.maximum", "np.minimum")
+    symmetric = ("np.multiply", "np.add", "np.equal", "np.maximum", "np.minimum")
     if (
         isinstance(node, ast.Call)
         and len(node.args) > 1
@@ -390,6 +400,20 @@ def a_vector_without_direction():
 # Of each kind, layers that reach all of its backward pass, and the shapes of their inputs.
 SHAPED = {
     ActivationLayer: [(lambda: ActivationLayer(Leaning()), (3,))],
+    AveragePooling: [
+        (AveragePooling2D, (4, 2, 2)),
+        (lambda: AveragePooling1D(3, stride=2, padding=1), (6, 2)),
+    ],
+    Filters: [
+        (lambda: Conv2D(1, 2, 2, Tanh()), (3, 2, 1)),
+        (lambda: Conv1D(2, 2, 2, LeaningBack(), use_bias=False), (3, 2)),
+    ],
+    GlobalAveragePooling: [(GlobalAveragePooling, (3, 2)), (GlobalAveragePooling, (2, 3, 2))],
+    GlobalMaxPooling: [(GlobalMaxPooling, (3, 2)), (GlobalMaxPooling, (2, 3, 2))],
+    MaxPooling: [
+        (MaxPooling2D, (4, 2, 2)),
+        (lambda: MaxPooling1D(3, stride=2, padding=1), (6, 2)),
+    ],
     Chain: [(lambda: Chain([Dense(3, 4, Tanh()), Dense(4, 2)]), (3,))],
     Flatten: [(Flatten, (2, 3))],
     GLU: [(GLU, (4, 6)), (GLU, (4,))],
@@ -406,7 +430,7 @@ SHAPED = {
     SwiGLU: [(lambda: SwiGLU(3, 4), (3,))],
     TimeDistributed: [(lambda: TimeDistributed(Sequential([Flatten(), Dense(4, 3)])), (3, 2, 2))],
 }
-NEED_DX = (Chain, Maxout, Parallel, Residual, SwiGLU, TimeDistributed)
+NEED_DX = (Chain, Filters, Maxout, Parallel, Residual, SwiGLU, TimeDistributed)
 # Activations with other arguments than the defaults, and the slopes at their kinks.
 SLOPES = {
     CELU: (CELU(0.5), {0: 1, -0.5: np.exp(-1)}),
@@ -504,6 +528,16 @@ EQUIVALENT = {
     },
     "Standardize.compute_backward": {
         "False -> True (True)": (1, "dx is a copy where it is float64 already: time alone"),
+    },
+    "Filters.compute_backward": {
+        "z -> y (y for z)": (2, "z.shape is y's; the buffer for dz is y's, which is not read more"),
+        "False -> True (True)": (1, "another workspace is made, which costs time alone"),
+        "check.fail(f'{where}.compute_backward', 'cache', _ONCE, got, error=StateError) -> "
+        "check.fail('cache', f'{where}.compute_backward', _ONCE, got, error=StateError) "
+        "(swapped arguments)": (1, "words, which tests/layers/test_convolution.py reads"),
+    },
+    "GlobalAveragePooling.compute_backward": {
+        "1 -> 0 (0)": (1, "whether samples are repeated or their one place, the order is the same"),
     },
     "PReLU.compute_backward": {
         "0 -> -1 (-1)": (1, "the first of the one that is left is the last"),

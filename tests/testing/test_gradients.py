@@ -55,10 +55,13 @@ def test_everything_built_in_is_here():
     # training than in evaluation are `check_layer`'s, which differentiates the training.
     # Joins, which take several arrays, and graphs are differentiated in tests/layers/test_joins.py
     # and tests/models/test_graph.py; those that only wrap, lay out or gate what others compute, in
-    # the files of their own in tests/layers.
+    # the files of their own in tests/layers, where convolutions and pools are compared with loops.
     others = ["Add", "Concatenate", "Dot", "Graph", "Multiply"]
     others += ["Flatten", "Permute", "RepeatVector", "Reshape"]
     others += ["ActivationLayer", "GLU", "Maxout", "PReLU", "SwiGLU"]
+    others += ["Conv1D", "Conv2D"]
+    others += [f"{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2)]
+    others += ["GlobalAveragePooling", "GlobalMaxPooling"]
     others += ["Chain", "Parallel", "Residual", "TimeDistributed"]
     assert sorted({*LAYERS} - {*others}) == [
         "BatchNorm",

@@ -53,6 +53,14 @@ MAKERS = {
         lambda: Sequential([Sequential([Dense(3, 4, ReLU())]), Dense(4, 2)]),
         lambda: Sequential([Dense(3, 4), BatchNorm(), Dropout(0.4), Dense(4, 2)]),
     ],
+    "AveragePooling1D": [layerkit.AveragePooling1D],
+    "AveragePooling2D": [layerkit.AveragePooling2D],
+    "Conv1D": [lambda: layerkit.Conv1D(2, 3, 2, Tanh())],
+    "Conv2D": [lambda: layerkit.Conv2D(2, 3, 2, Tanh())],
+    "GlobalAveragePooling": [layerkit.GlobalAveragePooling],
+    "GlobalMaxPooling": [layerkit.GlobalMaxPooling],
+    "MaxPooling1D": [layerkit.MaxPooling1D],
+    "MaxPooling2D": [layerkit.MaxPooling2D],
     "ActivationLayer": [lambda: layerkit.ActivationLayer(Tanh())],
     "Chain": [lambda: layerkit.Chain([Dense(3, 4, Tanh()), Dense(4, 2)])],
     "Flatten": [layerkit.Flatten],
@@ -70,6 +78,10 @@ MAKERS = {
 SHAPES = {name: [(3,), (2, 2)] for name in ("BatchNorm", "Dropout", "Standardize")}
 SHAPES |= {name: [(3,), (2, 3)] for name in ("ActivationLayer", "Flatten", "PReLU", "Reshape")}
 SHAPES |= {"GLU": [(4,)], "Permute": [(2, 3)], "RepeatVector": [(3,)], "TimeDistributed": [(2, 3)]}
+SHAPES |= {f"{kind}Pooling1D": [(4, 2)] for kind in ("Average", "Max")}
+SHAPES |= {f"{kind}Pooling2D": [(4, 3, 2)] for kind in ("Average", "Max")}
+SHAPES |= {f"Global{kind}Pooling": [(4, 2)] for kind in ("Average", "Max")}
+SHAPES |= {"Conv1D": [(4, 2)], "Conv2D": [(3, 4, 2)]}
 SUBJECTS = [
     (make, shape)
     for name, makers in MAKERS.items()
