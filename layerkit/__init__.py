@@ -62,6 +62,7 @@ from layerkit.initializers import (
 from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
+from layerkit.layers.borders import Cropping, UpSampling, ZeroPadding
 from layerkit.layers.convolution import Conv1D, Conv2D
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
@@ -194,6 +195,7 @@ __all__ = [
     "Conv2D",
     "Cosine",
     "CosineDistance",
+    "Cropping",
     "Dataset",
     "Dense",
     "Dot",
@@ -310,8 +312,10 @@ __all__ = [
     "Trainer",
     "TrainingState",
     "Uniform",
+    "UpSampling",
     "Warmup",
     "WeightAverage",
+    "ZeroPadding",
     "Zeros",
     "read_csv",
     "read_idx",

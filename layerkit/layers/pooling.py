@@ -115,17 +115,17 @@ class MaxPooling(Pooling):
         x, y = (images_of(array) for array in cache)
         left = images_of(dy).copy()
         dx, is_tiled = self.new_gradient(x.shape, x.dtype)
-        for windows, places in self.taps(x.shape[1:3]):
+        *taps, last = self.taps(x.shape[1:3])
+        for windows, places in (*taps, *([] if is_tiled else [last])):
             part = left[windows]
-            share = np.empty_like(part)
-            # A mask of floats: a tenth of the time that choosing by a mask of booleans takes.
-            np.equal(x[places], y[windows], share)
-            share *= part
+            share = part * (x[places] == y[windows])
             part -= share
             if is_tiled:
                 dx[places] = share
             else:
                 dx[places] += share
+        if is_tiled:
+            dx[last[1]] = left  # where no tap before was the largest, it is the last
         return dx.reshape(cache[0].shape)
 
 

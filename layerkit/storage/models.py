@@ -16,6 +16,7 @@ from layerkit.errors import LoadError, SaveError
 from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
+from layerkit.layers.borders import Cropping, UpSampling, ZeroPadding
 from layerkit.layers.convolution import Conv1D, Conv2D
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
@@ -49,6 +50,7 @@ CLASSES: dict[str, type] = {
         Concatenate,
         Conv1D,
         Conv2D,
+        Cropping,
         Dense,
         Dot,
         Dropout,
@@ -69,6 +71,8 @@ CLASSES: dict[str, type] = {
         Standardize,
         SwiGLU,
         TimeDistributed,
+        UpSampling,
+        ZeroPadding,
     )
 }
 CLASSES |= {name: getattr(activations, name) for name in activations.__all__}

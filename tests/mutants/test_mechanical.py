@@ -31,6 +31,7 @@ from layerkit import (
     Concatenate,
     Conv1D,
     Conv2D,
+    Cropping,
     Dense,
     Dot,
     Dropout,
@@ -67,6 +68,8 @@ from layerkit import (
     Tanh,
     Threshold,
     TimeDistributed,
+    UpSampling,
+    ZeroPadding,
 )
 from layerkit.layers.convolution import Filters
 from layerkit.layers.pooling import AveragePooling, MaxPooling
@@ -404,6 +407,7 @@ SHAPED = {
         (AveragePooling2D, (4, 2, 2)),
         (lambda: AveragePooling1D(3, stride=2, padding=1), (6, 2)),
     ],
+    Cropping: [(lambda: Cropping((1, (2, 0))), (3, 4, 2))],
     Filters: [
         (lambda: Conv2D(1, 2, 2, Tanh()), (3, 2, 1)),
         (lambda: Conv1D(2, 2, 2, LeaningBack(), use_bias=False), (3, 2)),
@@ -428,6 +432,8 @@ SHAPED = {
     Reshape: [(lambda: Reshape((3, 2)), (6,))],
     Residual: [(lambda: Residual([Dense(3, 4, Tanh()), Dense(4, 3)]), (3,))],
     SwiGLU: [(lambda: SwiGLU(3, 4), (3,))],
+    UpSampling: [(UpSampling, (2, 3)), (lambda: UpSampling((2, 3)), (2, 2, 3))],
+    ZeroPadding: [(lambda: ZeroPadding((1, (2, 0))), (2, 3, 2))],
     TimeDistributed: [(lambda: TimeDistributed(Sequential([Flatten(), Dense(4, 3)])), (3, 2, 2))],
 }
 NEED_DX = (Chain, Filters, Maxout, Parallel, Residual, SwiGLU, TimeDistributed)
@@ -543,6 +549,9 @@ EQUIVALENT = {
         "0 -> -1 (-1)": (1, "the first of the one that is left is the last"),
     },
     "Parallel.compute_backward": {
+        "True -> False (False)": (1, "nothing is zipped but what is equally long"),
+    },
+    "UpSampling.compute_backward": {
         "True -> False (False)": (1, "nothing is zipped but what is equally long"),
     },
     "TimeDistributed.compute_backward": {

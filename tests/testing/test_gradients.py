@@ -59,7 +59,7 @@ def test_everything_built_in_is_here():
     others = ["Add", "Concatenate", "Dot", "Graph", "Multiply"]
     others += ["Flatten", "Permute", "RepeatVector", "Reshape"]
     others += ["ActivationLayer", "GLU", "Maxout", "PReLU", "SwiGLU"]
-    others += ["Conv1D", "Conv2D"]
+    others += ["Conv1D", "Conv2D", "Cropping", "UpSampling", "ZeroPadding"]
     others += [f"{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2)]
     others += ["GlobalAveragePooling", "GlobalMaxPooling"]
     others += ["Chain", "Parallel", "Residual", "TimeDistributed"]

@@ -57,6 +57,9 @@ MAKERS = {
     "AveragePooling2D": [layerkit.AveragePooling2D],
     "Conv1D": [lambda: layerkit.Conv1D(2, 3, 2, Tanh())],
     "Conv2D": [lambda: layerkit.Conv2D(2, 3, 2, Tanh())],
+    "Cropping": [layerkit.Cropping],
+    "UpSampling": [layerkit.UpSampling],
+    "ZeroPadding": [layerkit.ZeroPadding],
     "GlobalAveragePooling": [layerkit.GlobalAveragePooling],
     "GlobalMaxPooling": [layerkit.GlobalMaxPooling],
     "MaxPooling1D": [layerkit.MaxPooling1D],
@@ -81,6 +84,7 @@ SHAPES |= {"GLU": [(4,)], "Permute": [(2, 3)], "RepeatVector": [(3,)], "TimeDist
 SHAPES |= {f"{kind}Pooling1D": [(4, 2)] for kind in ("Average", "Max")}
 SHAPES |= {f"{kind}Pooling2D": [(4, 3, 2)] for kind in ("Average", "Max")}
 SHAPES |= {f"Global{kind}Pooling": [(4, 2)] for kind in ("Average", "Max")}
+SHAPES |= {name: [(4, 2), (3, 3, 1)] for name in ("Cropping", "UpSampling", "ZeroPadding")}
 SHAPES |= {"Conv1D": [(4, 2)], "Conv2D": [(3, 4, 2)]}
 SUBJECTS = [
     (make, shape)
