@@ -76,8 +76,10 @@ from layerkit.layers.pooling import (
     MaxPooling1D,
     MaxPooling2D,
 )
+from layerkit.layers.separable import DepthwiseConv2D, SeparableConv2D
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
+from layerkit.layers.transposed import Conv2DTranspose
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.losses import (
     AbsoluteError,
@@ -193,11 +195,13 @@ __all__ = [
     "Constant",
     "Conv1D",
     "Conv2D",
+    "Conv2DTranspose",
     "Cosine",
     "CosineDistance",
     "Cropping",
     "Dataset",
     "Dense",
+    "DepthwiseConv2D",
     "Dot",
     "Dropout",
     "EarlyStopping",
@@ -279,6 +283,7 @@ __all__ = [
     "RootMeanSquaredError",
     "SaveError",
     "Schedule",
+    "SeparableConv2D",
     "Sequential",
     "SerialCommunicator",
     "ShapeError",

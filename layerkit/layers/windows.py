@@ -70,6 +70,18 @@ class Windows:
         padded = length if self.padding == "valid" else length + 2 * int(self.padding[axis])
         return (padded - self.span[axis]) // stride + 1
 
+    def length(self, axis: int, count: int) -> int:
+        """Return the length of an axis that has so many windows: of all such, the largest of use.
+
+        With "valid" it has what the last stride covers, too, and with "same" whole strides.
+        """
+        stride, span = self.stride[axis], self.span[axis]
+        if self.padding == "same":
+            return count * stride
+        if self.padding == "valid":
+            return (count - 1) * stride + max(span, stride)
+        return (count - 1) * stride + span - 2 * int(self.padding[axis])
+
     def counts(self, lengths: Shape) -> tuple[int, int]:
         """Return the numbers of windows along both axes."""
         return self.count(0, lengths[0]), self.count(1, lengths[1])

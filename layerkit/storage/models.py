@@ -30,8 +30,10 @@ from layerkit.layers.pooling import (
     MaxPooling1D,
     MaxPooling2D,
 )
+from layerkit.layers.separable import DepthwiseConv2D, SeparableConv2D
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
+from layerkit.layers.transposed import Conv2DTranspose
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.parameters import Loading
 from layerkit.storage import files as _files
@@ -50,8 +52,10 @@ CLASSES: dict[str, type] = {
         Concatenate,
         Conv1D,
         Conv2D,
+        Conv2DTranspose,
         Cropping,
         Dense,
+        DepthwiseConv2D,
         Dot,
         Dropout,
         Flatten,
@@ -68,6 +72,7 @@ CLASSES: dict[str, type] = {
         RepeatVector,
         Reshape,
         Residual,
+        SeparableConv2D,
         Standardize,
         SwiGLU,
         TimeDistributed,

@@ -1,7 +1,8 @@
 """Mechanical mutants of every shipped backward pass: each is killed, or equivalent for a reason.
 
 Each operator, sign, comparison, axis, transpose, number and NumPy function, and each use of z
-and y, in `compute_backward`, `backward` and `derivative` is changed, one at a time.
+and y, in `compute_backward`, `compute_gradients`, `backward` and `derivative` is changed, one at a
+time.
 """
 
 import ast
@@ -31,8 +32,10 @@ from layerkit import (
     Concatenate,
     Conv1D,
     Conv2D,
+    Conv2DTranspose,
     Cropping,
     Dense,
+    DepthwiseConv2D,
     Dot,
     Dropout,
     Flatten,
@@ -58,6 +61,7 @@ from layerkit import (
     RepeatVector,
     Reshape,
     Residual,
+    SeparableConv2D,
     Sequential,
     Sigmoid,
     SiLU,
@@ -71,7 +75,7 @@ from layerkit import (
     UpSampling,
     ZeroPadding,
 )
-from layerkit.layers.convolution import Filters
+from layerkit.layers.convolution import Convolution, Filters
 from layerkit.layers.pooling import AveragePooling, MaxPooling
 from layerkit.testing import CheckError, activation_checks, layer_checks
 
@@ -172,7 +176,7 @@ SUBJECTS = [
     (kind, method)
     for base in (Layer, Activation)
     for kind in [base, *sorted(concrete(base), key=lambda kind: kind.__name__)]
-    for method in ("compute_backward", "backward", "derivative")
+    for method in ("compute_backward", "compute_gradients", "backward", "derivative")
     if method in vars(kind)
     and not is_stub(kind, method)
     # A layer's `backward` computes nothing: it checks, and calls `compute_backward`.
@@ -407,7 +411,16 @@ SHAPED = {
         (AveragePooling2D, (4, 2, 2)),
         (lambda: AveragePooling1D(3, stride=2, padding=1), (6, 2)),
     ],
+    Convolution: [
+        (lambda: Conv2D(2, 4, 2, n_groups=2), (3, 2, 2)),
+        (lambda: Conv1D(2, 2, 2), (3, 2)),
+    ],
+    Conv2DTranspose: [(lambda: Conv2DTranspose(2, 3, 2, stride=2), (2, 1, 2))],
     Cropping: [(lambda: Cropping((1, (2, 0))), (3, 4, 2))],
+    DepthwiseConv2D: [
+        (lambda: DepthwiseConv2D(2, (2, 1), depth_multiplier=3), (3, 2, 2)),
+        (lambda: DepthwiseConv2D(2, 2, padding="same", stride=2), (4, 3, 2)),
+    ],
     Filters: [
         (lambda: Conv2D(1, 2, 2, Tanh()), (3, 2, 1)),
         (lambda: Conv1D(2, 2, 2, LeaningBack(), use_bias=False), (3, 2)),
@@ -431,12 +444,25 @@ SHAPED = {
     RepeatVector: [(lambda: RepeatVector(3), (2, 2))],
     Reshape: [(lambda: Reshape((3, 2)), (6,))],
     Residual: [(lambda: Residual([Dense(3, 4, Tanh()), Dense(4, 3)]), (3,))],
+    SeparableConv2D: [(lambda: SeparableConv2D(2, 2, 2, Tanh()), (3, 2, 2))],
     SwiGLU: [(lambda: SwiGLU(3, 4), (3,))],
     UpSampling: [(UpSampling, (2, 3)), (lambda: UpSampling((2, 3)), (2, 2, 3))],
     ZeroPadding: [(lambda: ZeroPadding((1, (2, 0))), (2, 3, 2))],
     TimeDistributed: [(lambda: TimeDistributed(Sequential([Flatten(), Dense(4, 3)])), (3, 2, 2))],
 }
-NEED_DX = (Chain, Filters, Maxout, Parallel, Residual, SwiGLU, TimeDistributed)
+NEED_DX = (
+    Chain,
+    Conv2DTranspose,
+    Convolution,
+    DepthwiseConv2D,
+    Filters,
+    Maxout,
+    Parallel,
+    Residual,
+    SeparableConv2D,
+    SwiGLU,
+    TimeDistributed,
+)
 # Activations with other arguments than the defaults, and the slopes at their kinks.
 SLOPES = {
     CELU: (CELU(0.5), {0: 1, -0.5: np.exp(-1)}),
@@ -534,6 +560,12 @@ EQUIVALENT = {
     },
     "Standardize.compute_backward": {
         "False -> True (True)": (1, "dx is a copy where it is float64 already: time alone"),
+    },
+    "Conv2DTranspose.compute_gradients": {
+        "1 -> 2 (2)": (2, "of -1 in a reshape: NumPy takes any negative number for the rest"),
+    },
+    "DepthwiseConv2D.compute_gradients": {
+        "1 -> 2 (2)": (1, "of -1 in a reshape: NumPy takes any negative number for the rest"),
     },
     "Filters.compute_backward": {
         "z -> y (y for z)": (2, "z.shape is y's; the buffer for dz is y's, which is not read more"),
