@@ -63,6 +63,8 @@ from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.attention import CrossAttention, MultiHeadAttention
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
+from layerkit.layers.borders import Cropping, UpSampling, ZeroPadding
+from layerkit.layers.convolution import Conv1D, Conv2D
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import (
     AlphaDropout,
@@ -77,11 +79,21 @@ from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
 from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
 from layerkit.layers.passes import go_back
+from layerkit.layers.pooling import (
+    AveragePooling1D,
+    AveragePooling2D,
+    GlobalAveragePooling,
+    GlobalMaxPooling,
+    MaxPooling1D,
+    MaxPooling2D,
+)
 from layerkit.layers.positions import PositionalEmbedding, PositionalEncoding
 from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
+from layerkit.layers.separable import DepthwiseConv2D, SeparableConv2D
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.transformer import TransformerBlock
+from layerkit.layers.transposed import Conv2DTranspose
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.losses import (
     AbsoluteError,
@@ -184,6 +196,8 @@ __all__ = [
     "Add",
     "AlphaDropout",
     "ArgumentError",
+    "AveragePooling1D",
+    "AveragePooling2D",
     "BatchNorm",
     "CSVLogger",
     "Callback",
@@ -196,11 +210,16 @@ __all__ = [
     "Concatenate",
     "ConfusionMatrix",
     "Constant",
+    "Conv1D",
+    "Conv2D",
+    "Conv2DTranspose",
     "Cosine",
     "CosineDistance",
+    "Cropping",
     "CrossAttention",
     "Dataset",
     "Dense",
+    "DepthwiseConv2D",
     "Dot",
     "Dropout",
     "EarlyStopping",
@@ -213,6 +232,8 @@ __all__ = [
     "ForOutput",
     "GaussianDropout",
     "GaussianNoise",
+    "GlobalAveragePooling",
+    "GlobalMaxPooling",
     "GlorotNormal",
     "GlorotUniform",
     "Graph",
@@ -249,6 +270,8 @@ __all__ = [
     "Losses",
     "MPICommunicator",
     "Masked",
+    "MaxPooling1D",
+    "MaxPooling2D",
     "Maxout",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -289,6 +312,7 @@ __all__ = [
     "RootMeanSquaredError",
     "SaveError",
     "Schedule",
+    "SeparableConv2D",
     "Sequential",
     "SerialCommunicator",
     "ShapeError",
@@ -325,8 +349,10 @@ __all__ = [
     "TrainingState",
     "TransformerBlock",
     "Uniform",
+    "UpSampling",
     "Warmup",
     "WeightAverage",
+    "ZeroPadding",
     "Zeros",
     "go_back",
     "read_csv",

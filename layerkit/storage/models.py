@@ -17,6 +17,8 @@ from layerkit.layers.activation import ActivationLayer, PReLU
 from layerkit.layers.attention import CrossAttention, MultiHeadAttention
 from layerkit.layers.base import Layer
 from layerkit.layers.batch_norm import BatchNorm
+from layerkit.layers.borders import Cropping, UpSampling, ZeroPadding
+from layerkit.layers.convolution import Conv1D, Conv2D
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import (
     AlphaDropout,
@@ -30,11 +32,21 @@ from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
 from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
+from layerkit.layers.pooling import (
+    AveragePooling1D,
+    AveragePooling2D,
+    GlobalAveragePooling,
+    GlobalMaxPooling,
+    MaxPooling1D,
+    MaxPooling2D,
+)
 from layerkit.layers.positions import PositionalEmbedding, PositionalEncoding
 from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
+from layerkit.layers.separable import DepthwiseConv2D, SeparableConv2D
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.transformer import TransformerBlock
+from layerkit.layers.transposed import Conv2DTranspose
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.parameters import Loading
 from layerkit.storage import files as _files
@@ -51,7 +63,14 @@ CLASSES: dict[str, type] = {
         Chain,
         Concatenate,
         CrossAttention,
+        AveragePooling1D,
+        AveragePooling2D,
+        Conv1D,
+        Conv2D,
+        Conv2DTranspose,
+        Cropping,
         Dense,
+        DepthwiseConv2D,
         Dot,
         Dropout,
         Embedding,
@@ -63,8 +82,11 @@ CLASSES: dict[str, type] = {
         LayerNorm,
         GRU,
         LSTM,
-        LayerNorm,
         Masked,
+        GlobalAveragePooling,
+        GlobalMaxPooling,
+        MaxPooling1D,
+        MaxPooling2D,
         Maxout,
         MultiHeadAttention,
         Multiply,
@@ -84,6 +106,9 @@ CLASSES: dict[str, type] = {
         SwiGLU,
         TimeDistributed,
         TransformerBlock,
+        SeparableConv2D,
+        UpSampling,
+        ZeroPadding,
     )
 }
 CLASSES |= {name: getattr(activations, name) for name in activations.__all__}

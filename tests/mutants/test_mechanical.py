@@ -1,7 +1,8 @@
 """Mechanical mutants of every shipped backward pass: each is killed, or equivalent for a reason.
 
 Each operator, sign, comparison, axis, transpose, number and NumPy function, and each use of z
-and y, in `compute_backward`, `backward` and `derivative` is changed, one at a time.
+and y, in `compute_backward`, `compute_gradients`, `backward` and `derivative` is changed, one at a
+time.
 """
 
 import ast
@@ -27,16 +28,25 @@ from layerkit import (
     ActivationLayer,
     Add,
     ArgumentError,
+    AveragePooling1D,
+    AveragePooling2D,
     BatchNorm,
     Chain,
     Concatenate,
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
+    Cropping,
     CrossAttention,
     Dense,
+    DepthwiseConv2D,
     Dot,
     Dropout,
     Embedding,
     Flatten,
     GaussianNoise,
+    GlobalAveragePooling,
+    GlobalMaxPooling,
     Graph,
     GroupNorm,
     HardShrink,
@@ -49,6 +59,8 @@ from layerkit import (
     LeakyReLU,
     Masked,
     Maxout,
+    MaxPooling1D,
+    MaxPooling2D,
     Mish,
     MultiHeadAttention,
     Parallel,
@@ -62,6 +74,7 @@ from layerkit import (
     Reshape,
     Residual,
     RMSNorm,
+    SeparableConv2D,
     Sequential,
     Sigmoid,
     SiLU,
@@ -73,7 +86,11 @@ from layerkit import (
     Tanh,
     Threshold,
     TimeDistributed,
+    UpSampling,
+    ZeroPadding,
 )
+from layerkit.layers.convolution import Convolution, Filters
+from layerkit.layers.pooling import AveragePooling, MaxPooling
 from layerkit.layers.recurrence import Recurrent
 from layerkit.testing import CheckError, activation_checks, layer_checks
 
@@ -122,7 +139,7 @@ def changes(node):
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         for name in NAMES.get(node.id, []):
             yield f"{name} for {node.id}", lambda n, name=name: setattr(n, "id", name)
-    symmetric = ("np.multiply", "np.add", "np.maximum", "np.minimum")
+    symmetric = ("np.multiply", "np.add", "np.equal", "np.maximum", "np.minimum")
     if (
         isinstance(node, ast.Call)
         and len(node.args) > 1
@@ -174,7 +191,13 @@ SUBJECTS = [
     (kind, method)
     for base in (Layer, Activation)
     for kind in [base, *sorted(concrete(base), key=lambda kind: kind.__name__)]
-    for method in ("compute_backward", "backward", "derivative", "backward_step")
+    for method in (
+        "compute_backward",
+        "compute_gradients",
+        "backward",
+        "derivative",
+        "backward_step",
+    )
     if method in vars(kind)
     and not is_stub(kind, method)
     # A layer's `backward` computes nothing: it checks, and calls `compute_backward`.
@@ -468,6 +491,30 @@ class ToItself(Layer):
 # Of each kind, layers that reach all of its backward pass, and the shapes of their inputs.
 SHAPED = {
     ActivationLayer: [(lambda: ActivationLayer(Leaning()), (3,))],
+    AveragePooling: [
+        (AveragePooling2D, (4, 2, 2)),
+        (lambda: AveragePooling1D(3, stride=2, padding=1), (6, 2)),
+    ],
+    Convolution: [
+        (lambda: Conv2D(2, 4, 2, n_groups=2), (3, 2, 2)),
+        (lambda: Conv1D(2, 2, 2), (3, 2)),
+    ],
+    Conv2DTranspose: [(lambda: Conv2DTranspose(2, 3, 2, stride=2), (2, 1, 2))],
+    Cropping: [(lambda: Cropping((1, (2, 0))), (3, 4, 2))],
+    DepthwiseConv2D: [
+        (lambda: DepthwiseConv2D(2, (2, 1), depth_multiplier=3), (3, 2, 2)),
+        (lambda: DepthwiseConv2D(2, 2, padding="same", stride=2), (4, 3, 2)),
+    ],
+    Filters: [
+        (lambda: Conv2D(1, 2, 2, Tanh()), (3, 2, 1)),
+        (lambda: Conv1D(2, 2, 2, LeaningBack(), use_bias=False), (3, 2)),
+    ],
+    GlobalAveragePooling: [(GlobalAveragePooling, (3, 2)), (GlobalAveragePooling, (2, 3, 2))],
+    GlobalMaxPooling: [(GlobalMaxPooling, (3, 2)), (GlobalMaxPooling, (2, 3, 2))],
+    MaxPooling: [
+        (MaxPooling2D, (4, 2, 2)),
+        (lambda: MaxPooling1D(3, stride=2, padding=1), (6, 2)),
+    ],
     Chain: [(lambda: Chain([Dense(3, 4, Tanh()), Dense(4, 2)]), (3,))],
     CrossAttention: [
         (lambda: ToItself(CrossAttention(4, 2)), (3, 4)),
@@ -502,11 +549,27 @@ SHAPED = {
     Reshape: [(lambda: Reshape((3, 2)), (6,))],
     Residual: [(lambda: Residual([Dense(3, 4, Tanh()), Dense(4, 3)]), (3,))],
     SimpleRNN: [(lambda: SimpleRNN(3, 2), (3, 3)), (lambda: SimpleRNN(3, 2, SiLU()), (3, 3))],
+    SeparableConv2D: [(lambda: SeparableConv2D(2, 2, 2, Tanh()), (3, 2, 2))],
     SwiGLU: [(lambda: SwiGLU(3, 4), (3,))],
+    UpSampling: [(UpSampling, (2, 3)), (lambda: UpSampling((2, 3)), (2, 2, 3))],
+    ZeroPadding: [(lambda: ZeroPadding((1, (2, 0))), (2, 3, 2))],
     TimeDistributed: [(lambda: TimeDistributed(Sequential([Flatten(), Dense(4, 3)])), (3, 2, 2))],
 }
-NEED_DX = (Chain, Maxout, MultiHeadAttention, Parallel, Recurrent, Residual, SwiGLU)
-NEED_DX += (TimeDistributed,)
+NEED_DX = (
+    Chain,
+    Conv2DTranspose,
+    Convolution,
+    DepthwiseConv2D,
+    Filters,
+    Maxout,
+    MultiHeadAttention,
+    Parallel,
+    Recurrent,
+    Residual,
+    SeparableConv2D,
+    SwiGLU,
+    TimeDistributed,
+)
 SHAPED[Recurrent] = [
     *SHAPED[LSTM],
     *((lambda kind=kind: Held(kind(3, 2, return_sequences=True)), (5, 3)) for kind in (GRU, LSTM)),
@@ -640,10 +703,29 @@ EQUIVALENT = {
     "Standardize.compute_backward": {
         "False -> True (True)": (1, "dx is a copy where it is float64 already: time alone"),
     },
+    "Conv2DTranspose.compute_gradients": {
+        "1 -> 2 (2)": (2, "of -1 in a reshape: NumPy takes any negative number for the rest"),
+    },
+    "DepthwiseConv2D.compute_gradients": {
+        "1 -> 2 (2)": (1, "of -1 in a reshape: NumPy takes any negative number for the rest"),
+    },
+    "Filters.compute_backward": {
+        "z -> y (y for z)": (2, "z.shape is y's; the buffer for dz is y's, which is not read more"),
+        "False -> True (True)": (1, "another workspace is made, which costs time alone"),
+        "check.fail(f'{where}.compute_backward', 'cache', _ONCE, got, error=StateError) -> "
+        "check.fail('cache', f'{where}.compute_backward', _ONCE, got, error=StateError) "
+        "(swapped arguments)": (1, "words, which tests/layers/test_convolution.py reads"),
+    },
+    "GlobalAveragePooling.compute_backward": {
+        "1 -> 0 (0)": (1, "whether samples are repeated or their one place, the order is the same"),
+    },
     "PReLU.compute_backward": {
         "0 -> -1 (-1)": (1, "the first of the one that is left is the last"),
     },
     "Parallel.compute_backward": {
+        "True -> False (False)": (1, "nothing is zipped but what is equally long"),
+    },
+    "UpSampling.compute_backward": {
         "True -> False (False)": (1, "nothing is zipped but what is equally long"),
     },
     "TimeDistributed.compute_backward": {

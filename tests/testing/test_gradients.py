@@ -55,11 +55,15 @@ def test_everything_built_in_is_here():
     # training than in evaluation are `check_layer`'s, which differentiates the training.
     # Joins, which take several arrays, and graphs are differentiated in tests/layers/test_joins.py
     # and tests/models/test_graph.py; those that only wrap, lay out or gate what others compute, in
-    # the files of their own in tests/layers.
+    # the files of their own in tests/layers, where convolutions and pools are compared with loops.
     others = ["Add", "Concatenate", "Dot", "Graph", "Masked", "Multiply"]
     others += ["Flatten", "Permute", "RepeatVector", "Reshape"]
     others += ["ActivationLayer", "GLU", "Maxout", "PReLU", "SwiGLU"]
     others += ["Embedding", "GRU", "LSTM", "PaddingMask", "SimpleRNN"]
+    others += ["Conv1D", "Conv2D", "Conv2DTranspose", "DepthwiseConv2D", "SeparableConv2D"]
+    others += ["Cropping", "UpSampling", "ZeroPadding"]
+    others += [f"{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2)]
+    others += ["GlobalAveragePooling", "GlobalMaxPooling"]
     others += ["Chain", "Parallel", "Residual", "TimeDistributed"]
     others += ["AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout"]
     others += ["GroupNorm", "LayerNorm", "RMSNorm"]

@@ -57,6 +57,20 @@ MAKERS = {
         lambda: Sequential([Sequential([Dense(3, 4, ReLU())]), Dense(4, 2)]),
         lambda: Sequential([Dense(3, 4), BatchNorm(), Dropout(0.4), Dense(4, 2)]),
     ],
+    "AveragePooling1D": [layerkit.AveragePooling1D],
+    "AveragePooling2D": [layerkit.AveragePooling2D],
+    "Conv1D": [lambda: layerkit.Conv1D(2, 3, 2, Tanh())],
+    "Conv2D": [lambda: layerkit.Conv2D(2, 3, 2, Tanh())],
+    "Conv2DTranspose": [lambda: layerkit.Conv2DTranspose(2, 3, 2, Tanh(), stride=2)],
+    "Cropping": [layerkit.Cropping],
+    "DepthwiseConv2D": [lambda: layerkit.DepthwiseConv2D(2, 2, Tanh(), depth_multiplier=2)],
+    "SeparableConv2D": [lambda: layerkit.SeparableConv2D(2, 3, 2, Tanh())],
+    "UpSampling": [layerkit.UpSampling],
+    "ZeroPadding": [layerkit.ZeroPadding],
+    "GlobalAveragePooling": [layerkit.GlobalAveragePooling],
+    "GlobalMaxPooling": [layerkit.GlobalMaxPooling],
+    "MaxPooling1D": [layerkit.MaxPooling1D],
+    "MaxPooling2D": [layerkit.MaxPooling2D],
     "ActivationLayer": [lambda: layerkit.ActivationLayer(Tanh())],
     "Chain": [lambda: layerkit.Chain([Dense(3, 4, Tanh()), Dense(4, 2)])],
     "Flatten": [layerkit.Flatten],
@@ -100,6 +114,12 @@ SHAPES |= {
     "RepeatVector": [(3,)],
     "TimeDistributed": [(2, 3)],
 }
+SHAPES |= {f"{kind}Pooling1D": [(4, 2)] for kind in ("Average", "Max")}
+SHAPES |= {f"{kind}Pooling2D": [(4, 3, 2)] for kind in ("Average", "Max")}
+SHAPES |= {f"Global{kind}Pooling": [(4, 2)] for kind in ("Average", "Max")}
+SHAPES |= {name: [(4, 2), (3, 3, 1)] for name in ("Cropping", "UpSampling", "ZeroPadding")}
+SHAPES |= {f"{kind}Conv2D": [(3, 4, 2)] for kind in ("", "Depthwise", "Separable")}
+SHAPES |= {"Conv1D": [(4, 2)], "Conv2DTranspose": [(2, 3, 2)]}
 SUBJECTS = [
     (make, shape)
     for name, makers in MAKERS.items()

@@ -1,0 +1,446 @@
+"""Pooling: the largest or the mean number of each window, or of all places."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from layerkit._support import validation as check
+from layerkit._support.validation import Array, Shape
+from layerkit.errors import ShapeError
+from layerkit.layers.base import Layer
+from layerkit.layers.windows import Sizes, Windows, padding_of, sizes_of
+
+__all__ = [
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "GlobalAveragePooling",
+    "GlobalMaxPooling",
+    "MaxPooling1D",
+    "MaxPooling2D",
+]
+
+Places = tuple[slice, slice, slice]
+
+
+class Pooling(Layer):
+    """Base of layers that make one number of each window, for each channel."""
+
+    n_axes: ClassVar[int] = 2
+
+    def __init__(
+        self,
+        pool_size: int | tuple[int, ...] = 2,
+        *,
+        stride: int | tuple[int, ...] | None = None,
+        padding: str | int | tuple[int, ...] = "valid",
+        name: str | None = None,
+    ) -> None:
+        where, n_axes = f"{type(self).__name__}.__init__", self.n_axes
+        self.pool_size = sizes_of(where, "pool_size", pool_size, n_axes)
+        stride = self.pool_size if stride is None else stride
+        self.stride: Sizes = sizes_of(where, "stride", stride, n_axes)
+        self.padding = padding_of(where, padding, n_axes)
+        if not self.windows.are_never_empty:
+            remedy = "A window would hold padding alone."
+            check.fail(where, "padding", "below pool_size", padding, remedy)
+        self.name = check.name(where, name)
+
+    @property
+    def windows(self) -> Windows:
+        """Places of the windows."""
+        return Windows(self.pool_size, self.stride, self.padding, 1)
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Count the windows."""
+        where, kind = f"{type(self).__name__}.build", "a series" if self.n_axes == 1 else "images"
+        if len(input_shape) != self.n_axes + 1:
+            wanted = f"of {self.n_axes + 1} axes, those of {kind} and the channels"
+            check.fail(where, "input_shape", wanted, input_shape, error=ShapeError)
+        return (*self.windows.lengths(where, "input_shape", input_shape), input_shape[-1])
+
+    def counted(self, x: Array) -> Shape:
+        """Return the shape of the output of a batch, as that of images."""
+        where = f"{type(self).__name__}.compute_forward"
+        places = self.windows.lengths(where, "x", x.shape[1:])
+        return (len(x), *(1,) * (2 - self.n_axes), *places, x.shape[-1])
+
+    def taps(self, lengths: Shape) -> Iterator[tuple[Places, Places]]:
+        """Go through the taps of a window: which windows have it inside, and where it then is."""
+        windows = self.windows
+        rows, columns = (windows.places(axis, length) for axis, length in enumerate(lengths))
+        for (down, row), (across, column) in itertools.product(rows, columns):
+            yield (slice(None), down, across), (slice(None), row, column)
+
+    def new_gradient(self, shape: Shape, dtype: np.dtype[Any]) -> tuple[Array, bool]:
+        """Return an array for dx, and whether all of it is written to, once."""
+        windows, lengths = self.windows, shape[1:3]
+        sizes = zip(lengths, windows.size, windows.stride, windows.counts(lengths), strict=True)
+        is_tiled = all(size == stride and n * size == length for length, size, stride, n in sizes)
+        is_tiled &= all(windows.margins(axis, lengths[axis]) == (0, 0) for axis in (0, 1))
+        return (np.empty if is_tiled else np.zeros)(shape, dtype), is_tiled
+
+
+def images_of(x: Array) -> Array:
+    """Return series as images of one row, and images as they are."""
+    return x if x.ndim == 4 else x[:, None]
+
+
+class MaxPooling(Pooling):
+    """Base of the layers that take the largest number of each window."""
+
+    def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
+        """Compute the largest number of each window."""
+        images, y = images_of(x), None
+        shape = self.counted(x)
+        for windows, places in self.taps(images.shape[1:3]):
+            taken = images[places]
+            if y is not None:
+                np.maximum(y[windows], taken, out=y[windows])
+            elif taken.shape == shape:
+                y = taken.copy()
+            else:
+                y = np.full(shape, -np.inf, x.dtype)
+                y[windows] = taken
+        assert y is not None  # noqa: S101 - a window has a tap
+        y = y.reshape(len(x), *shape[3 - self.n_axes :])
+        return y, (x, y)
+
+    def compute_backward(self, dy: Array, cache: Any) -> Array:
+        """Carry dy back to the first of the largest numbers of each window."""
+        x, y = (images_of(array) for array in cache)
+        left = images_of(dy).copy()
+        dx, is_tiled = self.new_gradient(x.shape, x.dtype)
+        *taps, last = self.taps(x.shape[1:3])
+        for windows, places in (*taps, *([] if is_tiled else [last])):
+            part = left[windows]
+            share = part * (x[places] == y[windows])
+            part -= share
+            if is_tiled:
+                dx[places] = share
+            else:
+                dx[places] += share
+        if is_tiled:
+            dx[last[1]] = left  # where no tap before was the largest, it is the last
+        return dx.reshape(cache[0].shape)
+
+
+class AveragePooling(Pooling):
+    """Base of the layers that take the mean of each window."""
+
+    def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
+        """Add up the numbers of each window, and divide by how many there are."""
+        images, shape = images_of(x), self.counted(x)
+        y = np.zeros(shape, x.dtype)
+        for windows, places in self.taps(images.shape[1:3]):
+            y[windows] += images[places]
+        y *= self.shares(images.shape[1:3]).astype(x.dtype)
+        return y.reshape(len(x), *shape[3 - self.n_axes :]), x.shape
+
+    def shares(self, lengths: Shape) -> Array:
+        """Return one over the number of places that each window has inside the image."""
+        counts = []
+        for axis, length in enumerate(lengths):
+            inside = np.zeros(self.windows.count(axis, length))
+            for windows, _ in self.windows.places(axis, length):
+                inside[windows] += 1
+            counts.append(inside)
+        down, across = counts
+        shares: Array = 1 / (down[:, None, None] * across[:, None])
+        return shares
+
+    def compute_backward(self, dy: Array, cache: Any) -> Array:
+        """Divide dy among the places of its window."""
+        shape = cache if len(cache) == 4 else (cache[0], 1, *cache[1:])
+        share = images_of(dy) * self.shares(shape[1:3]).astype(dy.dtype)
+        dx, is_tiled = self.new_gradient(shape, dy.dtype)
+        for windows, places in self.taps(shape[1:3]):
+            if is_tiled:
+                dx[places] = share[windows]
+            else:
+                dx[places] += share[windows]
+        return dx.reshape(cache)
+
+
+class MaxPooling2D(MaxPooling):
+    """The largest number of each window of images.
+
+    x is of shape (batch_size, height, width, channels),
+    y of (batch_size, height', width', channels):
+
+    y[n, i, j, c] = max over x[n, i·s + a − p, j·s + b − p, c] for the a and b of a
+    window, with stride s and padding p; what lies outside the image does not count. length' is
+    ⌊(length + padding − pool_size) / stride⌋ + 1.
+
+    Backwards, dy goes to the largest number of its window; of several, to the first.
+
+    Parameters
+    ----------
+    pool_size : int or tuple of int
+        Height and width of the windows; one number for both.
+    stride : int or tuple of int, optional
+        Places from window to window, down and across; by default the size, so that windows don't
+        overlap.
+    padding : {"valid", "same"}, int or tuple of int
+        Margin that windows may reach into: none; as much as gives ⌈length / stride⌉ windows, the
+        odd place at the end; or numbers of rows above and below, and of columns on both sides,
+        below the size.
+    name : str, optional
+        Name of the layer, in messages and for ``model["name"]``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
+    ShapeError
+        By `build` or a pass, if an image is smaller than a window.
+
+    References
+    ----------
+    Ranzato et al. (2007), "Unsupervised learning of invariant feature hierarchies with
+    applications to object recognition", section 2.
+
+    Examples
+    --------
+    >>> from layerkit import MaxPooling2D, Sequential
+    >>> model = Sequential([MaxPooling2D(2)], input_shape=(2, 4, 1))
+    >>> model.predict([[[[1], [2], [5], [0]], [[3], [4], [0], [7]]]])[0, 0, :, 0]
+    array([4., 7.])
+    """
+
+
+class MaxPooling1D(MaxPooling):
+    """The largest number of each window of series.
+
+    x is of shape (batch_size, length, channels), y of (batch_size, length', channels). It is as
+    `MaxPooling2D`, along one axis.
+
+    Parameters
+    ----------
+    pool_size : int
+        Length of the windows.
+    stride : int, optional
+        Places from window to window; by default the size, so that windows don't overlap.
+    padding : {"valid", "same"} or int
+        Margin that windows may reach into: none; as much as gives ⌈length / stride⌉ windows, the
+        odd place at the end; or its length at both ends, below the size.
+    name : str, optional
+        Name of the layer, in messages and for ``model["name"]``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
+    ShapeError
+        By `build` or a pass, if a series is shorter than a window.
+
+    Examples
+    --------
+    >>> from layerkit import MaxPooling1D, Sequential
+    >>> model = Sequential([MaxPooling1D(2)], input_shape=(4, 1))
+    >>> model.predict([[[1], [3], [5], [0]]])[0, :, 0]
+    array([3., 5.])
+    """
+
+    n_axes = 1
+
+
+class AveragePooling2D(AveragePooling):
+    """The mean of each window of images.
+
+    x is of shape (batch_size, height, width, channels),
+    y of (batch_size, height', width', channels):
+
+    y[n, i, j, c] = mean over x[n, i·s + a − p, j·s + b − p, c] for the a and b of a
+    window, with stride s and padding p; what lies outside the image does not count. length' is
+    ⌊(length + padding − pool_size) / stride⌋ + 1.
+
+    Backwards, each place of a window receives its share of dy.
+
+    Parameters
+    ----------
+    pool_size : int or tuple of int
+        Height and width of the windows; one number for both.
+    stride : int or tuple of int, optional
+        Places from window to window, down and across; by default the size, so that windows don't
+        overlap.
+    padding : {"valid", "same"}, int or tuple of int
+        Margin that windows may reach into: none; as much as gives ⌈length / stride⌉ windows, the
+        odd place at the end; or numbers of rows above and below, and of columns on both sides,
+        below the size.
+    name : str, optional
+        Name of the layer, in messages and for ``model["name"]``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
+    ShapeError
+        By `build` or a pass, if an image is smaller than a window.
+
+    References
+    ----------
+    LeCun et al. (1998), "Gradient-based learning applied to document recognition", section II.B.
+
+    Examples
+    --------
+    >>> from layerkit import AveragePooling2D, Sequential
+    >>> model = Sequential([AveragePooling2D(2)], input_shape=(2, 4, 1))
+    >>> model.predict([[[[1], [2], [5], [0]], [[3], [4], [0], [7]]]])[0, 0, :, 0]
+    array([2.5, 3. ])
+    """
+
+
+class AveragePooling1D(AveragePooling):
+    """The mean of each window of series.
+
+    x is of shape (batch_size, length, channels), y of (batch_size, length', channels). It is as
+    `AveragePooling2D`, along one axis.
+
+    Parameters
+    ----------
+    pool_size : int
+        Length of the windows.
+    stride : int, optional
+        Places from window to window; by default the size, so that windows don't overlap.
+    padding : {"valid", "same"} or int
+        Margin that windows may reach into: none; as much as gives ⌈length / stride⌉ windows, the
+        odd place at the end; or its length at both ends, below the size.
+    name : str, optional
+        Name of the layer, in messages and for ``model["name"]``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or out of its range.
+    ShapeError
+        By `build` or a pass, if a series is shorter than a window.
+
+    Examples
+    --------
+    >>> from layerkit import AveragePooling1D, Sequential
+    >>> model = Sequential([AveragePooling1D(2)], input_shape=(4, 1))
+    >>> model.predict([[[1], [3], [5], [0]]])[0, :, 0]
+    array([2. , 2.5])
+    """
+
+    n_axes = 1
+
+
+class GlobalMaxPooling(Layer):
+    """The largest number of each channel over all places.
+
+    x is of shape (batch_size, …, channels), y of (batch_size, channels). The axes between may be
+    any number, and open: one for series, two for images. Of several
+    largest numbers, the first receives the gradient.
+
+    Parameters
+    ----------
+    name : str, optional
+        Name of the layer, in messages and for ``model["name"]``.
+
+    Raises
+    ------
+    ShapeError
+        By `build`, if a sample has no places, but the channels alone.
+
+    References
+    ----------
+    Lin, Chen & Yan (2014), "Network in network", section 3.2.
+
+    Examples
+    --------
+    >>> from layerkit import GlobalMaxPooling, Sequential
+    >>> model = Sequential([GlobalMaxPooling()], input_shape=(None, 2))
+    >>> model.predict([[[1, 8], [3, 4]]])
+    array([[3., 8.]])
+    """
+
+    def __init__(self, *, name: str | None = None) -> None:
+        self.name = check.name("GlobalMaxPooling.__init__", name)
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Leave out the places."""
+        if len(input_shape) < 2:
+            wanted = "of two axes or more, places and channels"
+            where = "GlobalMaxPooling.build"
+            check.fail(where, "input_shape", wanted, input_shape, error=ShapeError)
+        return input_shape[-1:]
+
+    def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
+        """Find the largest number of each channel."""
+        rows = _rows(x, "GlobalMaxPooling")
+        first = rows.argmax(axis=1)[:, None]
+        return np.take_along_axis(rows, first, axis=1)[:, 0], (first, x.shape)
+
+    def compute_backward(self, dy: Array, cache: Any) -> Array:
+        """Carry dy back to the first of the largest numbers."""
+        first, shape = cache
+        dx = np.zeros((len(dy), math.prod(shape[1:-1]), shape[-1]), dy.dtype)
+        np.put_along_axis(dx, first, dy[:, None], axis=1)
+        return dx.reshape(shape)
+
+
+class GlobalAveragePooling(Layer):
+    """The mean of each channel over all places.
+
+    x is of shape (batch_size, …, channels), y of (batch_size, channels). The axes between may be
+    any number, and open: one for series, two for images. Each place
+    receives its share of the gradient.
+
+    Parameters
+    ----------
+    name : str, optional
+        Name of the layer, in messages and for ``model["name"]``.
+
+    Raises
+    ------
+    ShapeError
+        By `build`, if a sample has no places, but the channels alone.
+
+    References
+    ----------
+    Lin, Chen & Yan (2014), "Network in network", section 3.2.
+
+    Examples
+    --------
+    >>> from layerkit import GlobalAveragePooling, Sequential
+    >>> model = Sequential([GlobalAveragePooling()], input_shape=(None, 2))
+    >>> model.predict([[[1, 8], [3, 4]]])
+    array([[2., 6.]])
+    """
+
+    def __init__(self, *, name: str | None = None) -> None:
+        self.name = check.name("GlobalAveragePooling.__init__", name)
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Leave out the places."""
+        if len(input_shape) < 2:
+            wanted = "of two axes or more, places and channels"
+            where = "GlobalAveragePooling.build"
+            check.fail(where, "input_shape", wanted, input_shape, error=ShapeError)
+        return input_shape[-1:]
+
+    def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
+        """Compute the mean of each channel."""
+        y: Array = _rows(x, "GlobalAveragePooling").mean(axis=1)
+        return y, x.shape
+
+    def compute_backward(self, dy: Array, cache: Any) -> Array:
+        """Divide dy among all places."""
+        n_places = math.prod(cache[1:-1])
+        dx = np.repeat((dy / n_places)[:, None], n_places, axis=1)
+        return dx.reshape(cache)
+
+
+def _rows(x: Array, kind: str) -> Array:
+    """Lay all places into one axis, of which there has to be something."""
+    rows = x.reshape(len(x), math.prod(x.shape[1:-1]), x.shape[-1])
+    if not rows.shape[1]:
+        where = f"{kind}.compute_forward"
+        check.fail(where, "x", "of one place or more", check.Said(str(x.shape)), error=ShapeError)
+    return rows

@@ -1,0 +1,151 @@
+"""Windows that move over the inner axes of a sample: their arguments, and the places they take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from layerkit import parameters as flat
+from layerkit._support import validation as check
+from layerkit._support.validation import Shape
+from layerkit.errors import ShapeError
+
+__all__ = ["Sizes", "Windows", "padding_of", "sizes_of"]
+
+Sizes = int | tuple[int, ...]
+
+
+def sizes_of(where: str, argument: str, value: Any, n_axes: int, *, minimum: int = 1) -> Sizes:
+    """Check for a whole number, or for one for each of several axes; return one each."""
+    if n_axes > 1 and isinstance(value, tuple | list):
+        if len(value) != n_axes:
+            wanted = f"a whole number, or {n_axes} of them, one for each inner axis"
+            check.fail(where, argument, wanted, value)
+        return tuple(check.integer(where, argument, size, minimum=minimum) for size in value)
+    size = check.integer(where, argument, value, minimum=minimum)
+    return size if n_axes == 1 else (size,) * n_axes
+
+
+def padding_of(where: str, value: Any, n_axes: int) -> str | Sizes:
+    """Check for "valid", "same", or numbers of zeros at both ends of the axes."""
+    if isinstance(value, str):
+        remedy = "A number of zeros to put at both ends of an axis is possible, too."
+        if value not in ("valid", "same"):
+            check.fail(where, "padding", "'valid' or 'same'", value, remedy)
+        return value
+    return sizes_of(where, "padding", value, n_axes, minimum=0)
+
+
+class Windows:
+    """Windows over the two inner axes of a batch of images, in steps of the stride.
+
+    Of sizes for one axis, that of a series, the image has a single row.
+
+    Attributes
+    ----------
+    size, stride, dilation : tuple of int
+        Number of taps along each axis; places from window to window, and from tap to tap.
+    padding : str or tuple of int
+        "valid" for none, "same" for as much as gives ⌈length / stride⌉ windows, the odd one at
+        the end, or what is put at both ends of each axis.
+    """
+
+    __slots__ = ("dilation", "padding", "size", "stride")
+
+    def __init__(self, size: Sizes, stride: Sizes, padding: str | Sizes, dilation: Sizes) -> None:
+        self.size, self.stride = _pair(size, 1), _pair(stride, 1)
+        self.dilation = _pair(dilation, 1)
+        self.padding = padding if isinstance(padding, str) else _pair(padding, 0)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Number of places along each axis from the first tap to the last, both included."""
+        rows, columns = ((n - 1) * d + 1 for n, d in zip(self.size, self.dilation, strict=True))
+        return rows, columns
+
+    def count(self, axis: int, length: int) -> int:
+        """Return the number of windows along an axis; below 1 if it is too short for one."""
+        stride = self.stride[axis]
+        if self.padding == "same":
+            return -(-length // stride)
+        padded = length if self.padding == "valid" else length + 2 * int(self.padding[axis])
+        return (padded - self.span[axis]) // stride + 1
+
+    def length(self, axis: int, count: int) -> int:
+        """Return the length of an axis that has so many windows: of all such, the largest of use.
+
+        With "valid" it has what the last stride covers, too, and with "same" whole strides.
+        """
+        stride, span = self.stride[axis], self.span[axis]
+        if self.padding == "same":
+            return count * stride
+        if self.padding == "valid":
+            return (count - 1) * stride + max(span, stride)
+        return (count - 1) * stride + span - 2 * int(self.padding[axis])
+
+    def counts(self, lengths: Shape) -> tuple[int, int]:
+        """Return the numbers of windows along both axes."""
+        return self.count(0, lengths[0]), self.count(1, lengths[1])
+
+    def margins(self, axis: int, length: int) -> tuple[int, int]:
+        """Return how much padding there is before and after an axis."""
+        if self.padding == "valid":
+            return 0, 0
+        if self.padding != "same":
+            return int(self.padding[axis]), int(self.padding[axis])
+        covered = (self.count(axis, length) - 1) * self.stride[axis] + self.span[axis]
+        total = max(covered - length, 0)
+        return total // 2, total - total // 2
+
+    def places(self, axis: int, length: int) -> list[tuple[slice, slice]]:
+        """Return for each tap the windows in which it is inside the axis, and where it then is."""
+        stride, n_windows = self.stride[axis], self.count(axis, length)
+        before, _ = self.margins(axis, length)
+        found = []
+        for tap in range(self.size[axis]):
+            start = tap * self.dilation[axis] - before
+            first = max(0, -(start // stride))
+            end = max(first, min(n_windows, (length - 1 - start) // stride + 1))
+            inside = slice(start + first * stride, start + (end - 1) * stride + 1, stride)
+            found.append((slice(first, end), inside if end > first else slice(0, 0)))
+        return found
+
+    def is_whole(self, axis: int) -> bool:
+        """Return whether each place of an axis is a window of its own."""
+        is_padded = self.padding not in ("valid", "same") and self.padding[axis] != 0
+        return self.size[axis] == self.stride[axis] == 1 and not is_padded
+
+    @property
+    def are_never_empty(self) -> bool:
+        """Return whether each window has a place inside, wherever it is."""
+        if isinstance(self.padding, str):
+            return True
+        return all(margin < size for margin, size in zip(self.padding, self.span, strict=True))
+
+    def lengths(self, where: str, argument: str, shape: Shape) -> Shape:
+        """Return the numbers of windows along the inner axes of samples of this shape.
+
+        Axes that are open stay so; an axis that is too short for a window is refused.
+        """
+        inner = shape[:-1]
+        first = 2 - len(inner)
+        found = tuple(
+            None if length is None else self.count(axis, length)
+            for axis, length in enumerate(inner, start=first)
+        )
+        for axis, n_windows in enumerate(found):
+            if n_windows is not None and n_windows < 1:
+                wanted = f"of length {self.span[first + axis]} or more along axis {axis + 1}"
+                remedy = 'Use padding="same", or smaller windows.'
+                got = check.Said(f"samples of shape {shape}")
+                check.fail(where, argument, wanted, got, remedy, error=ShapeError)
+        # Padding of a file's choice: on an open axis, of which no other check knows the length.
+        ones = [max(1, self.count(first + axis, 1)) for axis in range(len(inner))]
+        flat.check_growth(where, (1,), tuple(ones))
+        return found
+
+
+def _pair(sizes: Sizes, other: int) -> tuple[int, int]:
+    if isinstance(sizes, int):
+        return other, sizes
+    rows, columns = sizes
+    return rows, columns
