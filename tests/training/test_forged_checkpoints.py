@@ -149,6 +149,7 @@ OF_ONE = [
     ("EarlyStopping", {"patience": 0}),
     ("EarlyStopping", {"best_epoch": "x"}),
     ("EarlyStopping", {"best_epoch": -1}),
+    ("EarlyStopping", {"stopped_epoch": -1}),
     ("EarlyStopping", {"rises": 3}),
     ("EarlyStopping", {"_values": np.zeros(3)}),
     ("EarlyStopping", {"_values": "x"}),

@@ -223,7 +223,6 @@ class ModelCheckpoint(Callback):
         own = self._own_state(state)
         for name in self.get_state():
             setattr(self, name, own[name])
-        self._kept = list(self._kept)
 
     def _own_state(self, state: Any) -> dict[str, Any]:
         """Return a state of this version, and refuse one that is none."""
@@ -239,8 +238,9 @@ class ModelCheckpoint(Callback):
         if set(own) != set(self.get_state()) or not _is_state(own):
             wanted, got = "that of such a callback", check.Said("another")
             check.fail("ModelCheckpoint.set_state", "state", wanted, got, error=LoadError)
-        known = [numbers for numbers, _ in own["_kept"]] + ([own["_last"]] if own["_last"] else [])
-        if any(set(numbers) != fields for numbers in known):  # of another path than now
+        known = [own["_last"], *(numbers for numbers, _ in own["_kept"])]
+        if any(set(numbers) != fields for numbers in known if numbers is not None):
+            # They are of another path than now.
             own |= {"_last": None, "_kept": []}
         return own
 
