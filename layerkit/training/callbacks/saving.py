@@ -244,11 +244,6 @@ class ModelCheckpoint(Callback):
             own |= {"_last": None, "_kept": []}
         return own
 
-    def __getstate__(self) -> dict[str, object]:
-        """Return the attributes to copy, without the hooks that are bound to this object."""
-        bound = ("on_batch_end", "on_update_end")
-        return {name: value for name, value in vars(self).items() if name not in bound}
-
     def __setstate__(self, state: dict[str, object]) -> None:
         """Restore the attributes, and bind the hooks to this object."""
         vars(self).update(state)

@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -90,9 +91,14 @@ def test_what_a_schedule_may_not_return_ends_the_training_before_a_step(unit):
         assert training.optimizer.learning_rate == 8.0
 
 
-def test_a_copy_sets_the_rate_of_its_own_trainer():
-    schedule = copy.deepcopy(LearningRateSchedule(Warmup(4), "step"))
-    assert rates_of(trainer(schedule), "on_batch_end", epochs=1, batch_size=3)[0] == 0.2
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda schedule: pickle.loads(pickle.dumps(schedule))]
+)
+def test_a_copy_sets_the_rate_of_its_own_trainer(copied):
+    schedule = LearningRateSchedule(Warmup(4), "step")
+    before = repr(schedule.get_state())
+    assert rates_of(trainer(copied(schedule)), "on_batch_end", epochs=1, batch_size=3)[0] == 0.2
+    assert repr(schedule.get_state()) == before
 
 
 class Script(Callback):

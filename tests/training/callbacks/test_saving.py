@@ -1,6 +1,7 @@
 import copy
 import math
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -48,8 +49,16 @@ def test_after_each_epoch_by_default(tmp_path):
 def test_every_so_many_steps(tmp_path):
     fit(ModelCheckpoint(str(tmp_path / "m{epoch}-{step}"), steps=5))
     assert sorted(os.listdir(tmp_path)) == ["m2-2", "m4-1"]
-    fit(copy.deepcopy(ModelCheckpoint(tmp_path / "copied", steps=5)))
-    assert "copied" in os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda saving: pickle.loads(pickle.dumps(saving))]
+)
+def test_a_copy_saves_for_itself(copied, tmp_path):
+    first = ModelCheckpoint(tmp_path / "m", steps=5)
+    second = copied(first)
+    fit(second)
+    assert (first.last_path, second.last_path) == (None, str(tmp_path / "m"))
 
 
 class Script(Callback):
