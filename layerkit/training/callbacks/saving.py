@@ -267,7 +267,7 @@ def _is_state(state: Mapping[str, Any]) -> bool:
             and (state["_last"] is None or are_numbers(state["_last"]))
             and all(are_numbers(n) and type(figure) is float for n, figure in state["_kept"])
         )
-    except (KeyError, TypeError, ValueError):
+    except (TypeError, ValueError):
         return False
 
 

@@ -119,6 +119,19 @@ def test_on_a_plateau_it_is_lowered():
     assert rates_of(low, epochs=5) == [0.8] * 5
 
 
+def test_a_plateau_of_ten_epochs_makes_it_a_tenth_by_default():
+    rates = rates_of(trainer(Script([1.0] * 12), ReduceOnPlateau("loss")), epochs=12)
+    assert rates == pytest.approx([0.8] * 10 + [0.08] * 2, rel=1e-12)
+
+
+def test_gains_that_are_too_small_do_not_count():
+    # Nor does one of exactly the smallest change.
+    figures = [5, 4.5, 4, 3, 2]
+    plateau = ReduceOnPlateau("loss", 0.5, patience=2, min_delta=1)
+    rates = rates_of(trainer(Script(figures), plateau), epochs=5)
+    assert rates == [0.8, 0.8, 0.4, 0.4, 0.4]
+
+
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("engine", ["numpy", "auto"])
 def test_a_plateau_scales_what_a_schedule_gives(order, engine):
