@@ -170,6 +170,7 @@ OF_ONE = [
     ("LearningRateSchedule", {"_last": "x"}),
     ("LearningRateSchedule", {"_first_step": "x"}),
     ("LearningRateSchedule", {"_first_step": 10**6}),
+    ("LearningRateSchedule", {"_first_step": -1}),
     ("LearningRateSchedule", {"unit": "epoch"}),
     ("LearningRateSchedule", {"schedule": 1}),
     ("LearningRateSchedule", {"on_batch_begin": 1}),

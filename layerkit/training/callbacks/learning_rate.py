@@ -83,7 +83,7 @@ class LearningRateSchedule(Callback):
 
     def _set(self, trainer: TrainingState, time: int) -> None:
         rate = trainer.optimizer.learning_rate
-        if rate != self._last and self._last > 0:  # in checkpoints of version 0.1.0 it may be NaN
+        if self._last > 0:  # in checkpoints of version 0.1.0 it may be NaN
             self._initial *= rate / self._last
         rate = max(self._initial * self.schedule.factor_at(time), _LEAST * self._initial)
         trainer.optimizer.learning_rate = self._last = rate

@@ -63,6 +63,21 @@ def test_another_fit_begins_at_the_initial_rate_again():
     assert rates_of(training, epochs=2) == [1.6, 0.8]
 
 
+def test_so_does_one_by_steps(tmp_path):
+    training = trainer(LearningRateSchedule(Warmup(4), "step"))
+    training.save_checkpoint(tmp_path / "c")
+    options = {"hook": "on_batch_end", "epochs": 1, "batch_size": 2}
+    first = rates_of(training, **options)
+    assert first == rates_of(training, **options) == pytest.approx([0.2, 0.4, 0.6])
+    # Where an epoch begins, the rate is still that of the last step.
+    training = trainer(LearningRateSchedule(Warmup(4), "step"))
+    rates = rates_of(training, "on_epoch_begin", epochs=2, batch_size=2)
+    assert rates == pytest.approx([0.8, 0.6])
+    again = trainer(LearningRateSchedule(Warmup(4), "step"))
+    again.resume(tmp_path / "c")  # saved before any step
+    assert rates_of(again, **options) == first
+
+
 def test_a_schedule_may_end_at_0():
     rates = rates_of(trainer(LearningRateSchedule(Cosine(2))), epochs=4)
     assert rates[0] == 0.8
