@@ -63,9 +63,8 @@ def test_another_fit_begins_at_the_initial_rate_again():
     assert rates_of(training, epochs=2) == [1.6, 0.8]
 
 
-def test_so_does_one_by_steps(tmp_path):
+def test_so_does_one_by_steps():
     training = trainer(LearningRateSchedule(Warmup(4), "step"))
-    training.save_checkpoint(tmp_path / "c")
     options = {"hook": "on_batch_end", "epochs": 1, "batch_size": 2}
     first = rates_of(training, **options)
     assert first == rates_of(training, **options) == pytest.approx([0.2, 0.4, 0.6])
@@ -73,9 +72,21 @@ def test_so_does_one_by_steps(tmp_path):
     training = trainer(LearningRateSchedule(Warmup(4), "step"))
     rates = rates_of(training, "on_epoch_begin", epochs=2, batch_size=2)
     assert rates == pytest.approx([0.8, 0.6])
-    again = trainer(LearningRateSchedule(Warmup(4), "step"))
-    again.resume(tmp_path / "c")  # saved before any step
-    assert rates_of(again, **options) == first
+
+
+def test_one_by_steps_goes_on_from_before_its_first_step(tmp_path):
+    rates = []
+    watch = LambdaCallback(
+        on_epoch_begin=lambda t: t.save_checkpoint(tmp_path / "c"),
+        on_batch_end=lambda t: rates.append(t.optimizer.learning_rate),
+    )
+    training = trainer(LearningRateSchedule(Warmup(4), "step"), watch)
+    training.fit(X, X, epochs=1, batch_size=2)
+    training.fit(X, X, epochs=1, batch_size=2)
+    again = trainer(LearningRateSchedule(Warmup(4), "step"), watch)
+    again.resume(tmp_path / "c")
+    again.fit(X, X, epochs=1, batch_size=2)
+    assert rates == pytest.approx(3 * [0.2, 0.4, 0.6])
 
 
 def test_a_schedule_may_end_at_0():
@@ -114,6 +125,10 @@ def test_a_copy_sets_the_rate_of_its_own_trainer(copied):
     before = repr(schedule.get_state())
     assert rates_of(trainer(copied(schedule)), "on_batch_end", epochs=1, batch_size=3)[0] == 0.2
     assert repr(schedule.get_state()) == before
+    by_epochs = copied(LearningRateSchedule(Step(1, 0.5)))
+    assert rates_of(trainer(by_epochs), "on_batch_end", epochs=2, batch_size=3) == [
+        0.8, 0.8, 0.4, 0.4
+    ]  # fmt: skip
 
 
 class Script(Callback):
@@ -242,7 +257,10 @@ def test_a_plateau_begins_anew_with_each_fit():
         (lambda: LearningRateSchedule(0.5), "schedule must be an instance of Schedule"),
         (lambda: LearningRateSchedule(Cosine(2), "batch"), "unit must be 'epoch' or 'step'"),
         (lambda: ReduceOnPlateau("loss", 1.0), "factor must be"),
+        (lambda: ReduceOnPlateau("loss", 0.0), "factor must be"),
         (lambda: ReduceOnPlateau("loss", patience=0), "patience must be"),
+        (lambda: ReduceOnPlateau("loss", min_delta=-0.1), "min_delta must be"),
+        (lambda: ReduceOnPlateau("loss", minimum=-0.1), "minimum must be"),
         (lambda: trainer(ReduceOnPlateau()).fit(X, X, epochs=1), "monitor must be one of 'loss'"),
     ],
 )
