@@ -28,6 +28,7 @@ from layerkit import (
     Trainer,
 )
 from layerkit.training.callbacks import reporting
+from tests.helpers.ranks import on_ranks
 from tests.storage.test_events import events_of
 
 X = np.ones((6, 1))
@@ -94,6 +95,21 @@ def test_a_plain_line_is_overwritten_completely():
     bar.close()
     shown = ["run 5/20  loss 0.25", "run 6/20  loss 1   ", "run 10/20  loss 1"]
     assert screen.getvalue() == "".join(f"\r{line}" for line in shown) + "\n"
+
+
+def test_rank_0_reports_for_all(tmp_path):
+    def program(communicator):
+        screen = io.StringIO()
+        callbacks = [ProgressBar(screen), TensorBoard(tmp_path / str(communicator.rank))]
+        model = Sequential([Dense(1, 1)], seed=0)
+        trainer = Trainer(model, HalfSquaredError(), SGD(0.1), communicator=communicator)
+        trainer.fit(X, X, epochs=2, batch_size=2, callbacks=callbacks)
+        return screen.getvalue()
+
+    first, second = on_ranks(2, program)
+    assert "2/2" in first
+    assert not second
+    assert os.listdir(tmp_path) == ["0"]
 
 
 def test_a_fit_that_fails_closes_the_bar():
