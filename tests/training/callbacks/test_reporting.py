@@ -97,6 +97,46 @@ def test_a_plain_line_is_overwritten_completely():
     assert screen.getvalue() == "".join(f"\r{line}" for line in shown) + "\n"
 
 
+def test_a_bar_begins_where_the_work_does():
+    screen = io.StringIO()
+    reporting.open_bar(20, 3, "run", screen).close()
+    assert "3/20" in screen.getvalue()
+    assert "? runs/s" in screen.getvalue()
+
+
+@pytest.mark.parametrize("tqdm", [True, False])
+def test_it_is_shown_on_the_standard_error(tqdm, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with unittest.mock.patch.dict(sys.modules, {} if tqdm else {"tqdm.auto": None}):
+        trainer(ProgressBar()).fit(X, X, epochs=2)
+    assert "2/2" in sys.stderr.getvalue()
+
+
+def test_a_plain_line_is_seen_at_once(tmp_path):
+    with open(tmp_path / "screen", "w") as screen:
+        with unittest.mock.patch.dict(sys.modules, {"tqdm.auto": None}):
+            bar = reporting.open_bar(20, 3, "run", screen)
+        bar.update(2)
+        assert "run 5/20" in (tmp_path / "screen").read_text()
+        bar.close()
+        assert (tmp_path / "screen").read_text().endswith("\n")
+
+
+@pytest.mark.parametrize("tqdm", [True, False])
+def test_a_fit_of_no_whole_epoch_has_no_figures_to_show(tqdm):
+    def interrupt(state):
+        raise KeyboardInterrupt
+
+    screen = io.StringIO()
+    with unittest.mock.patch.dict(sys.modules, {} if tqdm else {"tqdm.auto": None}):
+        training = trainer(ProgressBar(screen), LambdaCallback(on_batch_end=interrupt))
+        with pytest.raises(KeyboardInterrupt):
+            training.fit(X, X, epochs=2)
+    assert "0/2" in screen.getvalue()
+    assert screen.getvalue().endswith("\n")  # and the bar is closed
+    assert "loss" not in screen.getvalue()
+
+
 def test_rank_0_reports_for_all(tmp_path):
     def program(communicator):
         screen = io.StringIO()
