@@ -30,6 +30,7 @@ from layerkit import (
     WeightAverage,
 )
 from layerkit.training import callbacks
+from tests.helpers.ranks import on_ranks
 
 HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
 
@@ -136,6 +137,23 @@ def test_one_callback_that_fails_to_end_does_not_keep_others_from_it(trainer):
     with pytest.raises(ValueError, match="oh"):
         trainer.fit(X, Y, epochs=1, callbacks=[Broken(), recorder(calls)])
     assert calls[-1][0] == "on_train_end"
+
+
+@pytest.mark.parametrize("only_on_rank_0", [None, False, True])
+def test_hooks_are_called_on_all_ranks_unless_the_callback_says_otherwise(only_on_rank_0):
+    def program(communicator):
+        calls = []
+        callback = recorder(calls)
+        if only_on_rank_0 is not None:
+            callback.only_on_rank_0 = only_on_rank_0
+        model = Sequential([Dense(2, 1)], seed=0)
+        trainer = Trainer(model, HalfSquaredError(), SGD(0.01), communicator=communicator)
+        trainer.fit(X, Y, epochs=1, batch_size=5, callbacks=[callback])
+        return [name for name, *_ in calls]
+
+    first, second = on_ranks(2, program)
+    assert set(first) == set(HOOKS)
+    assert second == ([] if only_on_rank_0 else first)
 
 
 def test_stop_ends_after_the_epoch(trainer):
