@@ -18,6 +18,7 @@ from layerkit import (
     JSONLogger,
     LambdaCallback,
     LearningRateSchedule,
+    LoadError,
     MeanAbsoluteError,
     ModelCheckpoint,
     ProgressBar,
@@ -394,3 +395,34 @@ def test_the_state_of_a_callback_comes_back():
     assert first.get_state() == {"count": 7, "_seen": [2.5]}
     second.set_state(first.get_state())
     assert (second.start, second.count, second._seen) == (4, 7, [2.5])
+
+
+def test_a_period_that_is_set_in_training_comes_back(tmp_path):
+    class Seldom(Callback):
+        def __init__(self):
+            self.epochs = []
+
+        def on_epoch_end(self, trainer):
+            self.epochs.append(trainer.epoch)
+            self.period = 3
+
+    def run(epochs, path=None):
+        callback = Seldom()
+        model = Sequential([Dense(2, 1)], seed=0)
+        trainer = Trainer(model, HalfSquaredError(), SGD(0.01), callbacks=[callback])
+        if path is not None:
+            trainer.resume(path)
+        trainer.fit(X, Y, epochs=epochs, batch_size=5)
+        return trainer, callback
+
+    run(4)[0].save_checkpoint(tmp_path / "c")
+    assert run(9, tmp_path / "c")[1].epochs == run(9)[1].epochs == [1, 3, 6, 9]
+
+
+@pytest.mark.parametrize("state", [{"monitor": "loss"}, {"best": 1.0, "evil": 1}, {"best": "x"}])
+def test_a_state_that_a_callback_can_not_have_changes_nothing_of_it(state):
+    stopping = EarlyStopping()
+    before = repr(vars(stopping))
+    with pytest.raises(LoadError, match=r"EarlyStopping.set_state: the state's '.*' must be"):
+        stopping.set_state(state)
+    assert repr(vars(stopping)) == before
