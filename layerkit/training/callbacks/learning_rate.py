@@ -83,14 +83,10 @@ class LearningRateSchedule(Callback):
 
     def _set(self, trainer: TrainingState, time: int) -> None:
         rate = trainer.optimizer.learning_rate
-        if rate != self._last and self._last > 0:  # in checkpoints of version 0.1.0 it may be NaN
+        if self._last > 0:  # in checkpoints of version 0.1.0 it may be NaN
             self._initial *= rate / self._last
         rate = max(self._initial * self.schedule.factor_at(time), _LEAST * self._initial)
         trainer.optimizer.learning_rate = self._last = rate
-
-    def __getstate__(self) -> dict[str, object]:
-        """Return the attributes to copy, without the hook that is bound to this object."""
-        return {name: value for name, value in vars(self).items() if name != "on_batch_begin"}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Restore the attributes, and bind the hook to this object."""

@@ -71,10 +71,9 @@ class ProgressBar(Callback):
 
     def on_train_end(self, trainer: TrainingState) -> None:
         """Show the last figures, and close the bar."""
-        if self._bar is not None:
-            self._show(trainer)
-            self._bar.close()
-            self._bar = None
+        self._show(trainer)
+        self._bar.close()
+        self._bar = None
 
 
 def open_bar(total: int, done: int, unit: str, file: Any = None) -> Any:
@@ -83,7 +82,7 @@ def open_bar(total: int, done: int, unit: str, file: Any = None) -> Any:
         tqdm: Any = importlib.import_module("tqdm.auto").tqdm
     except ImportError:
         return _PlainLine(total, done, unit, file or sys.stderr)
-    return tqdm(total=total, initial=done, unit=f" {unit}s", file=file, leave=True)
+    return tqdm(total=total, initial=done, unit=f" {unit}s", file=file)
 
 
 class _PlainLine:

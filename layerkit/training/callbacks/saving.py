@@ -225,7 +225,6 @@ class ModelCheckpoint(Callback):
         own = self._own_state(state)
         for name in self.get_state():
             setattr(self, name, own[name])
-        self._kept = list(self._kept)
 
     def _own_state(self, state: Any) -> dict[str, Any]:
         """Return a state of this version, and refuse one that is none."""
@@ -241,15 +240,11 @@ class ModelCheckpoint(Callback):
         if set(own) != set(self.get_state()) or not _is_state(own):
             wanted, got = "that of such a callback", check.Said("another")
             check.fail("ModelCheckpoint.set_state", "state", wanted, got, error=LoadError)
-        known = [numbers for numbers, _ in own["_kept"]] + ([own["_last"]] if own["_last"] else [])
-        if any(set(numbers) != fields for numbers in known):  # of another path than now
+        known = [own["_last"], *(numbers for numbers, _ in own["_kept"])]
+        if any(set(numbers) != fields for numbers in known if numbers is not None):
+            # They are of another path than now.
             own |= {"_last": None, "_kept": []}
         return own
-
-    def __getstate__(self) -> dict[str, object]:
-        """Return the attributes to copy, without the hooks that are bound to this object."""
-        bound = ("on_batch_end", "on_update_end")
-        return {name: value for name, value in vars(self).items() if name not in bound}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Restore the attributes, and bind the hooks to this object."""
@@ -274,7 +269,7 @@ def _is_state(state: Mapping[str, Any]) -> bool:
             and (state["_last"] is None or are_numbers(state["_last"]))
             and all(are_numbers(n) and type(figure) is float for n, figure in state["_kept"])
         )
-    except (KeyError, TypeError, ValueError):
+    except (TypeError, ValueError):
         return False
 
 

@@ -49,9 +49,19 @@ def test_before_any_training():
             pass
 
 
-def test_a_decay_that_is_none():
+@pytest.mark.parametrize("decay", [1.0, -0.1])
+def test_a_decay_that_is_none(decay):
     with pytest.raises(ValueError, match="decay must be"):
-        WeightAverage(1.0)
+        WeightAverage(decay)
+
+
+def test_an_average_is_kept_beside_the_parameters_unless_it_is_to_be_applied():
+    last, average = WeightAverage(0), WeightAverage(0.5)
+    model = Sequential([Dense(2, 1)], seed=0)
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=[last, average])
+    trainer.fit(X, X[:, :1], epochs=2)
+    np.testing.assert_allclose(last.average, model.values, rtol=1e-12)  # up to a sum's rounding
+    assert (model.values != average.average).all()
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.999])

@@ -18,6 +18,7 @@ from layerkit import (
     JSONLogger,
     LambdaCallback,
     LearningRateSchedule,
+    LoadError,
     MeanAbsoluteError,
     ModelCheckpoint,
     ProgressBar,
@@ -30,6 +31,7 @@ from layerkit import (
     WeightAverage,
 )
 from layerkit.training import callbacks
+from tests.helpers.ranks import on_ranks
 
 HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
 
@@ -136,6 +138,23 @@ def test_one_callback_that_fails_to_end_does_not_keep_others_from_it(trainer):
     with pytest.raises(ValueError, match="oh"):
         trainer.fit(X, Y, epochs=1, callbacks=[Broken(), recorder(calls)])
     assert calls[-1][0] == "on_train_end"
+
+
+@pytest.mark.parametrize("only_on_rank_0", [None, False, True])
+def test_hooks_are_called_on_all_ranks_unless_the_callback_says_otherwise(only_on_rank_0):
+    def program(communicator):
+        calls = []
+        callback = recorder(calls)
+        if only_on_rank_0 is not None:
+            callback.only_on_rank_0 = only_on_rank_0
+        model = Sequential([Dense(2, 1)], seed=0)
+        trainer = Trainer(model, HalfSquaredError(), SGD(0.01), communicator=communicator)
+        trainer.fit(X, Y, epochs=1, batch_size=5, callbacks=[callback])
+        return [name for name, *_ in calls]
+
+    first, second = on_ranks(2, program)
+    assert set(first) == set(HOOKS)
+    assert second == ([] if only_on_rank_0 else first)
 
 
 def test_stop_ends_after_the_epoch(trainer):
@@ -376,3 +395,34 @@ def test_the_state_of_a_callback_comes_back():
     assert first.get_state() == {"count": 7, "_seen": [2.5]}
     second.set_state(first.get_state())
     assert (second.start, second.count, second._seen) == (4, 7, [2.5])
+
+
+def test_a_period_that_is_set_in_training_comes_back(tmp_path):
+    class Seldom(Callback):
+        def __init__(self):
+            self.epochs = []
+
+        def on_epoch_end(self, trainer):
+            self.epochs.append(trainer.epoch)
+            self.period = 3
+
+    def run(epochs, path=None):
+        callback = Seldom()
+        model = Sequential([Dense(2, 1)], seed=0)
+        trainer = Trainer(model, HalfSquaredError(), SGD(0.01), callbacks=[callback])
+        if path is not None:
+            trainer.resume(path)
+        trainer.fit(X, Y, epochs=epochs, batch_size=5)
+        return trainer, callback
+
+    run(4)[0].save_checkpoint(tmp_path / "c")
+    assert run(9, tmp_path / "c")[1].epochs == run(9)[1].epochs == [1, 3, 6, 9]
+
+
+@pytest.mark.parametrize("state", [{"monitor": "loss"}, {"best": 1.0, "evil": 1}, {"best": "x"}])
+def test_a_state_that_a_callback_can_not_have_changes_nothing_of_it(state):
+    stopping = EarlyStopping()
+    before = repr(vars(stopping))
+    with pytest.raises(LoadError, match=r"EarlyStopping.set_state: the state's '.*' must be"):
+        stopping.set_state(state)
+    assert repr(vars(stopping)) == before

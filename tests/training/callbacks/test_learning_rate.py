@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -62,6 +63,32 @@ def test_another_fit_begins_at_the_initial_rate_again():
     assert rates_of(training, epochs=2) == [1.6, 0.8]
 
 
+def test_so_does_one_by_steps():
+    training = trainer(LearningRateSchedule(Warmup(4), "step"))
+    options = {"hook": "on_batch_end", "epochs": 1, "batch_size": 2}
+    first = rates_of(training, **options)
+    assert first == rates_of(training, **options) == pytest.approx([0.2, 0.4, 0.6])
+    # Where an epoch begins, the rate is still that of the last step.
+    training = trainer(LearningRateSchedule(Warmup(4), "step"))
+    rates = rates_of(training, "on_epoch_begin", epochs=2, batch_size=2)
+    assert rates == pytest.approx([0.8, 0.6])
+
+
+def test_one_by_steps_goes_on_from_before_its_first_step(tmp_path):
+    rates = []
+    watch = LambdaCallback(
+        on_epoch_begin=lambda t: t.save_checkpoint(tmp_path / "c"),
+        on_batch_end=lambda t: rates.append(t.optimizer.learning_rate),
+    )
+    training = trainer(LearningRateSchedule(Warmup(4), "step"), watch)
+    training.fit(X, X, epochs=1, batch_size=2)
+    training.fit(X, X, epochs=1, batch_size=2)
+    again = trainer(LearningRateSchedule(Warmup(4), "step"), watch)
+    again.resume(tmp_path / "c")
+    again.fit(X, X, epochs=1, batch_size=2)
+    assert rates == pytest.approx(3 * [0.2, 0.4, 0.6])
+
+
 def test_a_schedule_may_end_at_0():
     rates = rates_of(trainer(LearningRateSchedule(Cosine(2))), epochs=4)
     assert rates[0] == 0.8
@@ -90,9 +117,18 @@ def test_what_a_schedule_may_not_return_ends_the_training_before_a_step(unit):
         assert training.optimizer.learning_rate == 8.0
 
 
-def test_a_copy_sets_the_rate_of_its_own_trainer():
-    schedule = copy.deepcopy(LearningRateSchedule(Warmup(4), "step"))
-    assert rates_of(trainer(schedule), "on_batch_end", epochs=1, batch_size=3)[0] == 0.2
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda schedule: pickle.loads(pickle.dumps(schedule))]
+)
+def test_a_copy_sets_the_rate_of_its_own_trainer(copied):
+    schedule = LearningRateSchedule(Warmup(4), "step")
+    before = repr(schedule.get_state())
+    assert rates_of(trainer(copied(schedule)), "on_batch_end", epochs=1, batch_size=3)[0] == 0.2
+    assert repr(schedule.get_state()) == before
+    by_epochs = copied(LearningRateSchedule(Step(1, 0.5)))
+    assert rates_of(trainer(by_epochs), "on_batch_end", epochs=2, batch_size=3) == [
+        0.8, 0.8, 0.4, 0.4
+    ]  # fmt: skip
 
 
 class Script(Callback):
@@ -111,6 +147,19 @@ def test_on_a_plateau_it_is_lowered():
     # A rate below the minimum is left as it is.
     low = trainer(Script([1] * 5), ReduceOnPlateau("loss", patience=1, minimum=1.0))
     assert rates_of(low, epochs=5) == [0.8] * 5
+
+
+def test_a_plateau_of_ten_epochs_makes_it_a_tenth_by_default():
+    rates = rates_of(trainer(Script([1.0] * 12), ReduceOnPlateau("loss")), epochs=12)
+    assert rates == pytest.approx([0.8] * 10 + [0.08] * 2, rel=1e-12)
+
+
+def test_gains_that_are_too_small_do_not_count():
+    # Nor does one of exactly the smallest change.
+    figures = [5, 4.5, 4, 3, 2]
+    plateau = ReduceOnPlateau("loss", 0.5, patience=2, min_delta=1)
+    rates = rates_of(trainer(Script(figures), plateau), epochs=5)
+    assert rates == [0.8, 0.8, 0.4, 0.4, 0.4]
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -208,7 +257,10 @@ def test_a_plateau_begins_anew_with_each_fit():
         (lambda: LearningRateSchedule(0.5), "schedule must be an instance of Schedule"),
         (lambda: LearningRateSchedule(Cosine(2), "batch"), "unit must be 'epoch' or 'step'"),
         (lambda: ReduceOnPlateau("loss", 1.0), "factor must be"),
+        (lambda: ReduceOnPlateau("loss", 0.0), "factor must be"),
         (lambda: ReduceOnPlateau("loss", patience=0), "patience must be"),
+        (lambda: ReduceOnPlateau("loss", min_delta=-0.1), "min_delta must be"),
+        (lambda: ReduceOnPlateau("loss", minimum=-0.1), "minimum must be"),
         (lambda: trainer(ReduceOnPlateau()).fit(X, X, epochs=1), "monitor must be one of 'loss'"),
     ],
 )

@@ -23,6 +23,7 @@ from layerkit import (
     SquaredDistance,
     Trainer,
 )
+from tests.helpers.ranks import on_ranks
 
 X = np.ones((6, 1))
 KINDS = [CSVLogger, JSONLogger]
@@ -45,6 +46,18 @@ def test_csv_and_json(tmp_path):
         assert row["epoch"] == str(line["epoch"]) == str(epoch)
         for name in ("loss", "squared_distance"):
             assert float(row[name]) == line[name] == history[name][epoch - 1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rank_0_writes_for_all(kind, tmp_path):
+    def program(communicator):
+        model = Sequential([Dense(1, 1)], seed=0)
+        trainer = Trainer(model, HalfSquaredError(), SGD(0.1), communicator=communicator)
+        logger = kind(tmp_path / str(communicator.rank))
+        trainer.fit(X, X, epochs=2, batch_size=2, callbacks=[logger])
+
+    on_ranks(2, program)
+    assert os.listdir(tmp_path) == ["0"]
 
 
 def test_lines_are_there_while_the_fit_goes_on(tmp_path):

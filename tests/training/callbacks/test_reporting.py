@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import unittest.mock
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from layerkit import (
     CSVLogger,
     Dense,
     HalfSquaredError,
+    History,
     JSONLogger,
     LambdaCallback,
     ProgressBar,
@@ -25,6 +27,8 @@ from layerkit import (
     TensorBoard,
     Trainer,
 )
+from layerkit.training.callbacks import reporting
+from tests.helpers.ranks import on_ranks
 from tests.storage.test_events import events_of
 
 X = np.ones((6, 1))
@@ -61,6 +65,91 @@ def test_slow_epochs_are_shown_one_by_one(tqdm):
     for epoch in (1, 2, 3, 4):
         assert f"{epoch}/4" in shown
     assert shown.endswith("\n")
+
+
+def test_the_bar_looks_more_seldom_where_epochs_are_short(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(reporting, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    bar, periods = ProgressBar(io.StringIO()), []
+    state = SimpleNamespace(history=History(["loss"]), epochs=100, epoch=0)
+    bar.on_train_begin(state)
+    for passed in (0.01, 0.04, 0.06, 0.1, 0.19, 0.21, 0.3, 9.0, 0.04):
+        now[0] += passed
+        state.history.append({"loss": 1.0})
+        bar.on_epoch_end(state)
+        periods.append(bar.period)
+    assert periods == [2, 4, 4, 4, 4, 2, 1, 1, 2]
+    bar.on_train_begin(state)  # of the next fit
+    assert bar.period == 1
+
+
+def test_a_plain_line_is_overwritten_completely():
+    screen = io.StringIO()
+    with unittest.mock.patch.dict(sys.modules, {"tqdm.auto": None}):
+        bar = reporting.open_bar(20, 3, "run", screen)
+    bar.set_postfix_str("loss 0.25", refresh=False)
+    bar.update(2)
+    bar.set_postfix_str("loss 1", refresh=False)
+    bar.update(1)
+    bar.update(4)
+    bar.close()
+    shown = ["run 5/20  loss 0.25", "run 6/20  loss 1   ", "run 10/20  loss 1"]
+    assert screen.getvalue() == "".join(f"\r{line}" for line in shown) + "\n"
+
+
+def test_a_bar_begins_where_the_work_does():
+    screen = io.StringIO()
+    reporting.open_bar(20, 3, "run", screen).close()
+    assert "3/20" in screen.getvalue()
+    assert "? runs/s" in screen.getvalue()
+
+
+@pytest.mark.parametrize("tqdm", [True, False])
+def test_it_is_shown_on_the_standard_error(tqdm, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with unittest.mock.patch.dict(sys.modules, {} if tqdm else {"tqdm.auto": None}):
+        trainer(ProgressBar()).fit(X, X, epochs=2)
+    assert "2/2" in sys.stderr.getvalue()
+
+
+def test_a_plain_line_is_seen_at_once(tmp_path):
+    with open(tmp_path / "screen", "w") as screen:
+        with unittest.mock.patch.dict(sys.modules, {"tqdm.auto": None}):
+            bar = reporting.open_bar(20, 3, "run", screen)
+        bar.update(2)
+        assert "run 5/20" in (tmp_path / "screen").read_text()
+        bar.close()
+        assert (tmp_path / "screen").read_text().endswith("\n")
+
+
+@pytest.mark.parametrize("tqdm", [True, False])
+def test_a_fit_of_no_whole_epoch_has_no_figures_to_show(tqdm):
+    def interrupt(state):
+        raise KeyboardInterrupt
+
+    screen = io.StringIO()
+    with unittest.mock.patch.dict(sys.modules, {} if tqdm else {"tqdm.auto": None}):
+        training = trainer(ProgressBar(screen), LambdaCallback(on_batch_end=interrupt))
+        with pytest.raises(KeyboardInterrupt):
+            training.fit(X, X, epochs=2)
+    assert "0/2" in screen.getvalue()
+    assert screen.getvalue().endswith("\n")  # and the bar is closed
+    assert "loss" not in screen.getvalue()
+
+
+def test_rank_0_reports_for_all(tmp_path):
+    def program(communicator):
+        screen = io.StringIO()
+        callbacks = [ProgressBar(screen), TensorBoard(tmp_path / str(communicator.rank))]
+        model = Sequential([Dense(1, 1)], seed=0)
+        trainer = Trainer(model, HalfSquaredError(), SGD(0.1), communicator=communicator)
+        trainer.fit(X, X, epochs=2, batch_size=2, callbacks=callbacks)
+        return screen.getvalue()
+
+    first, second = on_ranks(2, program)
+    assert "2/2" in first
+    assert not second
+    assert os.listdir(tmp_path) == ["0"]
 
 
 def test_a_fit_that_fails_closes_the_bar():

@@ -1,6 +1,7 @@
 import copy
 import math
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from layerkit import (
     SigmoidCrossEntropy,
     Trainer,
 )
+from tests.helpers.ranks import on_ranks
 
 X = np.ones((6, 1))
 
@@ -39,11 +41,24 @@ def test_every_so_many_epochs(tmp_path):
     assert loaded.values.tobytes() == trainer.model.values.tobytes()
 
 
+def test_after_each_epoch_by_default(tmp_path):
+    fit(ModelCheckpoint(tmp_path / "d{epoch}"), ModelCheckpoint(tmp_path / "e{epoch}", epochs=1))
+    assert sorted(os.listdir(tmp_path)) == ["d1", "d2", "d3", "d4", "e1", "e2", "e3", "e4"]
+
+
 def test_every_so_many_steps(tmp_path):
     fit(ModelCheckpoint(str(tmp_path / "m{epoch}-{step}"), steps=5))
     assert sorted(os.listdir(tmp_path)) == ["m2-2", "m4-1"]
-    fit(copy.deepcopy(ModelCheckpoint(tmp_path / "copied", steps=5)))
-    assert "copied" in os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda saving: pickle.loads(pickle.dumps(saving))]
+)
+def test_a_copy_saves_for_itself(copied, tmp_path):
+    first = ModelCheckpoint(tmp_path / "m", steps=5)
+    second = copied(first)
+    fit(second)
+    assert (first.last_path, second.last_path) == (None, str(tmp_path / "m"))
 
 
 class Script(Callback):
@@ -127,8 +142,11 @@ def test_numbers_are_written_as_asked_for(tmp_path):
         ("{epoch:{loss.real.x}}", {}, "whose numbers can be written so"),
     ],
 )
-def test_names_that_there_are_not_are_refused_at_the_beginning(path, options, message, tmp_path):
-    saving = ModelCheckpoint(str(tmp_path / "new") + "/" + path, **options)
+def test_names_that_there_are_not_are_refused_at_the_beginning(
+    path, options, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # a long path would be shortened in the message
+    saving = ModelCheckpoint("new/" + path, **options)
     with pytest.raises(ArgumentError, match=rf"ModelCheckpoint.on_train_begin: path .*{message}"):
         fit(saving)
     assert not os.listdir(tmp_path)
@@ -197,6 +215,16 @@ def test_what_can_not_be_deleted_stays(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["m1", "m4"]
 
 
+def test_what_was_deleted_is_not_deleted_again(tmp_path):
+    class Brings(Callback):
+        def on_epoch_begin(self, trainer):
+            if trainer.epoch == 3:
+                (tmp_path / "m1").write_text("mine")
+
+    fit(Brings(), ModelCheckpoint(tmp_path / "m{epoch}", keep=1))
+    assert sorted(os.listdir(tmp_path)) == ["m1", "m4"]
+
+
 def test_a_leftover_update_is_saved_too(tmp_path):
     fit(ModelCheckpoint(tmp_path / "{epoch}-{step}", steps=1), epochs=2, accumulate=2)
     assert sorted(os.listdir(tmp_path)) == ["1-2", "1-3", "2-2", "2-3"]
@@ -222,6 +250,83 @@ def test_what_is_kept_goes_on_with_the_fit(options, epochs, tmp_path):
     # The file says of itself what was there before the others were deleted.
     known = [saving.get_state() | {"_kept": None} for saving in (again, whole)]
     assert repr(known[0]) == repr(known[1])
+
+
+def resumed(path, epochs, *callbacks):
+    training = Trainer(Sequential([Dense(1, 1)]), HalfSquaredError(), SGD(0.1), callbacks=callbacks)
+    training.resume(path)
+    training.fit(X, 2 * X, epochs=epochs, batch_size=2)
+
+
+def test_the_best_of_those_kept_is_still_the_one_to_beat_when_one_file_is_wanted(tmp_path):
+    script = Script([5, 4.5, 4.7, 4.6, 4.4])
+    kept = ModelCheckpoint(tmp_path / "m{epoch}", best="loss", keep=3, resumable=True)
+    fit(script, kept, epochs=3)
+    resumed(tmp_path / "m3", 5, script, ModelCheckpoint(tmp_path / "m{epoch}", best="loss"))
+    assert sorted(os.listdir(tmp_path)) == ["m1", "m2", "m3", "m5"]
+
+
+def test_the_last_so_many_are_kept_where_the_best_were_before(tmp_path):
+    script = Script([3, 5, 4])
+    kept = ModelCheckpoint(tmp_path / "m{epoch}", best="loss", keep=2, resumable=True)
+    fit(script, kept, epochs=2)
+    resumed(tmp_path / "m2", 3, script, ModelCheckpoint(tmp_path / "m{epoch}", keep=2))
+    assert sorted(os.listdir(tmp_path)) == ["m2", "m3"]
+
+
+def test_what_was_saved_to_be_left_there_is_not_deleted_later(tmp_path):
+    fit(ModelCheckpoint(tmp_path / "m{epoch}", resumable=True), epochs=3)
+    resumed(tmp_path / "m3", 5, ModelCheckpoint(tmp_path / "m{epoch}", keep=1))
+    assert sorted(os.listdir(tmp_path)) == ["m1", "m2", "m3", "m5"]
+
+
+def test_other_callbacks_have_seen_the_batch_that_is_saved(tmp_path):
+    class Counts(Callback):
+        n_batches = 0
+
+        def on_batch_end(self, trainer):
+            self.n_batches += 1
+
+    first = Counts()
+    fit(ModelCheckpoint(tmp_path / "c", steps=2, resumable=True), first, epochs=3)
+    again = Counts()
+    resumed(tmp_path / "c", 3, ModelCheckpoint(tmp_path / "d", steps=2), again)
+    assert again.n_batches == first.n_batches == 9
+
+
+def test_the_first_rank_alone_changes_files(tmp_path):
+    for name in ("0", "1"):
+        (tmp_path / f"{name}-1").mkdir()
+        (tmp_path / f"{name}-1" / "m").write_text("old")
+
+    def program(communicator):
+        saving = ModelCheckpoint(f"{tmp_path}/{communicator.rank}-{{epoch}}/m", keep=1)
+        model = Sequential([Dense(1, 1)], seed=0)
+        trainer = Trainer(model, HalfSquaredError(), SGD(0.1), communicator=communicator)
+        trainer.fit(X, X, epochs=3, batch_size=2, callbacks=[saving])
+        other = ModelCheckpoint(tmp_path / f"folder-{communicator.rank}" / "m", epochs=2)
+        trainer.fit(X, X, epochs=1, batch_size=2, callbacks=[other])
+
+    on_ranks(2, program)
+    assert sorted(os.listdir(tmp_path)) == ["0-1", "0-2", "0-3", "1-1", "folder-0"]
+    assert os.listdir(tmp_path / "0-1") == os.listdir(tmp_path / "0-2") == []
+    assert os.listdir(tmp_path / "0-3") == os.listdir(tmp_path / "1-1") == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("m", "n{epoch}"), ("m{epoch}", "n"), ("{step}", "{epoch}")]
+)
+def test_a_path_of_other_names_has_no_last_file_yet(old, new, tmp_path):
+    class Looks(Callback):
+        def on_epoch_begin(self, trainer):
+            seen.append(saving.last_path)
+
+    seen, saving = [], ModelCheckpoint(tmp_path / old, resumable=True)
+    fit(saving, Looks(), epochs=1)
+    path, saving = saving.last_path, ModelCheckpoint(tmp_path / new, epochs=2)
+    resumed(path, 2, saving, Looks())
+    assert seen == [None, None]
+    assert saving.last_path == str(tmp_path / new.format(epoch=2))
 
 
 def test_a_path_of_other_names_forgets_the_files_of_the_old_one(tmp_path):
@@ -271,6 +376,12 @@ def test_no_state_of_a_file_names_another_one(change, tmp_path):
     with pytest.raises(LoadError, match=r"ModelCheckpoint.set_state: state must be that of such a"):
         saving.set_state(STATE | change)
     assert saving.get_state() == before
+
+
+@pytest.mark.parametrize("state", [None, 3, "x", [1]])
+def test_what_is_no_state_at_all(state, tmp_path):
+    with pytest.raises(LoadError, match=r"ModelCheckpoint.set_state: state must be that of such a"):
+        ModelCheckpoint(tmp_path / "m").set_state(state)
 
 
 @pytest.mark.parametrize("missing", ["_saved_step", "_best_value"])

@@ -8,9 +8,13 @@ from layerkit import (
     BatchNorm,
     Callback,
     Dense,
+    Dropout,
     EarlyStopping,
     HalfSquaredError,
     LambdaCallback,
+    Layer,
+    LoadError,
+    ModelCheckpoint,
     Sequential,
     SigmoidCrossEntropy,
     Trainer,
@@ -86,6 +90,17 @@ def test_small_gains_do_not_count():
     assert stopping.best_epoch == 1
 
 
+def test_ten_epochs_are_waited_for_by_default():
+    trainer, stopping, _ = run([5] + [6] * 20)
+    assert trainer.history.n_epochs == stopping.stopped_epoch == 11
+
+
+def test_before_the_first_epoch_there_is_no_best_one():
+    stopping = EarlyStopping()
+    assert np.isnan(stopping.best)
+    assert (stopping.best_epoch, stopping.stopped_epoch) == (0, 0)
+
+
 def test_a_figure_of_which_more_is_better():
     options = {"name": "accuracy", "metrics": [Accuracy(0)], "loss": SigmoidCrossEntropy()}
     trainer, stopping, _ = run([0.5, 0.7, 0.6, 0.6], patience=2, **options)
@@ -103,6 +118,41 @@ def test_what_layers_learned_besides_comes_back():
     callbacks = [Script([5, 2, 4]), EarlyStopping("loss"), Means()]
     Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=callbacks).fit(X, X, epochs=3)
     assert model[0].running_mean == means[1] != means[2]
+
+
+def test_what_a_layer_keeps_that_is_no_array_comes_back_as_it_was():
+    class Counts(Layer):
+        n_batches = 0
+
+        def build(self, input_shape):
+            self.n_batches = 0
+            return input_shape
+
+        def compute_forward(self, x, *, training):
+            self.n_batches += training
+            return x, None
+
+        def compute_backward(self, dy, cache):
+            return dy
+
+    model = Sequential([Counts(), Dense(1, 1)], input_shape=(1,), seed=0)
+    run([5, 2, 4], model=model)
+    assert model[0].n_batches == 2
+    assert type(model[0].n_batches) is int
+
+
+def test_the_draws_of_a_layer_go_on_all_the_same(tmp_path):
+    def resumed(epoch=None):
+        model = Sequential([Dropout(0.5), Dense(1, 1)], input_shape=(1,), seed=0)
+        saving = ModelCheckpoint(tmp_path / "{epoch}", resumable=True)
+        callbacks = [Script([5, 2, 4, 3]), EarlyStopping("loss"), saving]
+        trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=callbacks)
+        if epoch:
+            trainer.resume(tmp_path / str(epoch))
+        trainer.fit(X, X, epochs=4)
+        return model.values.tobytes(), model[0].get_state()["rng"].bit_generator.state
+
+    assert resumed() == resumed(1) == resumed(3)
 
 
 def test_the_next_fit_begins_anew():
@@ -167,3 +217,9 @@ def test_a_second_fit_knows_nothing_of_the_first_ones_best():
     # Before an epoch of it has ended, there is no best to restore.
     np.testing.assert_array_equal(trainer.model.values, interrupt.values)
     assert (interrupt.values != kept[1]).any()
+
+
+def test_a_state_of_layers_that_another_model_has():
+    trainer, stopping, _ = run([5, 3])
+    with pytest.raises(LoadError, match=r"_states.* must be those of this model's layers; got 'ot"):
+        stopping.check_state({"_states": {"other": {}}}, trainer)
