@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small_fits import Cubic, X, autoencoder, fit
 
+import layerkit
 from layerkit import (
     SGD,
     ArgumentError,
@@ -18,6 +19,7 @@ from layerkit import (
     Sequential,
     Trainer,
 )
+from layerkit.replicas import Replicas
 
 
 def test_a_refused_fit_loses_nothing():
@@ -119,3 +121,42 @@ def test_with_compiling_switched_off():
 def test_with_nowhere_to_keep_what_is_compiled():
     code = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n" + SMALL_FIT
     assert in_a_process(code) == "numba, since it can train this model\n"
+
+
+OTHERS = [
+    ("BatchNorm()", (6,)),
+    ("Conv1D(2, 3, 2), Flatten()", (4, 2)),
+    ("Conv2D(2, 3, 2), MaxPooling2D(2), Flatten()", (4, 4, 2)),
+    ("Dropout(0.2)", (6,)),
+    ("GRU(2, 3)", (4, 2)),
+    ("LSTM(2, 3)", (4, 2)),
+    ("LayerNorm()", (6,)),
+    ("Residual(Dense(6, 6))", (6,)),
+    ("TransformerBlock(4, 2, 6), Flatten()", (3, 4)),
+]
+
+
+@pytest.mark.parametrize(("layers", "shape"), OTHERS, ids=[layers for layers, _ in OTHERS])
+def test_what_only_numpy_trains_is_named(layers, shape):
+    """By a fit, by replicas, which give what each fit does, and where numba is asked for."""
+    x = np.random.default_rng(0).normal(size=(8, *shape))
+
+    def build(seed, engine="auto"):
+        row, twin = (list(eval(f"[{layers}]", vars(layerkit))) for _ in range(2))
+        width = Sequential(twin, input_shape=shape).output_shape[-1]
+        model = Sequential([*row, Dense(width, 2)], input_shape=shape, seed=seed)
+        return Trainer(model, HalfSquaredError(), SGD(0.01), engine=engine, seed=seed)
+
+    trainers = [build(seed) for seed in range(2)]
+    for trainer in trainers:
+        trainer.fit(x, np.ones((8, 2)), epochs=2, batch_size=4)
+    first = trainers[0].model[0]
+    reason = f"layers[0], {first!r}, is not a Dense"
+    assert trainers[0].engine_used == EngineUsed("numpy", reason)
+    results = (replicas := Replicas(build, 2)).fit(x, np.ones((8, 2)), epochs=2, batch_size=4)
+    assert results.engine_used.name == "numpy"
+    assert reason in results.engine_used.reason
+    for trainer, values in zip(trainers, replicas.values, strict=True):
+        np.testing.assert_array_equal(values, trainer.model.values)
+    with pytest.raises(ArgumentError, match=r"is not a Dense\. Pass engine='auto'"):
+        build(0, "numba").fit(x, np.ones((8, 2)), epochs=1)
