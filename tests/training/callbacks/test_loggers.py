@@ -201,6 +201,8 @@ def test_a_resumed_fit_adds_what_it_trains(kind, append, tmp_path):
     make("parts", "c4").fit(X, 2 * X, epochs=4)  # nothing is left to do
     make("parts", "c4").fit(X, 2 * X, epochs=6)
     assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+    make("fresh", "c4").fit(X, 2 * X, epochs=4)
+    assert (tmp_path / "fresh").exists() != append  # to which nothing would have been added
 
 
 @pytest.mark.parametrize(
