@@ -90,13 +90,14 @@ def test_nobody_else_can_read_it_on_the_way(tmp_path, monkeypatch):
     assert modes[0] == 0o600
 
 
-def test_a_new_file_is_as_the_umask_has_it(tmp_path):
-    before = os.umask(0o027)
+@pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o640), (0o022, 0o644), (0, 0o666)])
+def test_a_new_file_is_as_the_umask_has_it(umask, mode, tmp_path):
+    before = os.umask(umask)
     try:
         write(tmp_path / "f")
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == mode
 
 
 @pytest.mark.parametrize("mode", [0o444, 0o400, 0o555])
@@ -147,7 +148,9 @@ def test_its_own_temporary_file_is_known_by_its_name(tmp_path, monkeypatch):
     assert seen[0].endswith(".tmp")
 
 
-@pytest.mark.parametrize("name", ["m" * 255, "ä" * 127, "雪" * 85, "m" * 223])
+@pytest.mark.parametrize(
+    "name", ["m" * 255, "ä" * 127, "雪" * 85, *("m" * n for n in range(223, 232))]
+)
 def test_a_name_as_long_as_any(name, tmp_path):
     write(tmp_path / name)
     assert os.listdir(tmp_path) == [name]
