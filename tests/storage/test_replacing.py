@@ -111,6 +111,20 @@ def test_a_read_only_file_is_not_replaced(mode, tmp_path):
     assert os.listdir(tmp_path) == ["f"]
 
 
+def test_nor_is_one_that_others_alone_may_write(tmp_path, monkeypatch):
+    (tmp_path / "f").write_bytes(b"old")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write any
+    with pytest.raises(SaveError, match="one that is read-only"):
+        write(tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == b"old"
+
+
+def test_a_system_whose_folders_can_not_be_synchronised(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    write(tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == b"new"
+
+
 def aged(path, hours):
     path.write_bytes(b"cut")
     os.utime(path, times=(time.time() - hours * 3600,) * 2)
