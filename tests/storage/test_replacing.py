@@ -141,6 +141,9 @@ def test_what_killed_processes_have_left_is_removed_after_a_day(tmp_path):
         (".other.layerkit-0123456789ab.tmp", 48),
         (".model.0123456789ab.tmp", 48),
         ("model.tmp", 48),
+        ("0123456789ab", 48),
+        ("0123456789ab.tmp", 48),
+        (f"{begin}0123456789ab", 48),
     ]
     aged(old, 24.1)
     for name, hours in kept:
@@ -152,6 +155,36 @@ def test_what_killed_processes_have_left_is_removed_after_a_day(tmp_path):
     write(tmp_path / "model")
     left = {name for name, _ in kept} | {f"{begin}0123456789a{x}.tmp" for x in "ef"} | {"model"}
     assert set(os.listdir(tmp_path)) == left
+
+
+def test_one_that_can_not_be_removed_keeps_no_other(tmp_path, monkeypatch):
+    left = [tmp_path / f".f.layerkit-0123456789a{x}.tmp" for x in "ab"]
+    for path in left:
+        aged(path, 48)
+    refused, real = [], os.unlink
+
+    def unlink(path):
+        if not refused:
+            refused.append(path)
+            raise PermissionError
+        real(path)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    write(tmp_path / "f")
+    assert [str(path) for path in left if path.exists()] == refused
+
+
+@pytest.mark.parametrize("number", [None, errno.EIO, errno.EINVAL])
+def test_nothing_stays_open(number, tmp_path, monkeypatch):
+    if number is not None:
+        monkeypatch.setattr(os, "fsync", failing(number))
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(3):
+        try:
+            write(tmp_path / "f")
+        except SaveError:
+            assert number == errno.EIO
+    assert len(os.listdir("/dev/fd")) <= before  # others may have been closed meanwhile
 
 
 def test_its_own_temporary_file_is_known_by_its_name(tmp_path, monkeypatch):
