@@ -94,7 +94,7 @@ def test_a_metric_adds_up_for_each(metric):
 def test_the_accuracy_of_one_output_at_its_very_threshold():
     metric = Accuracy(0.5)
     y_pred = np.array([[0.5, 0.4, 0.6, 0.5], [0.1, 0.5, 0.5, 0.9]])[..., None]
-    y_true = np.array([[1, 0, 1, 1], [1, 1, 1, 1]])
+    y_true = np.array([[1, 0, 1, 0.5], [1, 0.5, 1, 1]])
     expected = [metric.total(p, t[:, None]) for p, t in zip(y_pred, y_true, strict=True)]
     assert expected == [4, 3]
     for truth in (y_true, y_true[..., None]):
