@@ -10,6 +10,7 @@ from layerkit import (
     SGD,
     AbsoluteError,
     Accuracy,
+    Adam,
     Dense,
     HalfSquaredError,
     MeanAbsoluteError,
@@ -137,7 +138,13 @@ def test_targets_that_all_share_are_those_of_each(n_targets):
 @pytest.mark.parametrize("block", [1, 16, 1 << 16])  # numbers, of 8 for each replica
 @pytest.mark.parametrize("decay", [0, 0.1])
 @pytest.mark.parametrize(
-    "make", [SGD, lambda rate: SGD(rate, momentum=0.9), lambda rate: RMSprop(rate, momentum=0.5)]
+    "make",
+    [
+        SGD,
+        lambda rate: SGD(rate, momentum=0.9),
+        lambda rate: RMSprop(rate, momentum=0.5),
+        Adam,
+    ],
 )
 def test_each_steps_at_its_own_rate(layout, block, decay, make, monkeypatch):
     monkeypatch.setattr(arithmetic, "_BLOCK", block)
