@@ -35,6 +35,8 @@ def test_what_is_written_is_taken():
     check_position("here", example() | {"batch_loss": np.array(0.5, np.float32)}, VALUES)
     settings = {"a" * 99: None, "b": "x" * 100, "c": True, "d": -3}
     check_position("here", example() | {"settings": settings}, VALUES)
+    for engine in ("numpy", "parts", "numba"):
+        check_position("here", example() | {"arithmetic": engine}, VALUES)
     # All samples so far have had a weight of 0.
     check_position("here", example() | {"accumulated": (np.ones(2), 0.0, 1)}, VALUES)
 
