@@ -26,6 +26,12 @@ def test_what_train_keeps():
     assert columns_of("here", number, EXTRA | {"classes": None}).classes is None
     assert columns_of("here", MODEL, {}) is None
     assert columns_of("here", MODEL, {"kind": np.ones(2)}) is None
+    assert columns_of("here", MODEL, EXTRA | {"kind": "picture"}) is None
+    assert (known.mean, known.deviation) == (0.0, 1.0)
+    known = columns_of("here", MODEL, EXTRA | {"target_mean": 3.0, "target_deviation": 2.5})
+    assert (known.mean, known.deviation) == (3.0, 2.5)
+    older = {name: value for name, value in EXTRA.items() if not name.startswith("target_")}
+    assert columns_of("here", MODEL, older)[-2:] == (0.0, 1.0)
 
 
 FORGED = [
@@ -37,6 +43,7 @@ FORGED = [
     {"target": 3},
     {"target": None},
     {"classes": ["x", "y"]},
+    {"classes": ["x", "y", None]},
     {"classes": "xyz"},
     {"classes": [[], {}, ()]},
     {"classes": None},

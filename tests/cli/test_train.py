@@ -116,6 +116,59 @@ def test_so_many_different_numbers_are_classes(n_values, words, folder, capsys):
     assert f"{words} of 'b'" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("values", "task", "words"),
+    [
+        ([0.5, 1.5], "auto", "regression of 'b': from 0.5 to 1.5"),
+        (range(30), "classify", "30 classes, 0.0 (4), 1.0 (4)"),
+        ([3], "regress", "regression of 'b': from 3 to 3"),
+        (range(10), "auto", "10 classes, 0.0 (12), 1.0 (12)"),
+        (range(11), "auto", "11 classes"),
+    ],
+)
+def test_what_a_column_of_numbers_is_taken_for(values, task, words, folder, capsys):
+    values = list(values)
+    write("numbers.csv", ["a", "b"], [[k, values[k % len(values)]] for k in range(120)])
+    arguments = ["numbers.csv", "--target", "b", "--task", task, "--epochs", "1"]
+    assert main(["train", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert words in printed
+    assert ("..." in printed) == (len(values) > 10)
+    assert printed.count(".0 (") == min(len(values), 10) * ("classes" in printed)
+    assert "nan" not in printed
+
+
+def test_the_layers_that_are_asked_for(folder):
+    arguments = ["flowers.csv", "--target", "kind", "--epochs", "1", "--hidden", "5,4"]
+    assert main(["train", *arguments, "--activation", "tanh", "--dropout", "0.25"]) == 0
+    _, first, dropped, second, dropped_too, output = Sequential.load("model.layerkit").layers
+    assert repr(first.activation) == repr(second.activation) == "Tanh()"
+    assert (dropped.rate, dropped_too.rate) == (0.25, 0.25)
+    assert (first.n_out, second.n_out, output.n_out) == (5, 4, 3)
+    assert repr(output.activation) == "Identity()"
+
+
+def test_the_report_on_numbers(folder, capsys):
+    arguments = ["houses.csv", "--target", "price", "--epochs", "150", "--learning-rate", "0.01"]
+    assert main(["train", *arguments, "--hidden", "", "--validation", "0.25"]) == 0
+    printed = capsys.readouterr().out
+    assert "300 rows, 2 features: area, garden" in printed
+    figures = r"rows: loss ([\d.]+), mean absolute error ([\d.e+]+), R² ([\d.]+)"
+    trained, kept = re.findall(r"(trained on|held out) +(\d+) " + figures, printed)
+    assert (trained[:2], kept[:2]) == (("trained on", "225"), ("held out", "75"))
+    assert float(kept[4]) > 0.99
+    prices = np.array([float(row["price"]) for row in rows("houses.csv")])
+    (always,) = re.findall(r"always the mean: mean absolute error ([\d.e+]+)", printed)
+    assert float(always) == pytest.approx(np.abs(prices - prices.mean()).mean(), rel=0.3)
+    assert main(["predict", "model.layerkit", "houses.csv", "--out", "-"]) == 0
+    predicted = np.array(capsys.readouterr().out.splitlines()[1:], float)
+    errors = np.abs(predicted - prices).mean()
+    assert 0.75 * float(trained[3]) + 0.25 * float(kept[3]) == pytest.approx(errors, rel=1e-3)
+    (best,) = re.findall(r"best of \d+ epochs: epoch (\d+)", printed)
+    losses = [float(row["val_loss"]) for row in rows("history.csv")]
+    assert int(best) == 1 + int(np.argmin(losses))
+
+
 def test_the_figures_to_compare_with(folder, capsys):
     # The most frequent class of the rows trained on, counted among those held out.
     table = [[k, "rare" if k % 10 == 0 else "common"] for k in range(100)]
@@ -169,6 +222,11 @@ def test_whole_numbers_may_be_classes_or_not(folder, capsys):
         (["flowers.csv", "--target", "kind", "--validation", "0"], "--validation must be above 0"),
         (["flowers.csv", "--target", "kind", "--validation", "0.001"], "data must be enough for"),
         (
+            ["two.csv", "--target", "kind", "--validation", f"{1 - 1e-12}"],
+            "data must be enough for",
+        ),
+        (["two.csv", "--target", "kind", "--task", "regress"], "numbers to regress on; got 'nan'"),
+        (
             ["flowers.csv", "--target", "kind", "--model", "no/m"],
             "--model must be a file in an existing f",
         ),
@@ -178,6 +236,7 @@ def test_whole_numbers_may_be_classes_or_not(folder, capsys):
 )
 def test_what_it_refuses_is_told_in_a_line(arguments, message, folder, capsys):
     write("one.csv", ["a", "kind"], [[i, "x"] for i in range(10)])
+    write("two.csv", ["a", "kind"], [[1, "3.5"], [2, "nan"], [3, "x"]])
     before = sorted(os.listdir())
     assert main(["train", *arguments]) == 2
     error = capsys.readouterr().err

@@ -10,17 +10,20 @@ from layerkit import (
     SGD,
     AbsoluteError,
     Accuracy,
+    Adam,
     Dense,
     HalfSquaredError,
     MeanAbsoluteError,
     MeanSquaredError,
     RMSprop,
+    RootMeanSquaredError,
     Sequential,
     Sigmoid,
     SoftmaxCrossEntropy,
     SquaredDistance,
     TopKAccuracy,
 )
+from layerkit.replicas import stacked as arithmetic
 from layerkit.replicas.stacked import Layout, StackedChain, StackedMetric, StackedStep
 
 RNG = np.random.default_rng(0)
@@ -79,7 +82,16 @@ def test_a_loss_of_class_indices(layout):
 
 
 @pytest.mark.parametrize(
-    "metric", [SquaredDistance(), MeanAbsoluteError(), Accuracy(), TopKAccuracy(2)], ids=repr
+    "metric",
+    [
+        SquaredDistance(),
+        MeanAbsoluteError(),
+        RootMeanSquaredError(),
+        Accuracy(),
+        Accuracy(multilabel=True),
+        TopKAccuracy(2),
+    ],
+    ids=repr,
 )
 def test_a_metric_adds_up_for_each(metric):
     stacked = StackedMetric(metric, 3)
@@ -91,10 +103,18 @@ def test_a_metric_adds_up_for_each(metric):
     assert_allclose(stacked.result(8), expected, rtol=1e-13)
 
 
+def test_the_accuracy_of_class_indices():
+    metric, stacked = Accuracy(), StackedMetric(Accuracy(), 3)
+    y_pred, y_true = RNG.normal(size=(3, 8, 4)), RNG.integers(4, size=(3, 8))
+    stacked.add(y_pred, y_true)
+    expected = [metric.total(y_pred[k], y_true[k]) for k in range(3)]
+    assert [stacked.total_of(k) for k in range(3)] == expected
+
+
 def test_the_accuracy_of_one_output_at_its_very_threshold():
     metric = Accuracy(0.5)
     y_pred = np.array([[0.5, 0.4, 0.6, 0.5], [0.1, 0.5, 0.5, 0.9]])[..., None]
-    y_true = np.array([[1, 0, 1, 1], [1, 1, 1, 1]])
+    y_true = np.array([[1, 0, 1, 0.5], [1, 0.5, 1, 1]])
     expected = [metric.total(p, t[:, None]) for p, t in zip(y_pred, y_true, strict=True)]
     assert expected == [4, 3]
     for truth in (y_true, y_true[..., None]):
@@ -105,9 +125,9 @@ def test_the_accuracy_of_one_output_at_its_very_threshold():
 
 @pytest.mark.parametrize("n_targets", [1, 3])
 def test_targets_that_all_share_are_those_of_each(n_targets):
-    metric = TopKAccuracy(2)
+    metric, rng = TopKAccuracy(2), np.random.default_rng(0)
     stacked = StackedMetric(metric, 3)
-    y_pred, y_true = RNG.normal(size=(3, 8, 4)), RNG.integers(4, size=(n_targets, 8))
+    y_pred, y_true = rng.normal(size=(3, 8, 4)), rng.integers(4, size=(n_targets, 8))
     stacked.add(y_pred, np.eye(4)[y_true])
     expected = [metric.total(y_pred[k], np.eye(4)[y_true[k % n_targets]]) for k in range(3)]
     assert len(set(expected)) > 1
@@ -115,21 +135,33 @@ def test_targets_that_all_share_are_those_of_each(n_targets):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("make", [lambda: SGD(0.1), lambda: RMSprop(0.1, momentum=0.5)])
-def test_each_steps_at_its_own_rate(layout, make):
+@pytest.mark.parametrize("block", [1, 16, 1 << 16])  # numbers, of 8 for each replica
+@pytest.mark.parametrize("decay", [0, 0.1])
+@pytest.mark.parametrize(
+    "make",
+    [
+        SGD,
+        lambda rate: SGD(rate, momentum=0.9),
+        lambda rate: RMSprop(rate, momentum=0.5),
+        Adam,
+    ],
+)
+def test_each_steps_at_its_own_rate(layout, block, decay, make, monkeypatch):
+    monkeypatch.setattr(arithmetic, "_BLOCK", block)
     model = Sequential([Dense(3, 2)])
-    values, grads = RNG.normal(size=(4, 8)), RNG.normal(size=(4, 8))
+    values, grads = RNG.normal(size=(5, 8)), RNG.normal(size=(5, 8))
     chain = StackedChain(model.layers, model.parameters, layout, values)
     chain.grads[:] = grads
-    rates = np.array([[0.1], [0.2], [0.01], [3.0]])
-    optimizer = make()
-    state = {n: np.tile(v, (4, 1)) for n, v in optimizer.init_state(values[0]).items()}
-    step = StackedStep(optimizer, rates, np.zeros((4, 1)), state, chain)
+    rates = np.array([[0.1], [0.2], [0.01], [3.0], [0.4]])
+    decays = decay * np.array([[1.0], [2.0], [0.0], [0.5], [3.0]])
+    optimizer = make(0.1)
+    state = {n: np.tile(v, (5, 1)) for n, v in optimizer.init_state(values[0]).items()}
+    step = StackedStep(optimizer, rates, decays, state, chain)
     for _ in range(3):
         step()
-    for k in range(4):
+    for k in range(5):
         single, own = copy.copy(optimizer), values[k].copy()
-        single.learning_rate = rates[k, 0]
+        single.learning_rate, single.weight_decay = rates[k, 0], decays[k, 0]
         for _ in range(3):
             single.step(own, grads[k])
         assert_allclose(chain.values[k], own, rtol=1e-13)

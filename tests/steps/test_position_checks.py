@@ -33,6 +33,12 @@ def test_what_is_written_is_taken():
     check_position("here", Position().as_tree(), VALUES)  # before any fit
     # A loss of one's own may compute NumPy's numbers.
     check_position("here", example() | {"batch_loss": np.array(0.5, np.float32)}, VALUES)
+    settings = {"a" * 99: None, "b": "x" * 100, "c": True, "d": -3}
+    check_position("here", example() | {"settings": settings}, VALUES)
+    for engine in ("numpy", "parts", "numba"):
+        check_position("here", example() | {"arithmetic": engine}, VALUES)
+    # All samples so far have had a weight of 0.
+    check_position("here", example() | {"accumulated": (np.ones(2), 0.0, 1)}, VALUES)
 
 
 COUNTS = [None, "1", 1.5, True, -1, 2**60, 10**400, [1], np.array(1.5)]
@@ -45,6 +51,7 @@ WRONG += [
 WRONG += [("total_weight", value) for value in (-1.0, float("nan"), float("inf"))]
 WRONG += [(name, value) for name in ("is_mid_epoch", "stopped") for value in (None, 1, "x", [])]
 WRONG += [("settings", value) for value in (None, [], {1: 2}, {"a": np.ones(2)}, {"a": [1]}, "x")]
+WRONG += [("settings", value) for value in ({"a" * 100: 1}, {"a": "x" * 101}, {"a": 0.5})]
 WRONG += [("arithmetic", value) for value in ("else", 3, ["numpy"], np.ones(2), {})]
 WRONG += [
     ("order", value)
@@ -81,6 +88,7 @@ WRONG += [
         (np.array([1, np.inf]), 1.0, 1),
         (np.ones(2), -1.0, 1),
         (np.ones(2), float("nan"), 1),
+        (np.ones(2), float("inf"), 1),
         (np.ones(2), "x", 1),
         (np.ones(2), 1.0, 0),
         (np.ones(2), 1.0, 1.5),
@@ -113,6 +121,7 @@ def test_nobody_is_in_the_middle_of_epoch_0():
 def test_a_place_in_the_data():
     check_place("here", example(), 3, 2, 2)
     check_place("here", example() | {"order": None}, None, None, 2)
+    check_place("here", example() | {"step": 2, "n_batches": 4}, 3, 2, 2)
     for tree, arguments, message in (
         ({}, (4, 2, 2), "order must be that of 4 samples"),
         ({}, (None, 2, 2), "order must be that of no samples"),
@@ -155,5 +164,7 @@ def test_totals_of_metrics():
         assert not totals_fit(wrong, sample, 2, 4, is_whole=True)
         assert not totals_fit(wrong, None, 2, 4, is_whole=True)
     assert totals_fit([0.0, 0.0], sample, 2, 0, is_whole=True)
+    assert not totals_fit([0.0, 0.5], sample, 2, 0, is_whole=True)
+    assert not totals_fit([0.0, 0.0, 4], sample, 2, 0, is_whole=True)  # its own number counts
     assert not totals_fit([], sample, 2, 4, is_whole=True)
     assert totals_fit([], sample, 2, 4, is_whole=False)  # where another rank has them

@@ -90,13 +90,14 @@ def test_nobody_else_can_read_it_on_the_way(tmp_path, monkeypatch):
     assert modes[0] == 0o600
 
 
-def test_a_new_file_is_as_the_umask_has_it(tmp_path):
-    before = os.umask(0o027)
+@pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o640), (0o022, 0o644), (0, 0o666)])
+def test_a_new_file_is_as_the_umask_has_it(umask, mode, tmp_path):
+    before = os.umask(umask)
     try:
         write(tmp_path / "f")
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == mode
 
 
 @pytest.mark.parametrize("mode", [0o444, 0o400, 0o555])
@@ -110,6 +111,20 @@ def test_a_read_only_file_is_not_replaced(mode, tmp_path):
     assert os.listdir(tmp_path) == ["f"]
 
 
+def test_nor_is_one_that_others_alone_may_write(tmp_path, monkeypatch):
+    (tmp_path / "f").write_bytes(b"old")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write any
+    with pytest.raises(SaveError, match="one that is read-only"):
+        write(tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == b"old"
+
+
+def test_a_system_whose_folders_can_not_be_synchronised(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    write(tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == b"new"
+
+
 def aged(path, hours):
     path.write_bytes(b"cut")
     os.utime(path, times=(time.time() - hours * 3600,) * 2)
@@ -119,15 +134,18 @@ def test_what_killed_processes_have_left_is_removed_after_a_day(tmp_path):
     begin = ".model.layerkit-"
     old = tmp_path / f"{begin}0123456789ab.tmp"
     kept = [
-        (f"{begin}0123456789ac.tmp", 23),  # which may be at work
+        (f"{begin}0123456789ac.tmp", 23.9),  # which may be at work
         (f"{begin}0123456789a.tmp", 48),
         (f"{begin}0123456789aX.tmp", 48),
         (f"{begin}0123456789ad.tmp.bak", 48),
         (".other.layerkit-0123456789ab.tmp", 48),
         (".model.0123456789ab.tmp", 48),
         ("model.tmp", 48),
+        ("0123456789ab", 48),
+        ("0123456789ab.tmp", 48),
+        (f"{begin}0123456789ab", 48),
     ]
-    aged(old, 25)
+    aged(old, 24.1)
     for name, hours in kept:
         aged(tmp_path / name, hours)
     (tmp_path / f"{begin}0123456789ae.tmp").mkdir()
@@ -139,6 +157,36 @@ def test_what_killed_processes_have_left_is_removed_after_a_day(tmp_path):
     assert set(os.listdir(tmp_path)) == left
 
 
+def test_one_that_can_not_be_removed_keeps_no_other(tmp_path, monkeypatch):
+    left = [tmp_path / f".f.layerkit-0123456789a{x}.tmp" for x in "ab"]
+    for path in left:
+        aged(path, 48)
+    refused, real = [], os.unlink
+
+    def unlink(path):
+        if not refused:
+            refused.append(path)
+            raise PermissionError
+        real(path)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    write(tmp_path / "f")
+    assert [str(path) for path in left if path.exists()] == refused
+
+
+@pytest.mark.parametrize("number", [None, errno.EIO, errno.EINVAL])
+def test_nothing_stays_open(number, tmp_path, monkeypatch):
+    if number is not None:
+        monkeypatch.setattr(os, "fsync", failing(number))
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(3):
+        try:
+            write(tmp_path / "f")
+        except SaveError:
+            assert number == errno.EIO
+    assert len(os.listdir("/dev/fd")) <= before  # others may have been closed meanwhile
+
+
 def test_its_own_temporary_file_is_known_by_its_name(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(os, "fsync", lambda _: seen.extend(os.listdir(tmp_path)))
@@ -147,7 +195,9 @@ def test_its_own_temporary_file_is_known_by_its_name(tmp_path, monkeypatch):
     assert seen[0].endswith(".tmp")
 
 
-@pytest.mark.parametrize("name", ["m" * 255, "ä" * 127, "雪" * 85, "m" * 223])
+@pytest.mark.parametrize(
+    "name", ["m" * 255, "ä" * 127, "雪" * 85, *("m" * n for n in range(223, 232))]
+)
 def test_a_name_as_long_as_any(name, tmp_path):
     write(tmp_path / name)
     assert os.listdir(tmp_path) == [name]

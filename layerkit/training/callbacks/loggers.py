@@ -60,11 +60,10 @@ class _FileLogger(Callback):
 
     def on_train_end(self, trainer: TrainingState) -> None:
         """Close the file; a new one that nothing was written to is removed."""
-        if self._file is not None:
-            self._file.close()
-            self._file = self._history = None
-            if not (self._was_there or self._has_written):
-                os.unlink(self.path)
+        self._file.close()
+        self._file = self._history = None
+        if not (self._was_there or self._has_written):
+            os.unlink(self.path)
 
     def get_state(self) -> dict[str, Any]:
         """Return no state, as the history has all epochs; see `Callback`."""

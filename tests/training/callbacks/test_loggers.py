@@ -201,6 +201,8 @@ def test_a_resumed_fit_adds_what_it_trains(kind, append, tmp_path):
     make("parts", "c4").fit(X, 2 * X, epochs=4)  # nothing is left to do
     make("parts", "c4").fit(X, 2 * X, epochs=6)
     assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+    make("fresh", "c4").fit(X, 2 * X, epochs=4)
+    assert (tmp_path / "fresh").exists() != append  # to which nothing would have been added
 
 
 @pytest.mark.parametrize(
@@ -251,6 +253,22 @@ def test_no_file_stays_open(kind, error, tmp_path):
         trainer(logger, LambdaCallback(on_epoch_end=fail)).fit(X, X, epochs=2)
     assert repr(pickle.loads(pickle.dumps(logger))) == repr(copy.deepcopy(logger)) == repr(logger)
     logger.set_state({})  # of no fit
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_empty_file_is_added_to_like_none(kind, tmp_path):
+    (tmp_path / "empty").touch()
+    for name in ("empty", "none"):
+        trainer(kind(tmp_path / name, append=True)).fit(X, 2 * X, epochs=2)
+    assert (tmp_path / "empty").read_bytes() == (tmp_path / "none").read_bytes() != b""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("append", [False, True])
+def test_a_file_that_somebody_removes_does_not_end_the_fit(kind, append, tmp_path):
+    remove = LambdaCallback(on_epoch_begin=lambda t: (tmp_path / "h").unlink(missing_ok=True))
+    assert trainer(kind(tmp_path / "h", append=append), remove).fit(X, X, epochs=2).n_epochs == 2
+    assert os.listdir(tmp_path) == []
 
 
 def test_append_is_a_truth():

@@ -28,6 +28,9 @@ def test_only_these_names():
         check_fields("here", "{step}", ["epoch", "loss"])
     with pytest.raises(ArgumentError, match="whose numbers can be written so"):
         check_fields("here", "{loss:d}", ["epoch", "loss"])
+    for inside in ("other", "loss[0]", "loss.imag.x", "0"):
+        with pytest.raises(ArgumentError, match="whose numbers can be written so"):
+            check_fields("here", f"{{epoch:{{{inside}}}}}", ["epoch", "loss"])
 
 
 def test_folders(tmp_path):
@@ -36,6 +39,13 @@ def test_folders(tmp_path):
     assert os.listdir(tmp_path / "a") == ["b"]
     with pytest.raises(SaveError, match="here: path must be a file in a folder that can be made"):
         make_folder("here", str(tmp_path / "a" / "b"))
+
+
+@pytest.mark.parametrize("missing", [os.W_OK, os.X_OK])
+def test_a_folder_that_lets_nobody_write(missing, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & missing)  # root may all
+    with pytest.raises(SaveError, match=r"PermissionError: .* can't be written to"):
+        make_folder("here", str(tmp_path / "a" / "file"))
 
 
 def test_what_a_path_is():
