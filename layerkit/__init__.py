@@ -124,6 +124,13 @@ from layerkit.optimizers import (
     RMSprop,
 )
 from layerkit.optimizers.clipping import ClipByGlobalNorm, ClipByNorm, ClipByValue, Clipping
+from layerkit.optimizers.constraints import (
+    Constraint,
+    MaxNorm,
+    MinMaxNorm,
+    NonNegative,
+    UnitNorm,
+)
 from layerkit.optimizers.parameter_groups import ParameterGroup
 from layerkit.optimizers.schedules import Cosine, Exponential, Schedule, Step, Warmup
 from layerkit.parameters import Parameter
@@ -188,6 +195,7 @@ __all__ = [
     "Concatenate",
     "ConfusionMatrix",
     "Constant",
+    "Constraint",
     "Cosine",
     "CosineDistance",
     "Dataset",
@@ -238,10 +246,12 @@ __all__ = [
     "Loss",
     "Losses",
     "MPICommunicator",
+    "MaxNorm",
     "Maxout",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Metric",
+    "MinMaxNorm",
     "Mish",
     "MissingExtraError",
     "Model",
@@ -249,6 +259,7 @@ __all__ = [
     "Multiply",
     "NAdam",
     "NonFiniteError",
+    "NonNegative",
     "Normal",
     "Optimizer",
     "Orthogonal",
@@ -308,6 +319,7 @@ __all__ = [
     "Trainer",
     "TrainingState",
     "Uniform",
+    "UnitNorm",
     "Warmup",
     "WeightAverage",
     "Zeros",
