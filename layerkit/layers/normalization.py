@@ -17,6 +17,9 @@ from layerkit.parameters import Parameter
 
 __all__ = ["GroupNorm", "LayerNorm", "RMSNorm"]
 
+# So many units in the last place of a standard deviation are no error of a mean.
+_ROUNDING = 4
+
 
 class _TrailingAxesNorm(Layer):
     """What `LayerNorm` and `RMSNorm` share: all but whether the mean is subtracted."""
@@ -46,11 +49,9 @@ class _TrailingAxesNorm(Layer):
         n = math.prod(x.shape[-self.n_axes :])
         rows = x.reshape(math.prod(x.shape[: -self.n_axes]), n)
         normalised, inverse = self._normalise(rows, n or 1)
-        y = normalised
-        if self.gamma is not None:
-            y = normalised * self.gamma.value.reshape(-1)
+        y = normalised if self.gamma is None else normalised * self.gamma.value.reshape(-1)
         if self.beta is not None:
-            y = y + self.beta.value.reshape(-1)
+            y = np.add(y, self.beta.value.reshape(-1), out=None if y is normalised else y)
         return y.reshape(x.shape), (normalised, inverse)
 
     @abstractmethod
@@ -149,9 +150,12 @@ class LayerNorm(_TrailingAxesNorm):
     def _normalise(self, rows: Array, n: int) -> tuple[Array, Array]:
         ones = np.ones(rows.shape[1], rows.dtype)
         centred = rows - (rows.dot(ones) / n)[:, None]
-        # What the mean was rounded by: as large as the deviation of numbers that are alike.
-        centred -= (centred.dot(ones) / n)[:, None]
         inverse = self._inverse(centred, n)
+        # What the mean was rounded by: as large as the deviation of numbers that are alike.
+        rest = (centred.dot(ones) / n)[:, None]
+        if (np.abs(rest * inverse) > _ROUNDING * np.finfo(rows.dtype).eps).any():
+            centred -= rest
+            inverse = self._inverse(centred, n)
         centred *= inverse
         return centred, inverse
 
