@@ -50,8 +50,6 @@ class BatchNorm(Layer):
         The scale and the offset; features are the last axis.
     running_mean, running_variance : ndarray of shape (n_features,)
         Running mean and variance, for evaluation.
-    keeps_statistics : bool
-        Whether training updates the running figures: unless it is frozen.
     mixes_samples : bool
         Whether the output of a sample depends on others in training: unless it is frozen.
     min_batch_size : int
@@ -79,6 +77,7 @@ class BatchNorm(Layer):
            [ 1.]])
     """
 
+    keeps_statistics = True
     _fewest: int = 1
     communicator: Communicator | None = None
 
@@ -106,11 +105,6 @@ class BatchNorm(Layer):
         # A sample of several places, such as an image, has a variance of its own.
         self.min_batch_size = 2 if all(length == 1 for length in input_shape[:-1]) else 1
         return input_shape
-
-    @property
-    def keeps_statistics(self) -> bool:  # type: ignore[override]  # it follows what is frozen
-        """Whether training updates the running figures."""
-        return self.trainable
 
     @property
     def mixes_samples(self) -> bool:  # type: ignore[override]  # it follows what is frozen

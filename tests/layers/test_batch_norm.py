@@ -139,7 +139,6 @@ def test_a_frozen_one_normalises_by_the_running_figures_and_leaves_them():
     layer = layers[0]
     assert not layer.trainable
     assert not layer.mixes_samples
-    assert not layer.keeps_statistics
     before = layer.running_mean.tobytes(), layer.running_variance.tobytes()
     y = layers.forward(X + 1000, training=True)
     dy = np.random.default_rng(1).normal(size=X.shape)
