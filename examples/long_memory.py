@@ -35,9 +35,7 @@ def batches(seed, size=50):
 x, y = next(batches(1, size=1000))
 for layer in (SimpleRNN(2, 32), LSTM(2, 32)):
     model = Sequential([layer, Dense(32, 1)], input_shape=(N_STEPS, 2), seed=0)
-    trainer = Trainer(
-        model, HalfSquaredError(), Adam(0.01), clipping=ClipByGlobalNorm(1.0), seed=0
-    )
+    trainer = Trainer(model, HalfSquaredError(), Adam(0.01), clipping=ClipByGlobalNorm(1.0), seed=0)
     trainer.fit(batches(0), epochs=1, steps_per_epoch=1000)
     error = np.sqrt(((model.predict(x) - y) ** 2).mean())
     print(f"{type(layer).__name__}: error {error:.3f}")

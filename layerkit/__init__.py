@@ -142,6 +142,13 @@ from layerkit.optimizers import (
     RMSprop,
 )
 from layerkit.optimizers.clipping import ClipByGlobalNorm, ClipByNorm, ClipByValue, Clipping
+from layerkit.optimizers.constraints import (
+    Constraint,
+    MaxNorm,
+    MinMaxNorm,
+    NonNegative,
+    UnitNorm,
+)
 from layerkit.optimizers.parameter_groups import ParameterGroup
 from layerkit.optimizers.schedules import Cosine, Exponential, Schedule, Step, Warmup
 from layerkit.parameters import Parameter
@@ -210,6 +217,7 @@ __all__ = [
     "Concatenate",
     "ConfusionMatrix",
     "Constant",
+    "Constraint",
     "Conv1D",
     "Conv2D",
     "Conv2DTranspose",
@@ -270,12 +278,14 @@ __all__ = [
     "Losses",
     "MPICommunicator",
     "Masked",
+    "MaxNorm",
     "MaxPooling1D",
     "MaxPooling2D",
     "Maxout",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Metric",
+    "MinMaxNorm",
     "Mish",
     "MissingExtraError",
     "Model",
@@ -284,6 +294,7 @@ __all__ = [
     "Multiply",
     "NAdam",
     "NonFiniteError",
+    "NonNegative",
     "Normal",
     "Optimizer",
     "Orthogonal",
@@ -349,6 +360,7 @@ __all__ = [
     "TrainingState",
     "TransformerBlock",
     "Uniform",
+    "UnitNorm",
     "UpSampling",
     "Warmup",
     "WeightAverage",

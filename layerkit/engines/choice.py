@@ -99,6 +99,7 @@ def _refuse_rules(work: Work, has_groups: bool) -> None:
     for words, what in (
         ("regularizers", step.rules.regularizers),
         ("clipping", step.rules.clipping),
+        ("constraints", step.updates.constraints),
         ("groups", has_groups),
         ("accumulate", work.position.batches_per_update > 1),
         (f"{step.ranks.size} ranks", step.ranks.size > 1),

@@ -53,7 +53,7 @@ class Layer(CheckedPasses, ABC):
         training draws random numbers, from a Generator kept in an attribute.
     keeps_statistics : bool
         Tag that a class sets to True: evaluation uses statistics of training's inputs, kept in its
-        state, and `compute_statistics` computes them again.
+        state, and `compute_statistics` computes them again; not those of a layer that is frozen.
     rng : numpy.random.Generator or None
         For a layer that ``is_random``: where it leaves this at None, the model gives it a child
         of its own generator, with a stream apart from all others.

@@ -1,5 +1,6 @@
 """`BatchNorm`: each feature brought to mean 0 and variance 1 over the batch."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -50,8 +51,6 @@ class BatchNorm(Layer):
         The scale and the offset; features are the last axis.
     running_mean, running_variance : ndarray of shape (n_features,)
         Running mean and variance, for evaluation.
-    keeps_statistics : bool
-        Whether training updates the running figures: unless it is frozen.
     mixes_samples : bool
         Whether the output of a sample depends on others in training: unless it is frozen.
     min_batch_size : int
@@ -79,6 +78,7 @@ class BatchNorm(Layer):
            [ 1.]])
     """
 
+    keeps_statistics = True
     _fewest: int = 1
     communicator: Communicator | None = None
 
@@ -108,11 +108,6 @@ class BatchNorm(Layer):
         return input_shape
 
     @property
-    def keeps_statistics(self) -> bool:  # type: ignore[override]  # it follows what is frozen
-        """Whether training updates the running figures."""
-        return self.trainable
-
-    @property
     def mixes_samples(self) -> bool:  # type: ignore[override]  # it follows what is frozen
         """Whether the output of a sample depends on others in training."""
         return self.trainable
@@ -128,30 +123,50 @@ class BatchNorm(Layer):
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Normalise by the batch's figures in training, and else by the running ones."""
-        training = training and self.trainable
-        n, axes = x.size // x.shape[-1], tuple(range(x.ndim - 1))
-        batch_mean: Array = np.zeros(x.shape[-1:])
-        if training and (n or self.communicator):
-            n, batch_mean = self._mean(n, x.sum(axis=axes))
-        if not training or n == 0:
-            mean, variance = self.running_mean, self.running_variance
-            inverse = (1 / np.sqrt(variance + self.epsilon)).astype(x.dtype)
-            normalised = (x - mean.astype(x.dtype)) * inverse
+        by_batch = training and self.trainable
+        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+        y = np.empty_like(rows)
+        if by_batch and (len(rows) or self.communicator):
+            normalised, inverse = self._by_batch(rows, y)
         else:
-            if n == 1:
-                check.fail(
-                    "BatchNorm.compute_forward",
-                    "x",
-                    "a batch of at least 2 samples in training",
-                    check.Said("1"),
-                    "Choose a batch_size that leaves no last batch of a single sample.",
-                )
-            centred = x - batch_mean
-            _, batch_variance = self._mean(x.size // x.shape[-1], np.square(centred).sum(axis=axes))
-            inverse = 1 / np.sqrt(batch_variance + x.dtype.type(self.epsilon))
-            normalised = centred * inverse
-            self._update(batch_mean, batch_variance * (n / (n - 1)))
-        return normalised * self.gamma.value + self.beta.value, (normalised, inverse, training)
+            normalised, inverse = self._by_running(rows)
+        np.multiply(normalised, self.gamma.value, y)
+        y += self.beta.value
+        return y.reshape(x.shape), (normalised, inverse, by_batch)
+
+    def _by_running(self, rows: Array) -> tuple[Array, Array]:
+        """Normalise by the running figures; return the factors too."""
+        inverse = (1 / np.sqrt(self.running_variance + self.epsilon)).astype(rows.dtype)
+        normalised = rows - self.running_mean.astype(rows.dtype)
+        normalised *= inverse
+        return normalised, inverse
+
+    def _by_batch(self, rows: Array, room: Array) -> tuple[Array, Array]:
+        """Normalise by the batch's own figures, and learn from them; return the factors too."""
+        ones = np.ones(len(rows), rows.dtype)  # a product is several times faster than a sum
+        n, mean = self._mean(len(rows), ones.dot(rows))
+        if n == 0:
+            return self._by_running(rows)
+        if n == 1:
+            check.fail(
+                "BatchNorm.compute_forward",
+                "x",
+                "a batch of at least 2 samples in training",
+                check.Said("1"),
+                "Choose a batch_size that leaves no last batch of a single sample.",
+            )
+        centred = rows - mean
+        squares = ones.dot(np.square(centred, out=room))
+        _, means = self._mean(len(rows), np.concatenate([squares, ones.dot(centred)]))
+        square, rest = np.split(means, 2)
+        variance = np.maximum(square - rest * rest, 0)
+        inverse: Array = 1 / np.sqrt(variance + rows.dtype.type(self.epsilon))
+        # What the mean was rounded by: as large as the deviation of numbers that are alike.
+        if (np.abs(rest * inverse) > np.finfo(rows.dtype).eps).any():
+            centred -= rest
+        centred *= inverse
+        self._update(mean + rest, variance * (n / (n - 1)))
+        return centred, inverse
 
     def _mean(self, n: int, sums: Array) -> tuple[int, Array]:
         """Divide sums by the count of what was added up; over all ranks, if there are others."""
@@ -203,16 +218,19 @@ class BatchNorm(Layer):
     def compute_backward(self, dy: Array, cache: Any) -> Array:
         """Compute dx, and the gradients of gamma and beta."""
         normalised, inverse, by_batch = cache
-        n, axes = dy.size // dy.shape[-1], tuple(range(dy.ndim - 1))
-        self.beta.grad = beta_grad = dy.sum(axis=axes)
-        self.gamma.grad = gamma_grad = (dy * normalised).sum(axis=axes)
+        rows = dy.reshape(normalised.shape)
+        terms, ones = rows * normalised, np.ones(len(rows), rows.dtype)
+        self.beta.grad = beta_grad = ones.dot(rows)
+        self.gamma.grad = gamma_grad = ones.dot(terms)
+        factor = self.gamma.value * inverse
+        dx: Array = rows * factor
         if by_batch:
             # What each number adds to the mean and the variance, of which all others are made too.
-            _, means = self._mean(n, np.concatenate([beta_grad, gamma_grad]))
+            _, means = self._mean(len(rows), np.concatenate([beta_grad, gamma_grad]))
             by_mean, by_variance = np.split(means, 2)
-            dy = dy - by_mean - normalised * by_variance
-        dx: Array = dy * (self.gamma.value * inverse)
-        return dx
+            dx -= np.multiply(normalised, by_variance * factor, out=terms)
+            dx -= by_mean * factor
+        return dx.reshape(dy.shape)
 
     def check_state(self, state: Mapping[str, Any]) -> None:
         """Refuse running figures that no batch has; see `Layer.check_state`."""

@@ -18,6 +18,21 @@ from layerkit.parameters import Parameter
 __all__ = ["GroupNorm", "LayerNorm", "RMSNorm"]
 
 
+def _shows(rest: Array) -> bool:
+    """Return whether means were rounded by more than what rounds the numbers themselves.
+
+    ``rest`` is by how much, in standard deviations: those of numbers that are alike are as small.
+    """
+    return bool((np.abs(rest) > np.finfo(rest.dtype).eps).any())
+
+
+def _sums(places: Array) -> Array:
+    """Add up the places of each sample, of shape (batch_size, n_places, n_channels)."""
+    # A product is several times faster than a sum.
+    sums: Array = np.matmul(np.ones((1, places.shape[1]), places.dtype), places)[:, 0]
+    return sums
+
+
 class _TrailingAxesNorm(Layer):
     """What `LayerNorm` and `RMSNorm` share: all but whether the mean is subtracted."""
 
@@ -46,11 +61,9 @@ class _TrailingAxesNorm(Layer):
         n = math.prod(x.shape[-self.n_axes :])
         rows = x.reshape(math.prod(x.shape[: -self.n_axes]), n)
         normalised, inverse = self._normalise(rows, n or 1)
-        y = normalised
-        if self.gamma is not None:
-            y = normalised * self.gamma.value.reshape(-1)
+        y = normalised if self.gamma is None else normalised * self.gamma.value.reshape(-1)
         if self.beta is not None:
-            y = y + self.beta.value.reshape(-1)
+            y = np.add(y, self.beta.value.reshape(-1), out=None if y is normalised else y)
         return y.reshape(x.shape), (normalised, inverse)
 
     @abstractmethod
@@ -149,9 +162,11 @@ class LayerNorm(_TrailingAxesNorm):
     def _normalise(self, rows: Array, n: int) -> tuple[Array, Array]:
         ones = np.ones(rows.shape[1], rows.dtype)
         centred = rows - (rows.dot(ones) / n)[:, None]
-        # What the mean was rounded by: as large as the deviation of numbers that are alike.
-        centred -= (centred.dot(ones) / n)[:, None]
         inverse = self._inverse(centred, n)
+        rest = (centred.dot(ones) / n)[:, None]
+        if _shows(rest * inverse):
+            centred -= rest
+            inverse = self._inverse(centred, n)
         centred *= inverse
         return centred, inverse
 
@@ -324,24 +339,24 @@ class GroupNorm(Layer):
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Normalise each group, then scale and shift each channel."""
         places = x.reshape(len(x), math.prod(x.shape[1:-1]), x.shape[-1])
-        centred = places - self._group_means(places)
-        centred -= self._group_means(centred)  # what the mean was rounded by
-        variance = self._group_means(np.square(centred))
+        centred = places - self._means(_sums(places), places.shape[1])
+        y = np.square(centred)
+        rest = self._means(_sums(centred), places.shape[1])
+        variance = np.maximum(self._means(_sums(y), places.shape[1]) - rest * rest, 0)
         inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
+        if _shows(rest * inverse):
+            centred -= rest
         centred *= inverse
-        y = centred
-        if self.gamma is not None:
-            y = y * self.gamma.value
+        y = np.multiply(centred, 1 if self.gamma is None else self.gamma.value, out=y)
         if self.beta is not None:
-            y = y + self.beta.value
+            y += self.beta.value
         return y.reshape(x.shape), (centred, inverse)
 
-    def _group_means(self, places: Array) -> Array:
-        """Return the mean of each group, once a channel: of shape (batch_size, 1, n_channels)."""
-        return self._spread(places.sum(axis=1), places.shape[1])
+    def _means(self, sums: Array, n_places: int) -> Array:
+        """Return the mean of each group, once a channel, from the sums of the channels.
 
-    def _spread(self, sums: Array, n_places: int) -> Array:
-        """Divide the sums of each group's channels, of shape (batch_size, n_channels), by n."""
+        Of shape (batch_size, 1, n_channels), from (batch_size, n_channels).
+        """
         width = sums.shape[1] // self.n_groups
         grouped = sums.reshape(len(sums), self.n_groups, width).sum(axis=2)
         grouped /= width * (n_places or 1)
@@ -353,7 +368,7 @@ class GroupNorm(Layer):
         normalised, inverse = cache
         places = dy.reshape(normalised.shape)
         terms = places * normalised
-        sums, term_sums = places.sum(axis=1), terms.sum(axis=1)
+        sums, term_sums = _sums(places), _sums(terms)
         if self.beta is not None:
             self.beta.grad = sums.sum(axis=0)
         scale = dy.dtype.type(1)
@@ -361,8 +376,8 @@ class GroupNorm(Layer):
             self.gamma.grad = term_sums.sum(axis=0)
             scale = self.gamma.value
         dx: Array = places * scale
-        dx -= self._spread(sums * scale, places.shape[1])
-        by_variance = self._spread(term_sums * scale, places.shape[1])
+        dx -= self._means(sums * scale, places.shape[1])
+        by_variance = self._means(term_sums * scale, places.shape[1])
         dx -= np.multiply(normalised, by_variance, out=terms)
         dx *= inverse
         return dx.reshape(dy.shape)

@@ -18,7 +18,7 @@ __all__ = ["batches_of", "layers_with_statistics", "statistics_kept", "update_st
 
 def layers_with_statistics(model: Layer) -> list[Layer]:
     """List the layers, at any depth, that keep statistics, and are not frozen."""
-    return [layer for _, layer in model.walk() if layer.keeps_statistics]
+    return [layer for _, layer in model.walk() if layer.keeps_statistics and layer.trainable]
 
 
 @contextlib.contextmanager
@@ -67,15 +67,16 @@ def update_statistics(model: Layer, passes: Callable[[], Iterable[Any]]) -> None
     passes : callable
         Function that returns all batches of inputs, checked and cast, anew at each call.
     """
-    if not layers_with_statistics(model):
+    layers = layers_with_statistics(model)
+    if not layers:
         return
     twin = copy.deepcopy(model)  # so that nothing has changed if a batch is refused
+    copies = layers_with_statistics(twin)
     with np.errstate(all="ignore"):  # layers refuse what overflows, by its name
-        for layer in _in_order(twin, layers_with_statistics(twin), passes):
+        for layer in _in_order(twin, copies, passes):
             layer.compute_statistics(_inputs_of(twin, layer, passes))
-    for (_, own), (_, other) in zip(model.walk(), twin.walk(), strict=True):
-        if own.keeps_statistics:
-            own.set_state(copy.deepcopy(other.get_state()))
+    for layer, other in zip(layers, copies, strict=True):
+        layer.set_state(copy.deepcopy(other.get_state()))
 
 
 def _in_order(

@@ -82,6 +82,7 @@ def _signature(trainer: Trainer) -> list[Any]:
     for words, what in (
         ("regularizers", trainer.regularizers),
         ("clipping", trainer.clipping),
+        ("constraints", trainer.constraints),
         ("groups", trainer.groups),
         ("a checkpoint to go on from", trainer.setup.resumed),
         ("other ranks to train with", trainer.communicator.size > 1),

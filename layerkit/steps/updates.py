@@ -22,6 +22,7 @@ from layerkit.errors import NonFiniteError
 from layerkit.layers.passes import go_back
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
+from layerkit.optimizers.constraints import Constraint
 from layerkit.optimizers.parameter_groups import GroupedStep
 from layerkit.parameters import Parameter
 from layerkit.steps.ranks import Ranks
@@ -69,7 +70,14 @@ class Updates:
     SIGINT is taken over only where Python's own handler is in charge: in the main thread, and
     if the program has not installed another. Of several ranks, all let it through after the same
     update.
+
+    Attributes
+    ----------
+    constraints : sequence of Constraint
+        Constraints that the parameters are brought back into after each update.
     """
+
+    constraints: Sequence[Constraint] = ()
 
     def __init__(
         self,

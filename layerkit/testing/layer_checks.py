@@ -43,6 +43,7 @@ from layerkit.testing.layer_state_checks import (
     check_two_calls_in_a_step,
     check_weights_round_trip,
 )
+from layerkit.testing.layer_statistics_checks import check_statistics
 from layerkit.testing.layer_subject import Inputs, Reference, Subject
 from layerkit.testing.suite import Check, maker, run_checks
 
@@ -78,6 +79,7 @@ _CHECKS = [
     check_config_round_trip,
     check_weights_round_trip,
     check_save,
+    check_statistics,
     check_concurrent_predict,
 ]
 # What a layer's tags take out.
@@ -118,7 +120,8 @@ def layer_checks(
     list of Check
         Each has a ``name``, and is called without arguments. Left out are those that the layer's
         tags ``mixes_samples`` and ``is_random`` rule out, ``gradients_at_ties`` with inputs of
-        your own, ``follows_reference`` without a reference, and ``open_axes`` without any.
+        your own, ``follows_reference`` without a reference, ``open_axes`` without any, and
+        ``statistics`` of layers that keep none.
 
     Raises
     ------
@@ -152,6 +155,8 @@ def layer_checks(
         left_out |= {check_follows_reference}
     if not subject.is_open:
         left_out |= {check_open_axes}
+    if not subject.keeps_statistics:
+        left_out |= {check_statistics}
     return [
         Check(check.__name__.removeprefix("check_"), subject.name, partial(check, subject))
         for check in _CHECKS

@@ -13,6 +13,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.errors import LayerkitError
 from layerkit.layers.base import Layer
 from layerkit.models.sequential import Sequential
+from layerkit.models.statistics import layers_with_statistics
 from layerkit.testing.problems import ModelProblem, generators
 from layerkit.testing.suite import fail
 
@@ -73,6 +74,7 @@ class Subject:
         # What a layer inside does, the one around it does too.
         self.mixes_samples = any(inner.mixes_samples for _, inner in model.walk())
         self.is_random = any(inner.is_random for _, inner in model.walk())
+        self.keeps_statistics = bool(layers_with_statistics(model))
         self.is_open = None in self.input_shape
         if self.is_open and hasattr(inputs, "__code__") and len(arguments_of(inputs)) < 2:
             wanted = "a function of rng, n_samples and sample_shape, as an axis is open"

@@ -21,8 +21,10 @@ from layerkit.metrics import Metric
 from layerkit.metrics.totals import suited
 from layerkit.models.statistics import update_statistics
 from layerkit.optimizers.clipping import Clipping
+from layerkit.optimizers.constraints import Constraint
 from layerkit.optimizers.parameter_groups import GroupedStep, ParameterGroup
 from layerkit.steps.connected import ranks_of
+from layerkit.steps.constrained import ConstrainedUpdates
 from layerkit.steps.position import Position
 from layerkit.steps.position_checks import check_held_out
 from layerkit.steps.rules import GradientRules
@@ -57,6 +59,8 @@ class Setup:
         Bound on the gradients.
     groups : sequence of ParameterGroup
         Settings of the optimizer for some of the layers.
+    constraints : sequence of Constraint
+        Constraints on the parameters.
 
     Attributes
     ----------
@@ -76,6 +80,7 @@ class Setup:
         regularizers: Sequence[Regularizer],
         clipping: Clipping | None,
         groups: Sequence[ParameterGroup],
+        constraints: Sequence[Constraint],
     ) -> None:
         model, optimizer, communicator = trainer.model, trainer.optimizer, trainer.communicator
         loss, self._given = trainer.loss, list(trainer.metrics)
@@ -86,6 +91,8 @@ class Setup:
         grouped = GroupedStep("Trainer.__init__", model, optimizer, groups) if groups else None
         rules = GradientRules(model, regularizers, clipping)
         updates = Updates(model, optimizer, self.ranks, grouped)
+        if constraints:
+            updates = ConstrainedUpdates(model, optimizer, self.ranks, grouped, constraints)
         self._step = TrainingStep(model, loss, optimizer, metrics, rules, updates, self.ranks)
         self._preparation = Preparation(model, loss, trainer.metrics, communicator)
         self.resumed: Resumed | None = None

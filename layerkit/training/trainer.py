@@ -19,6 +19,7 @@ from layerkit.metrics.totals import suited
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.optimizers.clipping import Clipping
+from layerkit.optimizers.constraints import Constraint
 from layerkit.optimizers.parameter_groups import ParameterGroup
 from layerkit.steps.position import Position
 from layerkit.storage.files import Path
@@ -53,6 +54,8 @@ class Trainer:
         Bound on the gradients.
     groups : sequence of ParameterGroup
         Settings of the optimizer for some of the layers.
+    constraints : sequence of Constraint
+        Bounds on parameters, into which they are brought back after each update, in this order.
     seed : int or numpy.random.Generator, optional
         Source of the order of shuffled samples, and of the validation split.
     engine : {"auto", "numpy", "numba"}
@@ -98,6 +101,7 @@ class Trainer:
         regularizers: Sequence[Regularizer] = (),
         clipping: Clipping | None = None,
         groups: Sequence[ParameterGroup] = (),
+        constraints: Sequence[Constraint] = (),
         seed: int | np.random.Generator | None = None,
         engine: EngineName = "auto",
         communicator: Communicator | None = None,
@@ -111,12 +115,13 @@ class Trainer:
         self.regularizers = check.instances(where, "regularizers", regularizers, Regularizer)
         self.clipping = clipping and check.instance(where, "clipping", clipping, Clipping)
         self.groups = check.instances(where, "groups", groups, ParameterGroup)
+        self.constraints = check.instances(where, "constraints", constraints, Constraint)
         check_metrics(where, self.metrics)
         self.rng = check.generator(where, "seed", seed)
         self.engine: EngineName = check_engine(where, engine)
         connected = SerialCommunicator() if communicator is None else communicator
         self.communicator = check.instance(where, "communicator", connected, Communicator)
-        self.setup = Setup(self, self.regularizers, clipping, self.groups)
+        self.setup = Setup(self, self.regularizers, clipping, self.groups, self.constraints)
         self._scratch = Position()
 
     @property

@@ -202,11 +202,18 @@ def make_models(folder: Path) -> list[Any]:
     graph = Graph({"a": (3,)}, {"b": (Dense(3, 2), "a"), "c": (BatchNorm(), "b")}, "c", seed=0)
     blocks = [
         layerkit.Residual([Dense(3, 4, layerkit.GELU()), layerkit.PReLU(), Dense(4, 3)]),
+        layerkit.GaussianNoise(0.1),
+        layerkit.LayerNorm(),
         layerkit.Parallel([Dense(3, 4), layerkit.SwiGLU(3, 2)]),
+        layerkit.AlphaDropout(0.1),
+        layerkit.RMSNorm(),
         layerkit.RepeatVector(2),
         layerkit.TimeDistributed(layerkit.Maxout(6, 4)),
         layerkit.Permute((2, 1)),
         layerkit.Reshape((2, 4)),
+        layerkit.GroupNorm(2),
+        layerkit.SpatialDropout(0.2),
+        layerkit.GaussianDropout(0.1),
         layerkit.GLU(),
         layerkit.Flatten(),
     ]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from recorded_layers import compare
 
 from layerkit import SGD, ArgumentError, BatchNorm, Dense, MeanSquaredError, Sequential, Trainer
 from layerkit.testing import parametrize_with_checks
@@ -12,6 +13,11 @@ X = np.random.default_rng(0).normal(3, 2, size=(50, 4))
 
 def model(x=X, **options):
     return Sequential([BatchNorm(**options)], input_shape=x.shape[1:])
+
+
+@pytest.mark.parametrize("call", ["BatchNorm()", "BatchNorm(0.7, 0.1)"])
+def test_values_gradients_and_running_figures_are_those_of_torch(call):
+    compare(call)
 
 
 def test_training_normalises_each_feature():
@@ -139,7 +145,6 @@ def test_a_frozen_one_normalises_by_the_running_figures_and_leaves_them():
     layer = layers[0]
     assert not layer.trainable
     assert not layer.mixes_samples
-    assert not layer.keeps_statistics
     before = layer.running_mean.tobytes(), layer.running_variance.tobytes()
     y = layers.forward(X + 1000, training=True)
     dy = np.random.default_rng(1).normal(size=X.shape)

@@ -160,6 +160,14 @@ def test_a_layer_of_ones_own_joins_in():
     assert_allclose(model[1].running_mean, X.mean(axis=0) / abs(X).max(), rtol=1e-12)
 
 
+def test_one_that_is_frozen_keeps_its_own():
+    model = Sequential([Largest(), BatchNorm()], input_shape=(4,))
+    model[0].trainable = False
+    model.update_statistics(X)
+    assert model[0].largest == 1
+    assert_allclose(model[1].running_mean, X.mean(axis=0), rtol=1e-12)
+
+
 def test_a_layer_that_is_called_twice_has_those_of_both():
     model = Sequential([Twice(BatchNorm())], input_shape=(4,))
     model.update_statistics(X, batch_size=8)

@@ -524,7 +524,7 @@ SHAPED = {
     GaussianNoise: [(lambda: GaussianNoise(0.5), (3,))],
     GLU: [(GLU, (4, 6)), (GLU, (4,))],
     GroupNorm: [
-        (lambda: GroupNorm(2, use_scale=False), (4,)),
+        (lambda: GroupNorm(2, use_scale=False), (6,)),
         (lambda: GroupNorm(2, 0.1), (2, 3, 4)),
     ],
     LayerNorm: [(LayerNorm, (3,)), (lambda: LayerNorm(2, 0.1), (3, 2, 3))],

@@ -37,6 +37,7 @@ from layerkit import (
     StopAt,
     Tanh,
     Trainer,
+    UnitNorm,
 )
 from layerkit.activations import Activation
 from layerkit.replicas import Replicas, fitting
@@ -143,6 +144,7 @@ def varied(seed):
 SINGLY = {
     "regularizers": (lambda s: build(s, regularizers=[L2(0.1)]), "the trainers have regularizers"),
     "clipping": (lambda s: build(s, clipping=ClipByValue(0.1)), "the trainers have clipping"),
+    "constraints": (lambda s: build(s, constraints=[UnitNorm()]), "the trainers have constraints"),
     "groups": (
         lambda s: build(s, groups=[ParameterGroup(["dense_0"], learning_rate=0.1)]),
         "the trainers have groups",

@@ -109,7 +109,7 @@ NOISES = ("AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout")
 SHAPES |= {name: [(4,), (2, 3)] for name in NOISES}
 SHAPES |= {
     "GLU": [(4,)],
-    "GroupNorm": [(4,), (3, 2)],
+    "GroupNorm": [(6,), (3, 2)],
     "Permute": [(2, 3)],
     "RepeatVector": [(3,)],
     "TimeDistributed": [(2, 3)],
