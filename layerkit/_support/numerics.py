@@ -165,7 +165,7 @@ def normal_tail(x: Array) -> Array:
 
 # Numbers that an elementwise function works on together, so that what it computes on the way stays
 # in a processor's first caches.
-_BLOCK = 1 << 14
+_BLOCK = 1 << 15
 
 
 def blockwise(
