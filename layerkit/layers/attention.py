@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
-from layerkit.errors import ShapeError
+from layerkit.errors import ShapeError, StateError
 from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
 from layerkit.layers.dot_product import Room, attend, attend_back
@@ -177,6 +178,56 @@ class MultiHeadAttention(Layer):
         dx = self.qkv.compute_backward(d_qkv, qkv_cache, need_dx=need_dx)
         room.in_use = False
         return dx
+
+    @ignoring("under")
+    def step(self, x: Any, state: Any = None) -> tuple[Array, Array]:
+        """Compute a single step in evaluation, such as of a sequence that is still being made.
+
+        The keys and values of the steps before are kept, and not computed again.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch_size, n_in)
+            Elements of the sequences.
+        state : array_like of shape (batch_size, n_steps, 2 · n_in), optional
+            Keys and values that the step before returned; none before the first.
+
+        Returns
+        -------
+        y : ndarray of shape (batch_size, n_in)
+            Outputs.
+        state : ndarray of shape (batch_size, n_steps + 1, 2 · n_in)
+            Keys and values, for the step after.
+
+        Raises
+        ------
+        ShapeError
+            If x or the state has another shape.
+        StateError
+            If the layer is not causal, or not part of a model yet.
+        """
+        where = "MultiHeadAttention.step"
+        self._check_built("step")
+        if not self.causal:
+            remedy = "Otherwise each step depends on those after it too."
+            check.fail(where, "causal", "True", self.causal, remedy, error=StateError)
+        x = check.batch(where, "x", x, (self.n_in,), self.dtype)
+        before = np.empty((len(x), 0, 2 * self.n_in), self.dtype)
+        if state is not None:
+            before = check.numeric_array(where, "state", state, self.dtype)
+            remedy = "It is what the step before returned."
+            check.exact_shape(where, "state", before, (len(x), None, 2 * self.n_in), remedy)
+        qkv, _ = self.qkv.compute_forward(x, training=False)
+        q, k, v = _heads(qkv[:, None], 3, self.n_heads)
+        if self.rotary:
+            turn = rotation(1, q.shape[-1], self.dtype, first=before.shape[1])
+            q, k = _turned(q, turn), _turned(k, turn)
+        own = [part.reshape(len(x), 1, self.n_in) for part in (k, v)]
+        after = np.concatenate([before, np.concatenate(own, axis=2)], axis=1)
+        keys, values = _heads(after, 2, self.n_heads)
+        context, _ = attend(q, keys, values)
+        y, _ = self.output.compute_forward(context.reshape(x.shape), training=False)
+        return y, after
 
 
 def _add_dropout(layer: Layer, rate: float) -> Dropout | None:
