@@ -57,6 +57,7 @@ def test_a_rotation_by_places_depends_on_their_difference():
     assert turn.shape == (50, 3)
     assert_allclose(turn[30] * turn[10].conj(), turn[25] * turn[5].conj(), rtol=1e-12)
     assert_allclose(abs(turn), 1)
+    assert not turn.flags.writeable  # all calls share it
     assert_allclose(np.angle(turn[1]), 10000 ** (-np.arange(0, 6, 2) / 6))
     assert rotation(50, 6, np.dtype(np.float32)).dtype == np.complex64
 
