@@ -352,7 +352,7 @@ class CrossAttention(Join):
         caches = (query_cache, key_value_cache, output_cache)
         return y, (caches, cache, seeing, memory.shape[1], len(masks), room)
 
-    def compute_backward(self, dy: Array, cache: Any) -> Any:
+    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
         """Go back through the product, the heads, and the products before; the mask has no dx."""
         (query_cache, key_value_cache, output_cache), attended, seeing, *rest = cache
         n_keys, n_masks, room = rest
@@ -364,7 +364,7 @@ class CrossAttention(Join):
         (dq,), (dk, dv) = _heads(d_query, 1, self.n_heads), _heads(d_key_value, 2, self.n_heads)
         d_context = d_context.reshape(*dy.shape[:2], self.n_heads, self.n_in // self.n_heads)
         attend_back(d_context, attended, dq, dk, dv, dropout=self.weight_dropout)
-        dx = self.query.compute_backward(d_query, query_cache)
-        d_memory = self.key_value.compute_backward(d_key_value, key_value_cache)
+        dx = self.query.compute_backward(d_query, query_cache, need_dx=need_dx)
+        d_memory = self.key_value.compute_backward(d_key_value, key_value_cache, need_dx=need_dx)
         room.in_use = False
         return (dx, d_memory, *(None,) * n_masks)

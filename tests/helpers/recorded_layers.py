@@ -42,8 +42,7 @@ def compare(call):
     assert_allclose(y, case["y"], **tolerance)
     for got, expected in zip(dx, case["dx"], strict=True):
         assert (got is None) == (expected is None)
-        if expected is not None:
-            assert_allclose(got, expected, **tolerance)
+        assert got is None or assert_allclose(got, expected, **tolerance) is None
     for name, expected in case["attributes"].items():
         assert_allclose(getattr(layer, name), expected, **tolerance)
     for parameter, expected in zip(parameters, case["grads"], strict=True):

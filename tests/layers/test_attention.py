@@ -202,6 +202,10 @@ def test_attention_to_another_sequence_is_that_to_itself_where_they_are_the_same
     dx, expected = cross.backward(dy), own.backward(dy)["x"]
     assert dx["mask"] is None
     assert_allclose(dx["x"] + dx["memory"], expected, rtol=1e-10, atol=1e-13)
+    grads = cross.grads.copy()
+    _, cache = cross["y"].compute_forward((x, x, MASK), training=True)
+    assert cross["y"].compute_backward(dy, cache, need_dx=False) == (None, None, None)
+    assert_allclose(cross.grads, grads, rtol=1e-10)
     assert_allclose(join.query.kernel.grad, layer.qkv.kernel.grad[:, :6], rtol=1e-10)
     assert not dx["x"][1].any()
     assert not dx["memory"][1].any()
