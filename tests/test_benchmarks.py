@@ -104,3 +104,12 @@ def test_the_contenders_of_many_runs_compute_the_same(load):
     shown = replicas.compare(replicas.Online(), (2,), {"others": 40}, rounds=1)
     assert "| single fits, NumPy | 2 |" in shown
     assert "| 1.0 |" in shown
+
+
+def test_the_transformer_of_the_benchmark_learns(load):
+    transformer = load("transformer")
+    contender = transformer.Layerkit(transformer.Data(4, batch_size=2), "gelu")
+    first = contender.steps(1)
+    assert contender.steps(30) < 0.9 * first
+    names = list(contender.model.named_parameters())
+    assert len(names) == transformer.N_BLOCKS * len(transformer.NAMES)

@@ -131,11 +131,16 @@ class GELU(Activation):
 
     def forward(self, z: Array, out: Array | None = None) -> Array:
         """Return y; see `Activation.forward`."""
-        return blockwise(self.value, (z,), out)
+        return blockwise(self._write, (z,), out)
 
     def value(self, z: Array) -> Array:
         """Return y; see `Activation.value`."""
+        return self._write(z, None)
+
+    def _write(self, z: Array, out: Array | None) -> Array:
+        """Compute y into ``out``, if there is one."""
         limit, near = self._near(z)
+        y: Array
         if self.approximate:
             y = near * near
             y *= -self._CUBIC * self._SCALE
@@ -143,19 +148,25 @@ class GELU(Activation):
             y *= near
             np.exp(y, y)
             y += 1
-            np.divide(near, y, y)
+            y = np.divide(near, y, out)
         else:  # max(z, 0) − |z| · Φ(−|z|)
             size = np.abs(near)
             y = normal_tail(size)
             y *= size
             size += near
             size *= 0.5
-            np.subtract(size, y, y)
-        return y if near is z else np.where(z > limit, z, y)
+            y = np.subtract(size, y, out)
+        if near is not z:
+            np.copyto(y, z, where=z > limit)
+        return y
 
     def backward(self, dy: Array, z: Array, y: Array, out: Array | None = None) -> Array:
         """Return dz; see `Activation.backward`."""
-        return blockwise(lambda dy, z, y: dy * self.derivative(z, y), (dy, z, y), out)
+
+        def write(dy: Array, z: Array, y: Array, out: Array | None) -> Array:
+            return np.multiply(dy, self.derivative(z, y), out)
+
+        return blockwise(write, (dy, z, y), out)
 
     def derivative(self, z: Array, y: Array) -> Array:
         """Return Φ(z) + z φ(z), or that of the approximation; see `Activation.derivative`."""
@@ -164,8 +175,8 @@ class GELU(Activation):
         # Φ is y / z, which costs a fraction of computing it again.
         if near is not z:
             y = np.minimum(y, limit)
-        is_tiny = square < self._TINY
-        if is_tiny.any():
+        if square.min(initial=self._TINY) < self._TINY:
+            is_tiny = square < self._TINY
             share = np.where(is_tiny, z.dtype.type(0.5), y) / np.where(is_tiny, 1, near)
         else:
             share = y / near

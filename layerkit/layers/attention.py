@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from layerkit._support import validation as check
+from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
-from layerkit.errors import ShapeError
+from layerkit.errors import ShapeError, StateError
 from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
 from layerkit.layers.dot_product import Room, attend, attend_back
@@ -178,6 +179,56 @@ class MultiHeadAttention(Layer):
         room.in_use = False
         return dx
 
+    @ignoring("under")
+    def step(self, x: Any, state: Any = None) -> tuple[Array, Array]:
+        """Compute a single step in evaluation, such as of a sequence that is still being made.
+
+        The keys and values of the steps before are kept, and not computed again.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch_size, n_in)
+            Elements of the sequences.
+        state : array_like of shape (batch_size, n_steps, 2 · n_in), optional
+            Keys and values that the step before returned; none before the first.
+
+        Returns
+        -------
+        y : ndarray of shape (batch_size, n_in)
+            Outputs.
+        state : ndarray of shape (batch_size, n_steps + 1, 2 · n_in)
+            Keys and values, for the step after.
+
+        Raises
+        ------
+        ShapeError
+            If x or the state has another shape.
+        StateError
+            If the layer is not causal, or not part of a model yet.
+        """
+        where = "MultiHeadAttention.step"
+        self._check_built("step")
+        if not self.causal:
+            remedy = "Otherwise each step depends on those after it too."
+            check.fail(where, "causal", "True", self.causal, remedy, error=StateError)
+        x = check.batch(where, "x", x, (self.n_in,), self.dtype)
+        before = np.empty((len(x), 0, 2 * self.n_in), self.dtype)
+        if state is not None:
+            before = check.numeric_array(where, "state", state, self.dtype)
+            remedy = "It is what the step before returned."
+            check.exact_shape(where, "state", before, (len(x), None, 2 * self.n_in), remedy)
+        qkv, _ = self.qkv.compute_forward(x, training=False)
+        q, k, v = _heads(qkv[:, None], 3, self.n_heads)
+        if self.rotary:
+            turn = rotation(1, q.shape[-1], self.dtype, first=before.shape[1])
+            q, k = _turned(q, turn), _turned(k, turn)
+        own = [part.reshape(len(x), 1, self.n_in) for part in (k, v)]
+        after = np.concatenate([before, np.concatenate(own, axis=2)], axis=1)
+        keys, values = _heads(after, 2, self.n_heads)
+        context, _ = attend(q, keys, values)
+        y, _ = self.output.compute_forward(context.reshape(x.shape), training=False)
+        return y, after
+
 
 def _add_dropout(layer: Layer, rate: float) -> Dropout | None:
     """Add a layer that drops weights, or none for a rate of 0, which draws no numbers then."""
@@ -301,7 +352,7 @@ class CrossAttention(Join):
         caches = (query_cache, key_value_cache, output_cache)
         return y, (caches, cache, seeing, memory.shape[1], len(masks), room)
 
-    def compute_backward(self, dy: Array, cache: Any) -> Any:
+    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
         """Go back through the product, the heads, and the products before; the mask has no dx."""
         (query_cache, key_value_cache, output_cache), attended, seeing, *rest = cache
         n_keys, n_masks, room = rest
@@ -313,7 +364,7 @@ class CrossAttention(Join):
         (dq,), (dk, dv) = _heads(d_query, 1, self.n_heads), _heads(d_key_value, 2, self.n_heads)
         d_context = d_context.reshape(*dy.shape[:2], self.n_heads, self.n_in // self.n_heads)
         attend_back(d_context, attended, dq, dk, dv, dropout=self.weight_dropout)
-        dx = self.query.compute_backward(d_query, query_cache)
-        d_memory = self.key_value.compute_backward(d_key_value, key_value_cache)
+        dx = self.query.compute_backward(d_query, query_cache, need_dx=need_dx)
+        d_memory = self.key_value.compute_backward(d_key_value, key_value_cache, need_dx=need_dx)
         room.in_use = False
         return (dx, d_memory, *(None,) * n_masks)

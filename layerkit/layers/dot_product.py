@@ -74,10 +74,10 @@ def attend(
     n_keys = k.shape[2]
     dtype, is_training = q.dtype, room is not None
     room = Room(n_samples) if room is None else room
-    scaled = room.array("q", q.shape, dtype)
-    q = np.multiply(q, dtype.type(1 / math.sqrt(width)), out=scaled)
     context = room.array("context", (n_samples, n_queries, n_heads, width), dtype)
     by_head = context.transpose(0, 2, 1, 3)
+    scaled = room.array("q", context.shape, dtype).transpose(0, 2, 1, 3)
+    q = np.multiply(q, dtype.type(1 / math.sqrt(width)), out=scaled)
     shape = (n_samples, n_heads, n_queries, n_keys)
     sums = np.empty(shape[:-1], dtype)
     weights = room.array("weights", shape, dtype) if is_training else None
@@ -89,15 +89,14 @@ def attend(
         scores = np.matmul(q[block], k[block].swapaxes(-1, -2), out=out)
         _exponentiate(scores, hidden, None if padding is None else padding[block[0]])
         # A product with ones: several times faster than a sum over an axis.
-        total = scores @ ones
-        total += total == 0  # of a query without keys, whose weights are 0
-        sums[block] = total
+        sums[block] = scores @ ones
         if dropout is not None and is_training:
             scores, kept = dropout.compute_forward(scores, training=True)
             dropped.append(kept)
-        # Divided after the product, which is smaller than the scores.
-        part = np.matmul(scores, v[block], out=by_head[block])
-        part /= total[..., None]
+        np.matmul(scores, v[block], out=by_head[block])
+    sums += sums == 0  # of a query without keys, whose weights are 0
+    # Divided after the product, which is smaller than the scores.
+    context /= sums.swapaxes(1, 2)[..., None]
     return context, (q, k, v, context, sums, weights, dropped)
 
 
@@ -154,9 +153,10 @@ def attend_back(
     dy = dy / sums.swapaxes(1, 2)[..., None]
     along = np.einsum("nqhw,nqhw->nhq", dy, context)
     dy = dy.transpose(0, 2, 1, 3)
+    room = Room(n_samples)
     for index, block in enumerate(_blocks(n_samples, n_heads, n_queries * n_keys)):
         p, d_part = weights[block], dy[block]
-        ds = d_part @ v[block].swapaxes(-1, -2)
+        ds = np.matmul(d_part, v[block].swapaxes(-1, -2), out=room.array("ds", p.shape, p.dtype))
         seen = p
         if dropout is not None:  # a product with the mask, which is its own transpose
             ds = dropout.compute_backward(ds, dropped[index])

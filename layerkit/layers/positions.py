@@ -16,25 +16,25 @@ from layerkit.layers.base import Layer
 __all__ = ["PositionalEmbedding", "PositionalEncoding", "rotation"]
 
 
-def _angles(n_steps: int, n_features: int) -> Array:
-    """Return t / 10000^(2j / n_features) for each place t and each pair j of features."""
+def _angles(n_steps: int, n_features: int, first: int) -> Array:
+    """Return t / 10000^(2j / n_features) for each place t from the first, and each pair j."""
     pairs = np.arange(0, n_features, 2)
-    angles: Array = np.arange(n_steps)[:, None] * 10000.0 ** (-pairs / n_features)
+    angles: Array = np.arange(first, first + n_steps)[:, None] * 10000.0 ** (-pairs / n_features)
     return angles
 
 
 @functools.lru_cache(maxsize=16)
-def rotation(n_steps: int, n_features: int, dtype: np.dtype[Any]) -> Array:
+def rotation(n_steps: int, n_features: int, dtype: np.dtype[Any], first: int = 0) -> Array:
     """Return exp(iθ) of shape (n_steps, n_features / 2), by which pairs of features are turned."""
-    turn: Array = np.exp(1j * _angles(n_steps, n_features)).astype(np.result_type(dtype, 1j))
+    turn: Array = np.exp(1j * _angles(n_steps, n_features, first)).astype(np.result_type(dtype, 1j))
     turn.setflags(write=False)  # all calls get the same array
     return turn
 
 
 @functools.lru_cache(maxsize=16)
-def _waves(n_steps: int, n_features: int, dtype: np.dtype[Any]) -> Array:
+def _waves(n_steps: int, n_features: int, dtype: np.dtype[Any], first: int = 0) -> Array:
     """Return the sines at even features and the cosines at odd ones, of (n_steps, n_features)."""
-    angles = _angles(n_steps, n_features)
+    angles = _angles(n_steps, n_features, first)
     pairs = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
     waves = pairs.reshape(n_steps, 2 * angles.shape[1])[:, :n_features].astype(dtype)
     waves.setflags(write=False)
@@ -88,6 +88,45 @@ class PositionalEncoding(Layer):
     def compute_backward(self, dy: Array, cache: Any) -> Array:
         """Return dy."""
         return dy
+
+    def step(self, x: Any, state: Any = None) -> tuple[Array, int]:
+        """Compute a single step in evaluation, such as of a sequence that is still being made.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch_size, n_features)
+            Elements of the sequences.
+        state : int, optional
+            Number of steps before, as the step before returned it; none before the first.
+
+        Returns
+        -------
+        y : ndarray of shape (batch_size, n_features)
+            Outputs.
+        state : int
+            Number of steps, for the step after.
+
+        Raises
+        ------
+        ArgumentError
+            If the state is no number of steps.
+        ShapeError
+            If x has another shape.
+        StateError
+            If the layer is not part of a model yet.
+        """
+        self._check_built("step")
+        width = self.input_shape[1]  # type: ignore[index]
+        x, place = _one_step("PositionalEncoding.step", x, state, width, self.dtype)
+        return x + _waves(1, width, self.dtype, first=place)[0], place + 1
+
+
+def _one_step(
+    where: str, x: Any, state: Any, width: int, dtype: np.dtype[Any]
+) -> tuple[Array, int]:
+    """Check the arguments of a step, and return x and its place."""
+    x = check.batch(where, "x", x, (width,), dtype)
+    return x, 0 if state is None else check.integer(where, "state", state, minimum=0)
 
 
 class PositionalEmbedding(Layer):
@@ -169,3 +208,34 @@ class PositionalEmbedding(Layer):
         self.positions.grad[:n_steps] = dy.sum(axis=0)
         self.positions.grad[n_steps:] = 0
         return dy
+
+    def step(self, x: Any, state: Any = None) -> tuple[Array, int]:
+        """Compute a single step in evaluation, such as of a sequence that is still being made.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch_size, n_in)
+            Elements of the sequences.
+        state : int, optional
+            Number of steps before, as the step before returned it; none before the first.
+
+        Returns
+        -------
+        y : ndarray of shape (batch_size, n_in)
+            Outputs.
+        state : int
+            Number of steps, for the step after.
+
+        Raises
+        ------
+        ArgumentError
+            If the state is no number of steps.
+        ShapeError
+            If x has another shape, or there is no vector for this place.
+        StateError
+            If the layer is not part of a model yet.
+        """
+        self._check_built("step")
+        x, place = _one_step("PositionalEmbedding.step", x, state, self.n_in, self.dtype)
+        self._check_length("step", place + 1)
+        return x + self.positions.value[place], place + 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from layerkit._support import validation as check
-from layerkit._support.validation import Shape
+from layerkit._support.numerics import ignoring
+from layerkit._support.validation import Array, Shape
 from layerkit.activations import GELU, Activation
 from layerkit.layers.attention import MultiHeadAttention
 from layerkit.layers.base import Layer
@@ -121,3 +124,41 @@ class TransformerBlock(Chain):
     def accepts(self, input_shape: Shape) -> bool:
         """Return whether these are steps of n_in features; a model fixes their number."""
         return Layer.accepts(self, input_shape)
+
+    @ignoring("under")
+    def step(self, x: Any, state: Any = None) -> tuple[Array, Array]:
+        """Compute a single step in evaluation, such as of a sequence that is still being made.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch_size, n_in)
+            Elements of the sequences.
+        state : array_like of shape (batch_size, n_steps, 2 · n_in), optional
+            Keys and values of the attention that the step before returned; none before the first.
+
+        Returns
+        -------
+        y : ndarray of shape (batch_size, n_in)
+            Outputs.
+        state : ndarray of shape (batch_size, n_steps + 1, 2 · n_in)
+            Keys and values, for the step after.
+
+        Raises
+        ------
+        ShapeError
+            If x or the state has another shape.
+        StateError
+            If the block is not causal, or not part of a model yet.
+        """
+        self._check_built("step")
+        x = check.batch("TransformerBlock.step", "x", x, (self.n_in,), self.dtype)[:, None]
+        for layer in self.layers:
+            z = x
+            for inner in layer.children or (layer,):
+                if inner is self.attention:
+                    y, state = self.attention.step(z[:, 0], state)
+                    z = y[:, None]
+                else:
+                    z, _ = inner.compute_forward(z, training=False)
+            x = x + z if layer.children else z
+        return x[:, 0], state

@@ -53,9 +53,9 @@ def test_the_tail_of_the_normal_distribution(dtype, ulps):
 def test_large_arrays_are_worked_on_in_blocks():
     sizes = []
 
-    def difference(a, b):
+    def difference(a, b, out):
         sizes.append(a.size)
-        return a - b
+        return np.subtract(a, b, out)
 
     a, b = np.random.default_rng(0).normal(size=(2, 7, 10_001))
     for first, out in ((a, None), (a, np.empty_like(a)), (a.copy(), "itself")):
@@ -63,7 +63,7 @@ def test_large_arrays_are_worked_on_in_blocks():
         y = blockwise(difference, (first, b), out)
         assert out is None or y is out
         np.testing.assert_array_equal(y, a - b)
-    assert max(sizes) < 20_000
+    assert max(sizes) < 40_000
     assert sum(sizes) == 3 * a.size
     small = np.empty(3)
     assert blockwise(difference, (a[0, :3], b[0, :3]), small) is small

@@ -17,6 +17,7 @@ from layerkit import (
     MultiHeadAttention,
     Sequential,
     ShapeError,
+    StateError,
     Trainer,
 )
 from layerkit.testing import check_gradients, layer_checks, parametrize_with_checks
@@ -201,6 +202,10 @@ def test_attention_to_another_sequence_is_that_to_itself_where_they_are_the_same
     dx, expected = cross.backward(dy), own.backward(dy)["x"]
     assert dx["mask"] is None
     assert_allclose(dx["x"] + dx["memory"], expected, rtol=1e-10, atol=1e-13)
+    grads = cross.grads.copy()
+    _, cache = cross["y"].compute_forward((x, x, MASK), training=True)
+    assert cross["y"].compute_backward(dy, cache, need_dx=False) == (None, None, None)
+    assert_allclose(cross.grads, grads, rtol=1e-10)
     assert_allclose(join.query.kernel.grad, layer.qkv.kernel.grad[:, :6], rtol=1e-10)
     assert not dx["x"][1].any()
     assert not dx["memory"][1].any()
@@ -243,6 +248,44 @@ def test_attention_to_another_sequence_trains_and_is_saved(tmp_path, dtype):
         part = cross_inputs(n, 7, 3)
         assert model.forward(part, training=True).shape == (n, 7, 6)
         assert model.backward(np.ones((n, 7, 6)))["memory"].shape == (n, 3, 4)
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_step_by_step_it_is_the_same(rotary, dtype):
+    layer = MultiHeadAttention(8, 2, causal=True, rotary=rotary, dropout=0.5)
+    model = Sequential([layer], seed=0, dtype=dtype)
+    x = RNG.normal(size=(3, 6, 8)).astype(dtype)
+    expected, state = model.predict(x), None
+    for t in range(6):
+        before = None if state is None else state.copy()
+        y, after = layer.step(x[:, t], state)
+        assert y.dtype == after.dtype == dtype
+        assert after.shape == (3, t + 1, 16)
+        # Sums of some ten terms, in another order.
+        assert_allclose(y, expected[:, t], rtol=1e-12 if dtype == np.float64 else 1e-4, atol=1e-6)
+        assert before is None or (state == before).all()
+        state = after
+    again, _ = layer.step(x[:1, 5], state[:1, :5])
+    assert_allclose(again, y[:1], rtol=1e-12 if dtype == np.float64 else 1e-4, atol=1e-6)
+
+
+def test_a_step_that_is_none_is_refused():
+    whole, layer = MultiHeadAttention(4, 2), MultiHeadAttention(4, 2, causal=True)
+    with pytest.raises(StateError, match=r"MultiHeadAttention.step: layer must be part of a mod"):
+        layer.step(np.ones((2, 4)))
+    for each in (whole, layer):
+        Sequential([each], seed=0)
+    message = "MultiHeadAttention.step: causal must be True; got False. Otherwise each step dep"
+    with pytest.raises(StateError, match=message):
+        whole.step(np.ones((2, 4)))
+    with pytest.raises(
+        ShapeError, match=r"MultiHeadAttention.step: x must be of shape \(batch_siz"
+    ):
+        layer.step(np.ones((2, 3, 4)))
+    message = r"step: state must be of shape \(2, None, 8\); got \(1, 1, 8\). It is what the step"
+    with pytest.raises(ShapeError, match=message):
+        layer.step(np.ones((2, 4)), np.ones((1, 1, 8)))
 
 
 BAD = {

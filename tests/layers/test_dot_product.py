@@ -1,5 +1,7 @@
 """Attention over heads, in blocks: against the plain formula, whatever the sizes."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -90,6 +92,47 @@ def test_a_large_score_leaves_one_weight():
             context, _ = attend(*(array.astype(dtype) for array in (q, k, v)))
         assert_array_equal(context.ravel(), [3, 7])
         assert context.dtype == dtype
+
+
+def test_scores_that_are_all_far_below_0():
+    """Their exponentials are 0, as if there were no key, unless they are shifted."""
+    q, k, v = (
+        np.full((1, 1, 1, 1), 10.0),
+        np.array([[[[-100.0], [-100.1]]]]),
+        RNG.normal(size=(2, 1)),
+    )
+    context, cache = attend(q, k, v[None, None], room=Room(1))
+    weights = np.exp([0, -1]) / np.exp([0, -1]).sum()
+    assert_allclose(context.ravel(), weights @ v, rtol=1e-10)
+    grads = [np.empty_like(array) for array in (q, k, v[None, None])]
+    attend_back(np.ones_like(context), cache, *grads)
+    assert_allclose(grads[2].ravel(), weights, rtol=1e-10)
+
+
+def peak(call):
+    """The most bytes that a call holds at a time, besides what there was."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_scores_take_memory_once_in_training_and_a_block_in_evaluation():
+    q, k, v = arrays(8, 4, 128, 128, width=8)
+    room = Room(8)
+    scores, inputs = 8 * 4 * 128 * 128 * 8, q.nbytes
+    grads = [np.empty_like(array) for array in (q, k, v)]
+
+    def step():
+        context, cache = attend(q, k, v, room=room)
+        attend_back(context, cache, *grads)
+
+    assert scores <= peak(step) < 1.3 * scores + 4 * inputs
+    step()
+    assert peak(step) < 0.3 * scores + 4 * inputs  # the room has them
+    assert peak(lambda: attend(q, k, v)) < 0.3 * scores + 4 * inputs
 
 
 def test_weights_are_dropped_after_they_are_normalised():

@@ -8,6 +8,7 @@ from layerkit import (
     PositionalEncoding,
     Sequential,
     ShapeError,
+    StateError,
 )
 from layerkit.layers.positions import rotation
 from layerkit.testing import check_layer, parametrize_with_checks
@@ -56,6 +57,7 @@ def test_a_rotation_by_places_depends_on_their_difference():
     assert turn.shape == (50, 3)
     assert_allclose(turn[30] * turn[10].conj(), turn[25] * turn[5].conj(), rtol=1e-12)
     assert_allclose(abs(turn), 1)
+    assert not turn.flags.writeable  # all calls share it
     assert_allclose(np.angle(turn[1]), 10000 ** (-np.arange(0, 6, 2) / 6))
     assert rotation(50, 6, np.dtype(np.float32)).dtype == np.complex64
 
@@ -83,6 +85,27 @@ def test_a_sequence_that_is_too_long_is_refused():
         model.predict(np.zeros((1, 7, 2)))
     with pytest.raises(ShapeError, match=message.replace("compute_forward", "build")):
         Sequential([PositionalEmbedding(6, 2)], input_shape=(7, 2))
+
+
+@pytest.mark.parametrize("layer", [PositionalEncoding(), PositionalEmbedding(5, 3)], ids=repr)
+def test_step_by_step_it_is_the_same(layer):
+    with pytest.raises(StateError, match=r"Positional.*.step: layer must be part of a model"):
+        layer.step(np.ones((2, 3)))
+    model = Sequential([layer], input_shape=(None, 3), seed=0)
+    x = np.random.default_rng(0).normal(size=(2, 5, 3))
+    expected, state = model.predict(x), None
+    for t in range(5):
+        y, state = layer.step(x[:, t], state)
+        assert_array_equal(y, expected[:, t])
+        assert state == t + 1
+    with pytest.raises(ShapeError, match=r"Positional.*.step: x must be of shape"):
+        layer.step(x)
+    with pytest.raises(ArgumentError, match=r"Positional.*.step: state must be a whole number"):
+        layer.step(x[:, 0], -1)
+    if isinstance(layer, PositionalEmbedding):
+        message = "PositionalEmbedding.step: the number of steps must be at most max_length = 5"
+        with pytest.raises(ShapeError, match=message):
+            layer.step(x[:, 0], 5)
 
 
 BAD = {

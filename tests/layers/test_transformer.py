@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from held_inputs import Held
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from recorded_layers import compare
 
 from layerkit import (
@@ -17,6 +17,7 @@ from layerkit import (
     Sequential,
     ShapeError,
     SiLU,
+    StateError,
     Trainer,
     TransformerBlock,
 )
@@ -113,6 +114,38 @@ def test_training_resumes_exactly(tmp_path, dtype):
     second.model.save(tmp_path / "model")
     loaded = Sequential.load(tmp_path / "model")
     assert_array_equal(loaded.predict(short), second.model.predict(short))
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("rotary", [True, False])
+def test_a_sequence_is_made_step_by_step(norm_first, rotary):
+    options = {"causal": True, "norm_first": norm_first, "rotary": rotary, "dropout": 0.2}
+    layers = [TransformerBlock(8, 2, 12, **options) for _ in range(2)]
+    layers = [PositionalEmbedding(7, 8), *layers]
+    model = Sequential(layers, seed=0)
+    x = np.random.default_rng(0).normal(size=(3, 6, 8))
+    expected, states = model.predict(x), [None] * 3
+    for t in range(6):
+        y = x[:, t]
+        for place, layer in enumerate(layers):
+            y, states[place] = layer.step(y, states[place])
+        # Sums of a few dozen terms, in another order.
+        assert_allclose(y, expected[:, t], rtol=1e-11, atol=1e-13)
+
+
+def test_a_step_that_is_none_is_refused():
+    block = TransformerBlock(4, 2, 5, causal=True)
+    with pytest.raises(StateError, match=r"TransformerBlock.step: layer must be part of a model"):
+        block.step(np.ones((2, 4)))
+    Sequential([block], seed=0)
+    with pytest.raises(ShapeError, match=r"TransformerBlock.step: x must be of shape \(batch_size"):
+        block.step(np.ones((2, 5)))
+    with pytest.raises(ShapeError, match=r"MultiHeadAttention.step: state must be of shape"):
+        block.step(np.ones((2, 4)), np.ones((2, 4)))
+    other = TransformerBlock(4, 2, 5)
+    Sequential([other], seed=0)
+    with pytest.raises(StateError, match="causal must be True"):
+        other.step(np.ones((2, 4)))
 
 
 BAD = {
