@@ -69,6 +69,7 @@ from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
 from layerkit.layers.masking import Masked
 from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
+from layerkit.layers.sequences import Bidirectional, Carried, WithState
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -173,8 +174,10 @@ __all__ = [
     "Add",
     "ArgumentError",
     "BatchNorm",
+    "Bidirectional",
     "CSVLogger",
     "Callback",
+    "Carried",
     "Chain",
     "ClipByGlobalNorm",
     "ClipByNorm",
@@ -304,6 +307,7 @@ __all__ = [
     "Uniform",
     "Warmup",
     "WeightAverage",
+    "WithState",
     "Zeros",
     "read_csv",
     "read_idx",

@@ -23,6 +23,7 @@ from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
 from layerkit.layers.masking import Masked
 from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
+from layerkit.layers.sequences import Bidirectional, Carried, WithState
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
@@ -37,6 +38,8 @@ CLASSES: dict[str, type] = {
         ActivationLayer,
         Add,
         BatchNorm,
+        Bidirectional,
+        Carried,
         Chain,
         Concatenate,
         Dense,
@@ -61,6 +64,7 @@ CLASSES: dict[str, type] = {
         Standardize,
         SwiGLU,
         TimeDistributed,
+        WithState,
     )
 }
 CLASSES |= {name: getattr(activations, name) for name in activations.__all__}

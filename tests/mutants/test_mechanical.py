@@ -28,6 +28,8 @@ from layerkit import (
     Add,
     ArgumentError,
     BatchNorm,
+    Bidirectional,
+    Carried,
     Chain,
     Concatenate,
     Dense,
@@ -65,6 +67,7 @@ from layerkit import (
     Tanh,
     Threshold,
     TimeDistributed,
+    WithState,
 )
 from layerkit.layers.recurrence import Recurrent
 from layerkit.testing import CheckError, activation_checks, layer_checks
@@ -423,9 +426,46 @@ def through_a_mask():
     assert model["y"].compute_backward(np.ones((1, 2, 1)), cache)[0] is not None
 
 
+def through_a_state():
+    """The gradients of both layers are those of the layer inside."""
+    rng = np.random.default_rng(0)
+    x = {"x": rng.normal(size=(2, 3, 2)), "state": rng.normal(size=(2, 3)), "mask": np.ones((2, 3))}
+    dy = rng.normal(size=(2, 3))
+    for names in (("x", "state"), ("x", "state", "mask")):
+        for need_dx in (True, False):
+            shapes = {name: x[name].shape[1:] for name in names}
+            model = Graph(shapes, {"y": (WithState(GRU(2, 3)), names)}, "y", seed=0)
+            joined, inner = model["y"], model["y"].layer
+            _, cache = inner.compute_forward(x["x"], training=True, initial_state=x["state"])
+            expected = inner.compute_backward(dy, cache, need_dx=need_dx)
+            _, cache = joined.compute_forward(tuple(x[n] for n in names), training=True)
+            found = joined.compute_backward(dy, cache, need_dx=need_dx)
+            assert len(found) == len(names)
+            for got, own in zip(found, (*expected, None), strict=False):
+                assert (got is None) == (own is None or not need_dx)
+                assert got is None or np.array_equal(got, own)
+    for state in ((), (x["state"],)):
+        carried = Sequential([Carried(GRU(2, 3))], seed=0)[0]
+        for need_dx in (True, False, None):
+            carried.carried = state
+            given = {"initial_state": state[0]} if state else {}
+            _, cache = carried.layer.compute_forward(x["x"], training=True, **given)
+            dx = carried.layer.compute_backward(dy, cache, need_dx=need_dx is not False)
+            dx = dx[0] if state else dx
+            _, cache = carried.compute_forward(x["x"], training=True)
+            asked = {} if need_dx is None else {"need_dx": need_dx}
+            found = carried.compute_backward(dy, cache, **asked)
+            assert (found is None) == (dx is None)
+            assert dx is None or np.array_equal(found, dx)
+
+
 # Of each kind, layers that reach all of its backward pass, and the shapes of their inputs.
 SHAPED = {
     ActivationLayer: [(lambda: ActivationLayer(Leaning()), (3,))],
+    Bidirectional: [
+        (lambda: Bidirectional(LSTM(3, 2)), (3, 3)),
+        (lambda: Bidirectional(GRU(3, 2, return_sequences=True)), (3, 3)),
+    ],
     Chain: [(lambda: Chain([Dense(3, 4, Tanh()), Dense(4, 2)]), (3,))],
     Flatten: [(Flatten, (2, 3))],
     GLU: [(GLU, (4, 6)), (GLU, (4,))],
@@ -445,7 +485,7 @@ SHAPED = {
     SwiGLU: [(lambda: SwiGLU(3, 4), (3,))],
     TimeDistributed: [(lambda: TimeDistributed(Sequential([Flatten(), Dense(4, 3)])), (3, 2, 2))],
 }
-NEED_DX = (Chain, Maxout, Parallel, Recurrent, Residual, SwiGLU, TimeDistributed)
+NEED_DX = (Bidirectional, Chain, Maxout, Parallel, Recurrent, Residual, SwiGLU, TimeDistributed)
 SHAPED[Recurrent] = [
     *SHAPED[LSTM],
     *((lambda kind=kind: Held(kind(3, 2, return_sequences=True)), (5, 3)) for kind in (GRU, LSTM)),
@@ -524,6 +564,8 @@ def checks_for(kind):
             *layer_checks(lambda: Embedding(5, 3), (None,), inputs=ids),
             *layer_checks(lambda: Embedding(5, 3, 2), (4,), inputs=ids),
         ]
+    if kind in (Carried, WithState):
+        return [through_a_state]
     if kind is Masked:
         return [through_a_mask]
     if issubclass(kind, Join):
@@ -671,7 +713,7 @@ def survives(kind, method, mutant, monkeypatch):
         return False
     except Exception:
         # Checks of our own, unlike the suites, let the errors of a mutant through.
-        if kind in (Graph, Masked):
+        if kind in (Carried, Graph, Masked, WithState):
             return False
         raise
     finally:

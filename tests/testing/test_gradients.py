@@ -59,7 +59,16 @@ def test_everything_built_in_is_here():
     others = ["Add", "Concatenate", "Dot", "Graph", "Masked", "Multiply"]
     others += ["Flatten", "Permute", "RepeatVector", "Reshape"]
     others += ["ActivationLayer", "GLU", "Maxout", "PReLU", "SwiGLU"]
-    others += ["Embedding", "GRU", "LSTM", "PaddingMask", "SimpleRNN"]
+    others += [
+        "Bidirectional",
+        "Carried",
+        "Embedding",
+        "GRU",
+        "LSTM",
+        "PaddingMask",
+        "SimpleRNN",
+        "WithState",
+    ]
     others += ["Chain", "Parallel", "Residual", "TimeDistributed"]
     assert sorted({*LAYERS} - {*others}) == [
         "BatchNorm",
