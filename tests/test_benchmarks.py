@@ -104,3 +104,17 @@ def test_the_contenders_of_many_runs_compute_the_same(load):
     shown = replicas.compare(replicas.Online(), (2,), {"others": 40}, rounds=1)
     assert "| single fits, NumPy | 2 |" in shown
     assert "| 1.0 |" in shown
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_recurrent_contenders_begin_alike_and_have_the_same_products(load, kind):
+    sequences = load("sequences")
+    data = sequences.Data(8, n_batches=2)
+    assert "layerkit" in sequences.ready(kind, data)  # and others, as far as they are installed
+    products = sequences.Products(kind, data)
+    products.epochs(1)
+    kernel, recurrent_kernel, bias, _, _ = sequences.weights(kind)
+    width = kernel.shape[1]
+    assert recurrent_kernel.shape == (64, width)
+    assert bias.size == (2 if kind == "GRU" else 1) * width
+    assert products.grad.shape == (width, 64 + 28)

@@ -294,8 +294,8 @@ class Recurrent(Layer):
         """Go back through the steps: dx, and with a given initial state (dx, its gradient)."""
         room, n_steps, padded, is_given, _ = cache
         dx = np.empty((len(dy), n_steps, self.n_in), self.dtype) if need_dx else None
+        room.start_back()
         d = room.d
-        d[...] = 0
         each_dy = dy.transpose(1, 2, 0) if self.return_sequences else None
         if each_dy is None:
             rows = d.reshape(self.n_state, len(dy))
@@ -311,10 +311,10 @@ class Recurrent(Layer):
                 direct = _let_pass(kept, padded.is_real[t], room.dz, d, direct)
             if t or need_dx or is_given:  # else, nobody reads what comes before the first
                 room.go_back(d[0], None if dx is None else dx[:, t].T)
-            room.keep(t)
+            room.keep(t, n_steps)
             if direct is not None:
                 d[0] += direct
-        self.put_gradients(*room.split(room.gradient(n_steps)))
+        self.put_gradients(*room.gradients())
         room.in_use = False
         if not is_given:
             return dx

@@ -12,6 +12,10 @@ from layerkit.layers.stateful import Workspace
 
 __all__ = ["Room", "Sizes", "Step"]
 
+# So many numbers are added up in one product: long enough for its speed, and short enough that they
+# are still in the processor's cache.
+_N_COLUMNS = 256
+
 
 class Sizes(NamedTuple):
     """Numbers of features and units, and of the arrays in a step; see `Recurrent`."""
@@ -100,17 +104,18 @@ class Room(Workspace):
             self.d_whole = np.empty((self.n_rows, self.shape[1]), self.dtype)
             self.d_blocks = self.blocks(self.d_whole)
             self.dz = self.d_whole[: self.sizes.n_products * self.sizes.n_out]
-            self.each_dz = np.empty((len(self.dz), len(self.steps), self.shape[1]), self.dtype)
+            self.n_kept = max(1, _N_COLUMNS // max(1, self.shape[1]))
+            self.kept_dz = np.empty((len(self.dz), self.n_kept, self.shape[1]), self.dtype)
+            self.part = np.empty(self.weights.T.shape, self.dtype)
             self.d_inputs = np.empty((self.n_inputs, self.shape[1]), self.dtype)
             self.weights_grad = np.empty(self.weights.T.shape, self.dtype)
         return self.steps
 
     def split(self, matrix: Array) -> Iterator[Array]:
         """Return views of the rows for the state, the input and the bias, by products."""
-        blocks = matrix.T.reshape(self.sizes.n_products, self.sizes.n_out, self.n_inputs).transpose(
-            2, 0, 1
-        )
-        return iter((blocks[: self.sizes.n_out], blocks[self.sizes.n_out : -1], blocks[-1]))
+        _, n_out, n_products, *_ = self.sizes
+        blocks = matrix.T.reshape(n_products, n_out, self.n_inputs).transpose(2, 0, 1)
+        return iter((blocks[:n_out], blocks[n_out:-1], blocks[-1]))
 
     def start(self, first: Step, state: Array | None) -> None:
         """Get ready for a pass with the weights that are there, and states to begin with."""
@@ -134,13 +139,23 @@ class Room(Workspace):
             dh[...] = self.d_inputs[: self.sizes.n_out]
             dx[...] = self.d_inputs[self.sizes.n_out : -1]
 
-    def keep(self, t: int) -> None:
-        """Keep the gradient of a step's products, for `gradient`."""
-        self.each_dz[:, t] = self.dz
+    def start_back(self) -> None:
+        """Get ready to go back through the steps: all gradients are 0."""
+        self.d.fill(0)
+        self.weights_grad.fill(0)
 
-    def gradient(self, n_steps: int) -> Array:
-        """Compute the gradient of the matrix of weights, all steps in one product."""
-        width = n_steps * self.shape[1]
-        inputs = self.inputs[:n_steps].transpose(1, 0, 2).reshape(self.n_inputs, width)
-        dz = self.each_dz[:, :n_steps].reshape(len(self.each_dz), width)
-        return np.dot(dz, inputs.T, self.weights_grad).T
+    def keep(self, t: int, n_steps: int) -> None:
+        """Add the gradient of a step's products to that of the weights, some steps at a time."""
+        place = t % self.n_kept
+        self.kept_dz[:, place] = self.dz
+        if place:
+            return
+        n_kept = min(self.n_kept, n_steps - t)
+        width = n_kept * self.shape[1]
+        inputs = self.inputs[t : t + n_kept].transpose(1, 0, 2).reshape(self.n_inputs, width)
+        dz = self.kept_dz[:, :n_kept].reshape(len(self.dz), width)
+        self.weights_grad += np.dot(dz, inputs.T, self.part)
+
+    def gradients(self) -> Iterator[Array]:
+        """Return the gradient of the weights, as `split` does."""
+        return self.split(self.weights_grad.T)
