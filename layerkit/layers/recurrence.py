@@ -12,6 +12,7 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
+from layerkit.errors import StateError
 from layerkit.initializers import Initializer
 from layerkit.layers.base import Layer
 from layerkit.layers.unrolling import Room, Rows, Sizes, Step
@@ -302,6 +303,9 @@ class Recurrent(Layer):
     def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
         """Go back through the steps: dx, and with a given initial state (dx, its gradient)."""
         room, n_steps, padded, is_given, _ = cache
+        if not room.in_use:
+            where, got = f"{type(self).__name__}.compute_backward", check.Said("one used already")
+            check.fail(where, "cache", "that of a forward pass, once", got, error=StateError)
         dx = np.empty((len(dy), n_steps, self.n_in), self.dtype) if need_dx else None
         room.start_back()
         d = room.d

@@ -23,8 +23,9 @@ class SimpleRNN(Recurrent):
     """A plain recurrent layer: h_t = f(x_t · kernel + h_{t−1} · recurrent_kernel + bias).
 
     x is of shape (batch_size, n_steps, n_in), y of shape (batch_size, n_out): h after the last
-    step, or of each step with ``return_sequences``. See `Masked` for sequences of different
-    lengths, `WithState` for an h to begin with, and `Carried` for one that is carried on.
+    step; or with ``return_sequences`` that of each step, which another recurrent layer can read.
+    See `Masked` for sequences of different lengths, `WithState` for an h to begin with, and
+    `Carried` for one that is carried on.
 
     Parameters
     ----------
@@ -126,9 +127,9 @@ class LSTM(Recurrent):
     c_t = sigmoid(f) ⊙ c_{t−1} + sigmoid(i) ⊙ tanh(g), and h_t = sigmoid(o) ⊙ tanh(c_t).
 
     x is of shape (batch_size, n_steps, n_in), y of shape (batch_size, n_out): h after the last
-    step, or of each step with ``return_sequences``. See `Masked` for sequences of different
-    lengths, `WithState` for a state to begin with, and `Carried` for one that is carried on; a
-    sample's state is of shape (2 · n_out,), h and then c.
+    step; or with ``return_sequences`` that of each step, which another recurrent layer can read.
+    See `Masked` for sequences of different lengths, `WithState` for a state to begin with, and
+    `Carried` for one that is carried on. A sample's state is of shape (2 · n_out,): h, then c.
 
     Parameters
     ----------
@@ -273,8 +274,9 @@ class GRU(Recurrent):
     (``reset_after=True``); in the paper it acts before.
 
     x is of shape (batch_size, n_steps, n_in), y of shape (batch_size, n_out): h after the last
-    step, or of each step with ``return_sequences``. See `Masked` for sequences of different
-    lengths, `WithState` for an h to begin with, and `Carried` for one that is carried on.
+    step; or with ``return_sequences`` that of each step, which another recurrent layer can read.
+    See `Masked` for sequences of different lengths, `WithState` for an h to begin with, and
+    `Carried` for one that is carried on.
 
     Parameters
     ----------

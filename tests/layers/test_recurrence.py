@@ -112,6 +112,13 @@ def test_ten_thousand_large_inputs_are_finite(kind):
     assert np.isfinite(model.grads).all()
 
 
+def used_twice():
+    layer = lstm()
+    y, cache = layer.compute_forward(np.ones((2, 5, 3)), training=True)
+    for _ in range(2):
+        layer.compute_backward(y, cache)
+
+
 def lstm():
     return Sequential([LSTM(3, 2)], seed=0)[0]
 
@@ -130,6 +137,7 @@ def lstm():
             r"LSTM.step: state must be of shape \(2, 4\); got \(2, 2\). It is what the step bef",
         ),
         (lambda: lstm().step("x"), ArgumentError, "LSTM.step: x must be an array of real numbers"),
+        (used_twice, StateError, "LSTM.compute_backward: cache must be that of .* used already"),
         (lambda: LSTM(3, 2).step([[1, 2, 3]]), StateError, "LSTM.step: layer must be part of a"),
         (
             lambda: lstm().compute_forward(np.ones((2, 5, 3)), training=True, mask=np.ones((2, 4))),

@@ -182,6 +182,17 @@ def test_pieces_go_on_where_the_last_one_ended(kind):
     assert_allclose(carried.grads, whole.grads, **ROUNDING)
 
 
+def test_a_piece_may_have_a_mask():
+    x, mask = RNG.normal(size=(2, 5, 3)), np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
+    nodes = {"y": (Masked(Carried(LSTM(3, 2))), ("x", "mask"))}
+    model = Graph({"x": (None, 3), "mask": (None,)}, nodes, "y", seed=0)
+    alone = Sequential([LSTM(3, 2)], seed=0)
+    model.forward({"x": x, "mask": mask}, training=True)
+    y = model.forward({"x": x, "mask": mask}, training=True)
+    assert_allclose(y[0], alone.predict(np.tile(x[:1], (1, 2, 1)))[0], **ROUNDING)
+    assert_allclose(y[1], alone.predict(np.tile(x[1:, :2], (1, 2, 1)))[0], **ROUNDING)
+
+
 def test_gradients_go_back_to_the_beginning_of_a_piece():
     carried = Sequential([Carried(GRU(3, 2))], seed=0)
     x = RNG.normal(size=(4, 6, 3))
