@@ -68,6 +68,7 @@ from layerkit.layers.embedding import Embedding, PaddingMask
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
 from layerkit.layers.masking import Masked
+from layerkit.layers.passes import go_back
 from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
 from layerkit.layers.sequences import Bidirectional, Carried, WithState
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
@@ -309,6 +310,7 @@ __all__ = [
     "WeightAverage",
     "WithState",
     "Zeros",
+    "go_back",
     "read_csv",
     "read_idx",
     "show_config",

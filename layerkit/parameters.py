@@ -26,6 +26,9 @@ __all__ = ["Parameter"]
 # of other processes in one operation; see `grads_with_room`.
 ROOM = 2
 
+# The models that are being trained, by the identity of what `training_key` finds.
+in_training: dict[int, object] = {}
+
 _CACHE_LINE = 64
 # How many numbers the layers of a file may have that it leaves out: 64 MB of them.
 _MOST_LEFT_OUT = 1 << 23
@@ -53,7 +56,11 @@ class Parameter:
     Attributes
     ----------
     trainable : bool
-        May be changed at any time between two calls of `Trainer.fit`.
+        Whether training changes the value; of a parameter that is tied, whether it changes the
+        source's. May be changed at any time, by a callback too: it counts from the next step on.
+    is_constant : bool
+        Whether the layer declared it as not trainable, so that ``layer.trainable = True`` leaves
+        it as it is.
 
     Examples
     --------
@@ -73,12 +80,13 @@ class Parameter:
         "_grads",
         "_start",
         "_tie",
+        "_trainable",
         "_value",
         "_values",
         "initializer",
+        "is_constant",
         "name",
         "shape",
-        "trainable",
     )
 
     def __init__(
@@ -87,8 +95,22 @@ class Parameter:
         self.name = name
         self.shape = shape
         self.initializer = initializer
-        self.trainable = trainable
+        self.is_constant = not trainable
         self._tie: _Tie | None = None
+        self._trainable = trainable
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the value."""
+        return self._trainable if self._tie is None else self._tie.source.trainable
+
+    @trainable.setter
+    def trainable(self, trainable: bool) -> None:
+        trainable = check.boolean("Parameter.trainable", self.name, trainable)
+        if self._tie is None:
+            self._trainable = trainable
+        else:
+            self._tie.source.trainable = trainable
 
     @property
     def size(self) -> int:
@@ -183,6 +205,7 @@ class Parameter:
             "shape": self.shape,
             "initializer": self.initializer,
             "trainable": self.trainable,
+            "is_constant": self.is_constant,
         }
         if self.is_packed:
             state |= {"value": self.value.copy(), "grad": self.grad.copy()}
@@ -193,6 +216,7 @@ class Parameter:
         self.__init__(  # type: ignore[misc]
             state["name"], state["shape"], state["initializer"], trainable=state["trainable"]
         )
+        self.is_constant = state["is_constant"]
         if "value" in state:
             self._bind(state["value"].reshape(-1), state["grad"].reshape(-1), 0)
 
@@ -410,6 +434,11 @@ def replace_value(parameter: Parameter, value: Array) -> None:
 def home(parameters: Sequence[Parameter]) -> Array:
     """Return the vector of values in which parameters lie: the same object for all of a model."""
     return parameters[0]._values
+
+
+def training_key(model: object, parameters: Sequence[Parameter]) -> int:
+    """Return what a model, the slices of it and the models around it have in common."""
+    return id(home(parameters) if parameters else model)
 
 
 def is_in_place(parameters: Sequence[Parameter], vectors: tuple[Array, Array]) -> bool:

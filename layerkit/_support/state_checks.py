@@ -140,6 +140,9 @@ def _may_turn(thing: Any, name: str, own: Any, value: Any) -> bool:
     """Return whether an attribute may be of another kind at another time."""
     is_theirs = not is_ours(type(thing))
     if value is None:
+        declared = next((kind for kind in type(thing).__mro__ if name in vars(kind)), type(thing))
+        if is_generator(own) and is_ours(declared):
+            return False  # nothing could be drawn any more
         return is_theirs or getattr(type(thing), name, 0) is None
     # A sum that begins at 0 is an array after the first batch.
     is_array = isinstance(value, np.ndarray) and value.dtype.kind in "iuf"

@@ -2,7 +2,8 @@
 
 An activation is two pure functions: ``forward(z) -> y`` and ``backward(dy, z, y) -> dz``. It
 has no state, so several layers may share one instance. The built-in activations return finite
-numbers, without warnings, for all inputs up to 1e5 in size.
+numbers, without warnings, for all inputs up to 1e5 in size. Layers and models ignore harmless
+underflow whatever `numpy.errstate` says; an activation that is called by itself does as it says.
 """
 
 from collections.abc import Callable

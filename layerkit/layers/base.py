@@ -15,21 +15,19 @@ import numpy as np
 
 from layerkit import parameters as flat
 from layerkit._support import validation as check
-from layerkit._support.numerics import ignoring
 from layerkit._support.signatures import takes
 from layerkit._support.state_checks import is_ours
 from layerkit._support.validation import Array, Shape
-from layerkit.errors import ShapeError, StateError
+from layerkit.errors import ShapeError
 from layerkit.initializers import Initializer
-from layerkit.layers.stateful import Stateful, Workspace
+from layerkit.layers.checked import CheckedPasses
+from layerkit.layers.stateful import Workspace
 from layerkit.parameters import Parameter
 
 __all__ = ["Layer", "Workspace"]
 
-_INTEGERS = np.dtype(np.int64)
 
-
-class Layer(Stateful, ABC):
+class Layer(CheckedPasses, ABC):
     """Base of the layers: a subclass writes `compute_forward` and `compute_backward`.
 
     Its ``__init__`` only keeps arguments (``super().__init__()`` is not needed); `build`
@@ -81,25 +79,23 @@ class Layer(Stateful, ABC):
 
     # Defaults of the class, so that a subclass owes no super().__init__().
     name: str | None = None
-    input_shape: Shape | None = None
-    output_shape: Shape | None = None
-    dtype: np.dtype[Any] = np.dtype(np.float64)
     takes_need_dx: bool = False
-    takes_integers: bool = False
+    takes_skip_frozen: bool = False
     mixes_samples: bool = False
     is_random: bool = False
     rng: np.random.Generator | None = None
     min_batch_size: int = 1
     _own_parameters: Mapping[str, Parameter] = MappingProxyType({})
     _children: tuple[Layer, ...] = ()
+    _is_frozen: bool = False
     is_owned: bool = False
     has_learned_shape: bool = False
-    _cache: tuple[Any, Shape, Shape] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Read whether `compute_backward` takes ``need_dx``; one that is overridden may not."""
+        """Read what `compute_backward` takes besides; one that is overridden may not."""
         super().__init_subclass__(**kwargs)
         cls.takes_need_dx = takes(cls.compute_backward, "need_dx")
+        cls.takes_skip_frozen = takes(cls.compute_backward, "skip_frozen")
 
     def build(self, input_shape: Shape) -> Shape:
         """Declare the parameters (`add_parameter`), and return the shape of one sample's output.
@@ -134,11 +130,6 @@ class Layer(Stateful, ABC):
         return self.input_shape is None or check.fits(input_shape, self.input_shape)
 
     @property
-    def input_dtype(self) -> np.dtype[Any]:
-        """The dtype of x: the model's, or int64 for a layer that takes integers."""
-        return _INTEGERS if self.takes_integers else self.dtype
-
-    @property
     def takes_mask(self) -> bool:
         """Whether `compute_forward` takes a ``mask`` too, as `Masked` hands it over."""
         return takes(type(self).compute_forward, "mask")
@@ -171,8 +162,11 @@ class Layer(Stateful, ABC):
         """Compute dx, and overwrite each parameter's ``grad`` with its sum over the batch.
 
         A method that takes ``need_dx=True`` too may return None when it is False: nobody reads dx
-        before the first layer of a model in training. A layer that calls one inside it twice in a
-        step adds the gradients itself: each call overwrites what the one before has written.
+        before the first layer of a model in training. One that takes ``skip_frozen=False`` may
+        leave out, when it is True, the gradients of parameters that are not trainable. A layer
+        around others calls them by `go_back`, which passes both on. A layer that calls one inside
+        it twice in a step adds the gradients itself: each call overwrites what the one before has
+        written.
 
         Parameters
         ----------
@@ -375,101 +369,39 @@ class Layer(Stateful, ABC):
             if not parameter.is_tied
         }
 
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the layer: one of its parameters, or of those inside it.
+
+        Setting it freezes all of them, or frees them but for those that the layer declared as not
+        trainable. It may be set at any time, before the layer is built or by a callback, and
+        counts from the next step on. For some of a model's parameters: `Model.freeze`.
+        """
+        parameters = [p for _, layer in self.walk() for p in layer.own_parameters.values()]
+        return any(p.trainable for p in parameters) if parameters else not self._is_frozen
+
+    @trainable.setter
+    def trainable(self, trainable: bool) -> None:
+        is_free = check.boolean(f"{type(self).__name__}.trainable", "trainable", trainable)
+        for _, layer in self.walk():
+            layer._is_frozen = not is_free
+            for parameter in layer.own_parameters.values():
+                parameter.trainable = is_free and not parameter.is_constant
+
+    def note_built(self, before: Mapping[str, Any]) -> None:
+        """Note the state that `build` has set, and freeze what was frozen before it was there."""
+        super().note_built(before)
+        if self._is_frozen:
+            self.trainable = False
+
+    def release_workspace(self) -> None:
+        """Release the workspaces of the last pass, here and in the layers inside."""
+        super().release_workspace()
+        for child in self._children:
+            child.release_workspace()
+
     def forget_workspace(self) -> None:
         """Drop the workspaces, here and in the layers inside."""
         super().forget_workspace()
         for child in self._children:
             child.forget_workspace()
-
-    @ignoring("under")
-    def forward(self, x: Any, training: bool = False) -> Array:
-        """Compute the output of a batch.
-
-        Parameters
-        ----------
-        x : array_like of shape (batch_size, *input_shape)
-            The input; cast to the layer's dtype. For a layer that takes integers, integers.
-        training : bool
-            Whether to keep what `backward` needs.
-
-        Returns
-        -------
-        ndarray of shape (batch_size, *output_shape)
-            The output, the caller's to keep and to change.
-
-        Raises
-        ------
-        ShapeError
-            If x has another shape.
-        StateError
-            If the layer is not part of a model yet.
-        """
-        where = f"{type(self).__name__}.forward"
-        if self.output_shape is None or self.input_shape is None:
-            self._check_built("forward")
-        # As `input_dtype` says, without a call: a row is predicted in some microseconds.
-        dtype = _INTEGERS if self.takes_integers else self.dtype
-        batch = check.batch(where, "x", x, self.input_shape, dtype)  # type: ignore[arg-type]
-        # The cache must not change when the caller's array does, nor that when the layer errs.
-        batch = batch.copy() if training else batch.view()
-        batch.setflags(write=False)
-        y, cache = self.compute_forward(batch, training=training)
-        computed = f"{type(self).__name__}.compute_forward"
-        check.computed(computed, "y", y, (len(batch), *self.output_shape), self.dtype)  # type: ignore[misc]
-        if training:
-            self._cache = (cache, batch.shape, y.shape)
-        # An array that owns its memory shares it with nobody; asking NumPy takes longer.
-        is_shared = y.base is not None and np.may_share_memory(y, batch)
-        return y.copy() if training or is_shared else y
-
-    @ignoring("under")
-    def backward(self, dy: Any) -> Any:
-        """Carry a gradient back through the last ``forward(x, training=True)``.
-
-        Parameters
-        ----------
-        dy : array_like of shape (batch_size, *output_shape)
-            The gradient of the loss with respect to the output.
-
-        Returns
-        -------
-        ndarray of shape (batch_size, *input_shape), or None
-            The gradient with respect to the input; None for a layer that takes integers. Each
-            parameter's is in its ``grad``.
-
-        Raises
-        ------
-        ShapeError
-            If dy does not have the output's shape.
-        StateError
-            If no forward pass came before, or its backward pass is done already.
-        """
-        where = f"{type(self).__name__}.backward"
-        cache, x_shape, y_shape = self._last_pass(where)
-        gradient = check.numeric_array(where, "dy", dy, self.dtype)
-        check.exact_shape(where, "dy", gradient, y_shape)
-        self._cache = None
-        dx = self.compute_backward(gradient, cache)
-        computed = f"{type(self).__name__}.compute_backward"
-        if self.takes_integers:
-            if dx is not None:
-                check.fail(computed, "dx", "None, as x are integers", dx)
-            return None
-        check.computed(computed, "dx", dx, x_shape, self.dtype)
-        return dx.copy()  # it may be dy, or in a workspace
-
-    def _last_pass(self, where: str) -> tuple[Any, Any, Any]:
-        """Return what the last forward pass has kept, and the shapes of its x and y."""
-        if self._cache is None:
-            remedy = "Call forward(x, training=True) first, once for each backward."
-            got = check.Said("no forward pass to go back through")
-            check.fail(where, "cache", "that of a forward pass", got, remedy, error=StateError)
-        return self._cache
-
-    def _check_built(self, method: str) -> None:
-        """Refuse a layer that does not know the shape of its samples yet."""
-        if self.output_shape is None:
-            where = f"{type(self).__name__}.{method}"
-            remedy = "Put it into one: model = Sequential([layer])."
-            got = check.Said("a layer on its own")
-            check.fail(where, "layer", "part of a model", got, remedy, error=StateError)

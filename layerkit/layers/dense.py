@@ -133,11 +133,13 @@ class Dense(Layer):
                 y = self.activation.forward(z, out=room.y)  # type: ignore[call-arg]
         return y, (x, z, y, room)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array | None:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Array | None:
         """Compute dx = dz · kernelᵀ, and the gradients of the kernel and the bias."""
         if dy.ndim > 2:
             rows = dy.reshape(-1, self.n_out)
-            dx = Dense.compute_backward(self, rows, cache, need_dx=need_dx)
+            dx = Dense.compute_backward(self, rows, cache, need_dx=need_dx, skip_frozen=skip_frozen)
             return None if dx is None else dx.reshape(*dy.shape[:-1], self.n_in)
         x, z, y, room = cache
         if room is None:
@@ -149,7 +151,8 @@ class Dense(Layer):
             dz = self.activation.backward(dy, z, y, out=z if room.dz is None else room.dz)
         else:
             dz = self.activation.backward(dy, z, y)
-        x.T.dot(dz, room.kernel_grad)
+        if not skip_frozen or self.kernel.trainable:
+            x.T.dot(dz, room.kernel_grad)
         if self.use_bias and dz is not room.dz:
             # A product with ones: several times faster than a sum over an axis.
             room.ones.dot(dz, room.bias_grad)

@@ -130,11 +130,14 @@ class SwiGLU(Layer):
         linear, linear_cache = self.linear.compute_forward(x, training=training)
         return gate * linear, (gate, gate_cache, linear, linear_cache)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array | None:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Array | None:
         """Compute dx as the sum over both products."""
         gate, gate_cache, linear, linear_cache = cache
-        by_linear = self.linear.compute_backward(dy * gate, linear_cache, need_dx=need_dx)
-        by_gate = self.gate.compute_backward(dy * linear, gate_cache, need_dx=need_dx)
+        options = {"need_dx": need_dx, "skip_frozen": skip_frozen}
+        by_linear = self.linear.compute_backward(dy * gate, linear_cache, **options)
+        by_gate = self.gate.compute_backward(dy * linear, gate_cache, **options)
         return None if by_linear is None or by_gate is None else by_linear + by_gate
 
 
@@ -207,10 +210,12 @@ class Maxout(Layer):
         largest = z.argmax(axis=-1)[..., None]
         return np.take_along_axis(z, largest, axis=-1)[..., 0], (largest, cache)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array | None:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Array | None:
         """Carry dy back through the pieces that were the largest."""
         largest, inner = cache
         dz = np.zeros((*dy.shape, self.n_pieces), dy.dtype)
         np.put_along_axis(dz, largest, dy[..., None], axis=-1)
         dz = dz.reshape(*dy.shape[:-1], self.n_out * self.n_pieces)
-        return self.pieces.compute_backward(dz, inner, need_dx=need_dx)
+        return self.pieces.compute_backward(dz, inner, need_dx=need_dx, skip_frozen=skip_frozen)

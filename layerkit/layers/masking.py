@@ -11,7 +11,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Join
-from layerkit.layers.wrappers import back
+from layerkit.layers.passes import go_back
 
 __all__ = ["Masked"]
 
@@ -90,9 +90,11 @@ class Masked(Join):
         y, cache = layer.compute_forward(x[0], training=training, mask=x[1])
         return y, cache
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Compute dx; there is none for the mask."""
-        return back(self.layer, dy, cache, need_dx=need_dx), None
+        return go_back(self.layer, dy, cache, need_dx=need_dx, skip_frozen=skip_frozen), None
 
 
 def check_mask(where: str, mask: Array, shape: Shape) -> None:

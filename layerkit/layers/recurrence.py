@@ -15,6 +15,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.errors import StateError
 from layerkit.initializers import Initializer
 from layerkit.layers.base import Layer
+from layerkit.layers.passes import is_trained
 from layerkit.layers.unrolling import Room, Rows, Sizes, Step
 from layerkit.parameters import Parameter
 
@@ -300,12 +301,15 @@ class Recurrent(Layer):
         self.forward_step(step, room)
         return room.side_by_side(step.after[:1]), room.side_by_side(step.after)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Go back through the steps: dx, and with a given initial state (dx, its gradient)."""
         room, n_steps, padded, is_given, _ = cache
         if not room.in_use:
             where, got = f"{type(self).__name__}.compute_backward", check.Said("one used already")
             check.fail(where, "cache", "that of a forward pass, once", got, error=StateError)
+        is_read = not skip_frozen or is_trained(self)
         dx = np.empty((len(dy), n_steps, self.n_in), self.dtype) if need_dx else None
         room.start_back()
         d = room.d
@@ -324,10 +328,12 @@ class Recurrent(Layer):
                 direct = _let_pass(kept, padded.is_real[t], room.dz, d, direct)
             if t or need_dx or is_given:  # else, nobody reads what comes before the first
                 room.go_back(d[0], None if dx is None else dx[:, t].T)
-            room.keep(t, n_steps)
+            if is_read:
+                room.keep(t, n_steps)
             if direct is not None:
                 d[0] += direct
-        self.put_gradients(room.gradients())
+        if is_read:
+            self.put_gradients(room.gradients())
         room.in_use = False
         if not is_given:
             return dx

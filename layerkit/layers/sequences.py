@@ -15,8 +15,8 @@ from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Concatenate, Join
 from layerkit.layers.masking import check_mask
+from layerkit.layers.passes import forth, go_back
 from layerkit.layers.recurrence import Recurrent
-from layerkit.layers.wrappers import back, forth
 
 __all__ = ["Bidirectional", "Carried", "WithState"]
 
@@ -119,12 +119,15 @@ class Bidirectional(Layer):
         joined, join_cache = self.join.compute_forward((y, self._turned(other)), training=training)
         return joined, (cache, other_cache, join_cache)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Compute dx as the sum over both directions."""
         inner, other_inner, joined = cache
         own, other = self.join.compute_backward(dy, joined)
-        dx = back(self.layer, own, inner, need_dx=need_dx)
-        other_dx = back(self.reverse, self._turned(other), other_inner, need_dx=need_dx)
+        options = {"need_dx": need_dx, "skip_frozen": skip_frozen}
+        dx = go_back(self.layer, own, inner, **options)
+        other_dx = go_back(self.reverse, self._turned(other), other_inner, **options)
         return dx + other_dx[:, ::-1] if need_dx else None
 
 
@@ -196,11 +199,14 @@ class WithState(Join):
         )
         return y, (cache, len(x))
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Compute dx and the gradient of the state; there is none for a mask."""
         inner, n_inputs = cache
-        dx, d_state = self.layer.compute_backward(dy, inner, need_dx=need_dx)
-        return (dx, d_state if need_dx else None, None)[:n_inputs]
+        found = go_back(self.layer, dy, inner, need_dx=need_dx, skip_frozen=skip_frozen)
+        dx, d_state = found if need_dx else (None, None)
+        return (dx, d_state, None)[:n_inputs]
 
 
 class Carried(Layer):
@@ -293,11 +299,15 @@ class Carried(Layer):
             self.carried = (after,)
         return y, (cache, before is not None)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Compute dx; what came before the batch gets no gradient."""
         inner, is_given = cache
-        dx = self.layer.compute_backward(dy, inner, need_dx=need_dx)
-        return dx[0] if is_given else dx
+        found = go_back(self.layer, dy, inner, need_dx=need_dx, skip_frozen=skip_frozen)
+        if not need_dx:
+            return None
+        return found[0] if is_given else found
 
     def check_state(self, state: Mapping[str, Any]) -> None:
         """Refuse a state that the layer can't have; see `Layer.check_state`."""

@@ -18,7 +18,7 @@ __all__ = ["NO_STATE", "Stateful", "Workspace"]
 NO_STATE = frozenset(
     "name input_shape output_shape dtype _own_parameters _children is_owned has_learned_shape "
     "_cache _workspace _spare _known_vectors _flat_parameters min_batch_size takes_integers "
-    "_drawn _tied _as_built _has_own_shape".split()
+    "_drawn _tied _as_built _has_own_shape _is_frozen".split()
 )
 
 
@@ -140,6 +140,11 @@ class Stateful(ConstructorRepr):
             self._workspace = kept
         kept.in_use = True
         return kept
+
+    def release_workspace(self) -> None:
+        """Mark the workspace of the last pass as free, since nobody goes back through it."""
+        if self._workspace is not None:
+            self._workspace.in_use = False
 
     def forget_workspace(self) -> None:
         """Drop the workspaces."""

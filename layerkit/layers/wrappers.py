@@ -10,6 +10,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Concatenate, Join
+from layerkit.layers.passes import forth, go_back, go_back_through
 
 __all__ = ["Chain", "Parallel", "Residual", "TimeDistributed"]
 
@@ -79,26 +80,11 @@ class Chain(Layer):
             caches.append(cache if training else None)
         return x, caches
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Send a gradient through the layers, last to first."""
-        first, *others = self.layers
-        for layer in reversed(others):
-            dy = layer.compute_backward(dy, cache.pop())
-        return back(first, dy, cache.pop(), need_dx=need_dx)
-
-
-def forth(layer: Layer, x: Array, *, training: bool, mask: Array | None) -> tuple[Array, Any]:
-    """Call a layer's `compute_forward`, with the mask if there is one and it takes one."""
-    if mask is None or not layer.takes_mask:
-        return layer.compute_forward(x, training=training)
-    return layer.compute_forward(x, training=training, mask=mask)  # type: ignore[call-arg]
-
-
-def back(layer: Layer, dy: Array, cache: Any, *, need_dx: bool) -> Any:
-    """Call a layer's `compute_backward`, with ``need_dx`` if it takes that."""
-    if need_dx or not layer.takes_need_dx:
-        return layer.compute_backward(dy, cache)
-    return layer.compute_backward(dy, cache, need_dx=False)  # type: ignore[call-arg]
+        return go_back_through(self.layers, dy, cache, need_dx=need_dx, skip_frozen=skip_frozen)
 
 
 class Residual(Chain):
@@ -152,9 +138,11 @@ class Residual(Chain):
         check.exact_shape("Residual.compute_forward", "f(x)", y, x.shape)
         return x + y, caches
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Compute dx as the sum over both ways."""
-        dx = super().compute_backward(dy, cache, need_dx=need_dx)
+        dx = super().compute_backward(dy, cache, need_dx=need_dx, skip_frozen=skip_frozen)
         return dy + dx if need_dx else None
 
 
@@ -236,13 +224,15 @@ class Parallel(Layer):
         y, cache = self.join.compute_forward(outputs, training=training)
         return y, ([cache for _, cache in passes], cache)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Compute dx as the sum over the branches."""
         caches, joined = cache
         dx: Any = None
-        parts = self.join.compute_backward(dy, joined)
+        parts = go_back(self.join, dy, joined, skip_frozen=skip_frozen)
         for branch, part, inner in zip(self.branches, parts, caches, strict=True):
-            own = back(branch, part, inner, need_dx=need_dx)
+            own = go_back(branch, part, inner, need_dx=need_dx, skip_frozen=skip_frozen)
             if need_dx:
                 dx = own if dx is None else dx + own
         return dx
@@ -298,8 +288,11 @@ class TimeDistributed(Layer):
         y, cache = self.layer.compute_forward(x.reshape(-1, *x.shape[2:]), training=training)
         return y.reshape(*x.shape[:2], *y.shape[1:]), (cache, x.shape)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Go back through the layer, all steps at once."""
         inner, shape = cache
-        dx = back(self.layer, dy.reshape(-1, *dy.shape[2:]), inner, need_dx=need_dx)
+        rows = dy.reshape(-1, *dy.shape[2:])
+        dx = go_back(self.layer, rows, inner, need_dx=need_dx, skip_frozen=skip_frozen)
         return dx.reshape(shape) if need_dx else None

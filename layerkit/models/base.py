@@ -5,26 +5,22 @@ from __future__ import annotations
 import copy
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import StateError
 from layerkit.layers.base import Layer
 from layerkit.losses import Loss
+from layerkit.models.assembled import AssembledLayer
 from layerkit.models.chunks import FEW, samples_at_a_time
-from layerkit.models.first_values import FirstValues, as_they_are, put_back
-from layerkit.models.packed import PackedLayer
 from layerkit.models.summary import figures, html_table, shorten, text_table
-from layerkit.models.ties import Tie, find_ties
-from layerkit.parameters import Parameter
+from layerkit.models.ties import find_ties
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Model"]
 
 
-class Model(PackedLayer):
+class Model(AssembledLayer):
     """Base class of the models: layers put together, and what can be done with the whole.
 
     A model is a layer itself, so models nest. All parameters lie in two contiguous vectors,
@@ -55,81 +51,6 @@ class Model(PackedLayer):
 
     input_shape: Shape
     output_shape: Shape
-    seed: Any
-    _drawn: FirstValues | None = None
-    ties: Mapping[str, str] = MappingProxyType({})
-    _tied: tuple[Tie, ...] = ()
-
-    def _assemble(
-        self,
-        where: str,
-        layers: Sequence[Layer],
-        connect: Callable[[], None],
-        rng: np.random.Generator,
-    ) -> None:
-        """Connect layers and pack their parameters; if that fails, leave the layers unchanged."""
-        before = as_they_are(layers)
-        start = rng.bit_generator.state
-        try:
-            again = _left_to_another(layer for layer, _ in before)
-            unbuilt = as_they_are(layers)
-            connect()
-            ties = find_ties(where, self, self.ties)
-            drawn: dict[Parameter, Array] = {}
-            for layer in self._children:
-                drawn |= self._draw(layer, rng, {tie.tied for tie in ties}, again)
-        except BaseException:
-            put_back(before)
-            raise
-        self._bind_ties(ties)
-        self._pack(drawn)
-        given = []
-        for _, layer in self.walk():
-            self.min_batch_size = max(self.min_batch_size, layer.min_batch_size)
-            if layer.is_random and layer.rng is None:
-                layer.rng = rng.spawn(1)[0]
-                given.append(layer)
-        self._drawn = FirstValues(self.seed, start, list(drawn), given, unbuilt)
-
-    def _bind_ties(self, ties: Sequence[Tie]) -> None:
-        """Make views of the parameters that are tied."""
-        for tied, source, transposed in ties:
-            tied.tie(source, transposed=transposed)
-        self._tied = tuple(ties)
-
-    def _draw(
-        self,
-        layer: Layer,
-        rng: np.random.Generator,
-        leave_out: Set[Parameter],
-        again: Set[Parameter],
-    ) -> dict[Parameter, Array]:
-        """Draw first values for a layer, and again for models inside that have no seed."""
-        again = again | _left_to_another(inner for _, inner in layer.walk())
-        where = f"{type(layer).__name__}.build"
-        return {
-            parameter: flat.draw(parameter, where, rng)
-            for parameter in layer.parameters
-            if parameter not in leave_out and (parameter in again or not parameter.is_packed)
-        }
-
-    def leave_to_another(self) -> list[Parameter]:
-        """Leave the first values to the seed of the model around this one.
-
-        Returns
-        -------
-        list of Parameter
-            The parameters to draw again: those that this model drew, if it did so without a seed
-            and all still have these very values; else none.
-        """
-        drawn = self._drawn
-        is_left = drawn is None or drawn.start is None
-        if drawn is None or is_left or self.seed is not None or not drawn.are_kept():
-            return []
-        for layer in drawn.given:
-            layer.rng = None
-        self._drawn = drawn.left_to_another()
-        return drawn.parameters
 
     def _check_built(self, method: str) -> None:
         """Refuse a model that does not know the shape of its samples yet."""
@@ -426,9 +347,3 @@ class Model(PackedLayer):
     def _repr_html_(self) -> str:
         """Show the summary as a table in a notebook."""
         return html_table(self._table())
-
-
-def _left_to_another(layers: Iterable[Layer]) -> set[Parameter]:
-    """Return the parameters that the models among some layers leave to the one around them."""
-    models = [layer for layer in layers if isinstance(layer, Model)]
-    return {parameter for model in models for parameter in model.leave_to_another()}

@@ -14,6 +14,7 @@ from layerkit._support.validation import Array
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Join
+from layerkit.layers.passes import go_back, is_trained
 from layerkit.models.base import Model
 from layerkit.models.drawing import drawn_table
 from layerkit.models.ties import add_gradients, check_ties
@@ -129,9 +130,9 @@ class Graph(Model):
         self._done = last_reads(self.order, self.reads, self.outputs)
         check_use(_WHERE, self.inputs, self.reads, self.order, self.outputs)
         ordered = [layers[node] for node in self.order]
-        self._assemble(_WHERE, ordered, partial(self._connect, ordered), rng)
+        self._assemble(_WHERE, ordered, partial(self._connect, _WHERE, ordered), rng)
 
-    def _connect(self, layers: list[Layer]) -> None:
+    def _connect(self, where: str, layers: list[Layer]) -> None:
         """Build the layers in the order of the pass."""
         self._children = ()
         shapes: dict[str, Any] = dict(self.inputs)
@@ -141,10 +142,10 @@ class Graph(Model):
             if not layer.accepts(shape):
                 got = check.Said(f"{layer!r}, which takes {layer.input_shape}")
                 wanted = f"a layer that takes what it reads, of shape {shape}"
-                check.fail(_WHERE, f"nodes[{name!r}]", wanted, got, error=ShapeError)
+                check.fail(where, f"nodes[{name!r}]", wanted, got, error=ShapeError)
             shapes[name] = self.add_layer(layer, shape)
         named = dict(zip(self.order, layers, strict=True))
-        check_integers(_WHERE, self.inputs, self.reads, named)
+        check_integers(where, self.inputs, self.reads, named)
         self.input_shape = bare(self.inputs)
         self.output_shape = bare({name: shapes[name] for name in self.outputs})
         self.takes_integers = len(self.inputs) == 1 and all(
@@ -166,6 +167,48 @@ class Graph(Model):
             name: (self[name], reads if len(reads) > 1 else reads[0])
             for name, reads in self.reads.items()
         }
+
+    def replace(
+        self, name: str, layer: Layer, *, seed: int | np.random.Generator | None = None
+    ) -> Layer:
+        """Put a layer in the place of a node's; all others keep their parameters.
+
+        An optimizer that was used on the model is for its old parameters: make another one.
+
+        Parameters
+        ----------
+        name : str
+            Node, which goes on to read what it has read.
+        layer : Layer
+            New layer, or a copy of one that is in use.
+        seed : int or numpy.random.Generator, optional
+            Source of the first values of the new layer.
+
+        Returns
+        -------
+        Layer
+            The layer that has left, with its parameters; it may become part of another model.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such node, the new layer is in use, or the old one has ties.
+        ShapeError
+            If the layer does not fit between what it reads and what reads it.
+        StateError
+            If the model is part of another one, or being trained. Nothing changes then.
+        """
+        where, leaving = "Graph.replace", self[name]
+        rng = check.generator(where, "seed", seed)
+        nodes = self.nodes | {name: (layer, self.nodes[name][1])}
+
+        def connect() -> None:
+            layers, _ = check_nodes(where, self.inputs, nodes, self.dtype)
+            self._connect(where, [layers[node] for node in self.order])
+
+        layers = [layer if own is leaving else own for own in self._children]
+        self._reassemble(where, layers, leaving, connect, rng)
+        return leaving
 
     @property
     def input_dtype(self) -> Any:
@@ -225,7 +268,9 @@ class Graph(Model):
             values[name], _ = self._pass(name, layer, values, training=False)
             yield f"node {name!r}", layer, values[name]
 
-    def compute_backward(self, dy: Any, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Any, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Compute the gradients of the inputs: a dict, or a bare array if there is one.
 
         The gradient of an input is None if no output's gradient reaches it.
@@ -233,17 +278,20 @@ class Graph(Model):
         caches, shapes = cache
         given = dy if isinstance(dy, Mapping) else {self.outputs[0]: dy}
         grads = {name: own for name, own in given.items() if own is not None}
+        needed = self._needed(need_dx=need_dx, skip_frozen=skip_frozen)
         for name, layer in zip(reversed(self.order), reversed(self._children), strict=True):
             own, inner = grads.pop(name, None), caches.pop()
             if own is None:
-                clear_gradients(layer)
+                if name in needed:
+                    clear_gradients(layer)
+                else:
+                    layer.release_workspace()
                 continue
             reads = self.reads[name]
-            dx: Any
-            if need_dx or not layer.takes_need_dx or not self.inputs.keys() >= set(reads):
-                dx = layer.compute_backward(own, inner)
-            else:
-                dx = layer.compute_backward(own, inner, need_dx=False)  # type: ignore[call-arg]
+            is_read = not needed.isdisjoint(reads)
+            dx: Any = go_back(layer, own, inner, need_dx=is_read, skip_frozen=skip_frozen)
+            if not is_read:
+                continue
             if not isinstance(layer, Join):
                 dx = (dx,)
             elif not isinstance(dx, tuple) or len(dx) != len(reads):
@@ -260,6 +308,16 @@ class Graph(Model):
         if len(self.inputs) == 1 and not grads and not self.takes_integers:
             return np.zeros(shapes[next(iter(self.inputs))], self.dtype)
         return bare({name: grads.get(name) for name in self.inputs})
+
+    def _needed(self, *, need_dx: bool, skip_frozen: bool) -> set[str]:
+        """Find the inputs and nodes whose gradients are needed, further back or by the caller."""
+        needed = set(self.inputs) if need_dx else set()
+        if not skip_frozen:
+            return needed.union(self.order)
+        for name, layer in zip(self.order, self._children, strict=True):
+            if is_trained(layer) or not needed.isdisjoint(self.reads[name]):
+                needed.add(name)
+        return needed
 
     def _batch(self, where: str, x: Any) -> dict[str, Array]:
         return check_batch(where, x, self.inputs, self.input_dtypes)

@@ -9,6 +9,7 @@ from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.errors import ShapeError
+from layerkit.models.selection import select_all
 from layerkit.models.stored import StoredLayer
 from layerkit.parameters import Parameter
 
@@ -103,3 +104,65 @@ class PackedLayer(StoredLayer):
             arrays.append(array.copy())
         for parameter, array in zip(parameters, arrays, strict=True):
             parameter.value = array
+
+    def freeze(self, *names: str) -> list[str]:
+        """Keep parameters as they are in training, from the next step on.
+
+        What lies before the first layer that trains is not gone back through any more, and the
+        gradients of frozen kernels are not computed. The compiled engine leaves such models to
+        NumPy.
+
+        Parameters
+        ----------
+        *names : str
+            Dotted names of layers (all parameters in each) or of parameters, or patterns of such
+            names, in which ``*`` stands for any text; none for all.
+
+        Returns
+        -------
+        list of str
+            Names of the parameters that are frozen now.
+
+        Raises
+        ------
+        ArgumentError
+            If a name is that of no layer and no parameter; then nothing changes.
+
+        Examples
+        --------
+        >>> from layerkit import Dense, Sequential, Tanh
+        >>> layers = [Dense(8, 3, Tanh(), name="encoder"), Dense(3, 8, name="decoder")]
+        >>> model = Sequential(layers, seed=0)
+        >>> model.freeze("encoder", "*.bias")
+        ['encoder.kernel', 'encoder.bias', 'decoder.bias']
+        >>> model.unfreeze("encoder")
+        ['decoder.bias']
+        """
+        return self._set_trainable("freeze", names, is_free=False)
+
+    def unfreeze(self, *names: str) -> list[str]:
+        """Make parameters trainable again, but for what a layer declared as not trainable.
+
+        Parameters
+        ----------
+        *names : str
+            Names or patterns, as for `freeze`; none for all.
+
+        Returns
+        -------
+        list of str
+            Names of the parameters that are still frozen.
+
+        Raises
+        ------
+        ArgumentError
+            If a name is that of no layer and no parameter; then nothing changes.
+        """
+        return self._set_trainable("unfreeze", names, is_free=True)
+
+    def _set_trainable(self, method: str, names: Sequence[str], *, is_free: bool) -> list[str]:
+        self._check_built(method)
+        where = f"{type(self).__name__}.{method}"
+        for parameter in select_all(where, self, names).values():
+            parameter.trainable = is_free and not parameter.is_constant
+        return [name for name, p in self.named_parameters().items() if not p.trainable]

@@ -13,11 +13,11 @@ from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
-from layerkit.layers.joins import Join
+from layerkit.layers.passes import go_back_through
 from layerkit.models.base import Model
+from layerkit.models.chain import check_chain, first_shape
 from layerkit.models.first_values import as_they_are, put_back
 from layerkit.models.ties import Tie, add_gradients, check_ties, ties_inside
-from layerkit.models.wiring import check_alone
 from layerkit.storage.models import CLASSES
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ class Sequential(Model):
         self.name = check.name(where, name)
         rng = check.generator(where, "seed", seed)
         self.ties = check_ties(where, ties)
-        self._check_layers(where, chain)
-        shape = self._first_shape(where, chain[0], input_shape)
+        check_chain(where, self, chain)
+        shape = first_shape(where, chain[0], input_shape)
         self._has_own_shape = input_shape is not None
         if shape is not None:
             self._assemble(where, chain, partial(self._connect, where, chain, shape), rng)
@@ -142,49 +142,6 @@ class Sequential(Model):
             raise
         return self.output_shape
 
-    def _check_layers(self, where: str, chain: list[Layer]) -> None:
-        """Refuse layers that can't be together in one model."""
-        if not chain:
-            check.fail(where, "layers", "a list of at least one layer", check.Said("none"))
-        seen: dict[int, int] = {}
-        named: dict[str, int] = {}
-        for index, layer in enumerate(chain):
-            got = None
-            if layer is self:
-                got = f"layers[{index}], the model itself"
-            elif id(layer) in seen:
-                got = f"layers[{index}], which is layers[{seen[id(layer)]}] again"
-            elif layer.is_owned:
-                got = f"layers[{index}], {layer!r}, which is part of a model already"
-            if got:
-                remedy = "Use copy.deepcopy(layer), which has parameters of its own."
-                check.fail(where, "layers", "layers of this model alone", check.Said(got), remedy)
-            if isinstance(layer, Join):
-                remedy = "Use it as a node of a Graph."
-                got = check.Said(f"layers[{index}], {layer!r}")
-                check.fail(where, "layers", "layers of one input", got, remedy)
-            check_alone(where, f"layers[{index}]", layer)
-            if layer.name in named:
-                got = f"{layer.name!r} for layers[{named[layer.name]}] and layers[{index}]"
-                check.fail(where, "layers", "of different names", check.Said(got))
-            if layer.output_shape is not None and layer.dtype != self.dtype:
-                got = f"layers[{index}], {layer!r}, of {layer.dtype}"
-                remedy = f"Pass dtype=numpy.{layer.dtype}, or convert it: astype."
-                check.fail(where, "layers", f"of dtype {self.dtype}", check.Said(got), remedy)
-            seen[id(layer)] = index
-            if layer.name is not None:
-                named[layer.name] = index
-
-    def _first_shape(self, where: str, first: Layer, input_shape: Shape | None) -> Shape | None:
-        """Find the shape of a sample: what the first layer says, or what the caller does."""
-        if input_shape is None:
-            return first.input_shape
-        shape = check.sample_shape(where, "input_shape", input_shape)
-        if not first.accepts(shape):
-            expectation = f"{first.input_shape}, which layers[0], {first!r}, takes"
-            check.fail(where, "input_shape", expectation, shape, error=ShapeError)
-        return shape
-
     def _connect(self, where: str, chain: list[Layer], shape: Shape) -> None:
         """Build the layers, each on the output of the one before."""
         self._children = ()
@@ -209,6 +166,130 @@ class Sequential(Model):
             shape = self.add_layer(layer, shape)
         self.output_shape = shape
         self.takes_integers = chain[0].takes_integers
+
+    def insert(
+        self, index: int, layer: Layer, *, seed: int | np.random.Generator | None = None
+    ) -> None:
+        """Put a layer before the one at a place; all others keep their parameters.
+
+        Names that layers have from their places, such as ``"dense_1"``, move with them. An
+        optimizer that was used on the model is for its old parameters: make another one.
+
+        Parameters
+        ----------
+        index : int
+            Place, from 0 to the number of layers; one below 0 counts from the end.
+        layer : Layer
+            New layer, or a copy of one that is in use.
+        seed : int or numpy.random.Generator, optional
+            Source of the first values of the new layer.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is of the wrong kind, or the layer is in use.
+        ShapeError
+            If the shapes of neighbours don't fit.
+        StateError
+            If the model is part of another one, or being trained. Nothing changes then.
+
+        Examples
+        --------
+        >>> from layerkit import Dense, Dropout, Sequential, Tanh
+        >>> model = Sequential([Dense(4, 3, Tanh()), Dense(3, 2)], seed=0)
+        >>> model.insert(1, Dropout(0.2))
+        >>> model.replace(-1, Dense(3, 5, name="head"), seed=1)
+        Dense(3, 2)
+        >>> model.pop("dropout_1")
+        Dropout(0.2)
+        >>> model
+        Sequential([Dense(4, 3, Tanh()), Dense(3, 5, name='head')], seed=0)
+        """
+        where, n_layers = "Sequential.insert", len(self._children)
+        place = check.index(where, "index", index, n_layers + 1)
+        if place < -n_layers:
+            check.fail(where, "index", f"at least {-n_layers}", index)
+        chain = list(self._children)
+        chain.insert(place, check.instance(where, "layer", layer, Layer))
+        self._rebuild(where, chain, None, seed)
+
+    def replace(
+        self, key: int | str, layer: Layer, *, seed: int | np.random.Generator | None = None
+    ) -> Layer:
+        """Put a layer in the place of another one; all others keep their parameters.
+
+        Parameters
+        ----------
+        key : int or str
+            Place or name of the layer that leaves.
+        layer : Layer
+            New layer, or a copy of one that is in use.
+        seed : int or numpy.random.Generator, optional
+            Source of the first values of the new layer.
+
+        Returns
+        -------
+        Layer
+            The layer that has left, with its parameters; it may become part of another model.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such layer, or the new one is in use; if the old one has ties.
+        ShapeError, StateError
+            As for `insert`.
+        """
+        where, chain = "Sequential.replace", list(self._children)
+        leaving = self[key]
+        check.instance(where, "layer", layer, Layer)
+        chain[next(k for k, old in enumerate(chain) if old is leaving)] = layer
+        self._rebuild(where, chain, leaving, seed)
+        return leaving
+
+    def pop(self, key: int | str = -1) -> Layer:
+        """Remove a layer; all others keep their parameters.
+
+        Parameters
+        ----------
+        key : int or str
+            Place or name of the layer; by default the last.
+
+        Returns
+        -------
+        Layer
+            The layer, with its parameters; it may become part of another model.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such layer, if it is the only one, or has ties.
+        ShapeError, StateError
+            As for `insert`.
+        """
+        leaving = self[key]
+        chain = [layer for layer in self._children if layer is not leaving]
+        self._rebuild("Sequential.pop", chain, leaving, None)
+        return leaving
+
+    def _rebuild(
+        self,
+        where: str,
+        chain: list[Layer],
+        leaving: Layer | None,
+        seed: int | np.random.Generator | None,
+    ) -> None:
+        """Connect other layers than before."""
+        self._check_built(where.partition(".")[2])
+        rng = check.generator(where, "seed", seed)
+        shape: Shape | None = self.input_shape
+
+        def connect() -> None:
+            check_chain(where, self, chain)
+            first = chain[0]
+            known = None if first.input_shape and not first.accepts(self.input_shape) else shape
+            self._connect(where, chain, first_shape(where, first, known) or self.input_shape)
+
+        self._reassemble(where, chain, leaving, connect, rng)
 
     @property
     def row(self) -> tuple[Layer, ...] | None:
@@ -255,16 +336,23 @@ class Sequential(Model):
             raise
         return x, caches
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Send a gradient through the layers, last to first."""
-        first = self._children[0]
-        for layer in self._children[:0:-1]:
-            dy = layer.compute_backward(dy, cache.pop())
         dx: Any
-        if need_dx or not first.takes_need_dx:
-            dx = first.compute_backward(dy, cache.pop())
-        else:
-            dx = first.compute_backward(dy, cache.pop(), need_dx=False)  # type: ignore[call-arg]
+        if skip_frozen:
+            dx = go_back_through(
+                self._children, dy, cache, need_dx=need_dx, skip_frozen=skip_frozen
+            )
+        else:  # by hand what that does, in half of its time
+            first = self._children[0]
+            for layer in self._children[:0:-1]:
+                dy = layer.compute_backward(dy, cache.pop())
+            if need_dx or not first.takes_need_dx:
+                dx = first.compute_backward(dy, cache.pop())
+            else:
+                dx = first.compute_backward(dy, cache.pop(), need_dx=False)  # type: ignore[call-arg]
         if self._tied:
             add_gradients(self._tied)
         return dx

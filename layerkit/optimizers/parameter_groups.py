@@ -8,6 +8,7 @@ from layerkit._support import validation as check
 from layerkit._support.repr import ConstructorRepr
 from layerkit._support.validation import Array
 from layerkit.models.base import Model
+from layerkit.models.selection import select
 from layerkit.optimizers import Optimizer
 
 __all__ = ["ParameterGroup"]
@@ -20,14 +21,16 @@ class ParameterGroup(ConstructorRepr):
     ----------
     layers : sequence of str
         Names of the layers, as in ``model.layer_names``; ``"inner.dense_0"`` for a layer inside
-        another one.
+        another one. Names of parameters, such as ``"dense_0.bias"``, and patterns of names, such
+        as ``"*.bias"``, are taken too.
     learning_rate : float, optional
         Initial learning rate of the group, above 0. A change of the optimizer's learning rate
         changes it by the same factor.
     weight_decay : float, optional
         Weight decay of the group in place of the optimizer's; at least 0.
     frozen : bool
-        Whether the parameters of the group stay as they are.
+        Whether the parameters of the group stay as they are. Their gradients are computed all the
+        same; `Model.freeze` spares that work.
 
     Raises
     ------
@@ -67,26 +70,31 @@ class GroupedStep:
     def __init__(
         self, where: str, model: Model, optimizer: Optimizer, groups: Sequence[ParameterGroup]
     ) -> None:
-        self.optimizer, self.initial_rate = optimizer, optimizer.learning_rate
+        self.model, self.optimizer = model, optimizer
+        self.initial_rate = optimizer.learning_rate
         if not optimizer.is_elementwise or optimizer.needs_closure:
             expectation = "empty for an optimizer that uses all parameters together"
             check.fail(where, "groups", expectation, check.Said(repr(optimizer)))
-        starts, parameters = flat.starts(model.parameters), model.parameters
-        owner: dict[flat.Parameter, ParameterGroup] = {}
+        self.owners: dict[flat.Parameter, ParameterGroup] = {}
         for group in groups:
             if group.weight_decay is not None and not hasattr(optimizer, "weight_decay"):
                 got = check.Said(f"{group!r} for {optimizer!r}, which has none")
                 check.fail(where, "groups", "without weight_decay", got)
             for name in group.layers:
-                for parameter in check.layer_named(where, model, name).parameters:
-                    if parameter in owner:
+                for parameter in select(where, model, name).values():
+                    if self.owners.setdefault(parameter, group) is not group:
                         got = check.Said(f"{name!r} in two of them")
                         check.fail(where, "groups", "of different layers", got)
-                    owner[parameter] = group
-        self.spans = [(slice(starts[p], starts[p] + p.size), owner.get(p)) for p in parameters]
 
-    def settings(self) -> list[tuple[float, float]]:
-        """Return the learning rate and the weight decay of each parameter."""
+    def prepare(self) -> list[tuple[float, float]]:
+        """Find where the parameters lie, and return the rate and the decay of those that train."""
+        starts = flat.starts(self.model.parameters)
+        owned = [(p, self.owners.get(p)) for p in starts if p.trainable]
+        self.spans = [
+            (slice(starts[p], starts[p] + p.size), group)
+            for p, group in owned
+            if group is None or not group.frozen
+        ]
         return [self._settings_of(group) for _, group in self.spans]
 
     def _settings_of(self, group: ParameterGroup | None) -> tuple[float, float]:
@@ -109,8 +117,6 @@ class GroupedStep:
         optimizer.n_steps += 1
         try:
             for span, group in self.spans:
-                if group is not None and group.frozen:
-                    continue
                 optimizer.learning_rate, own = settings[group]
                 if decay is not None:
                     optimizer.weight_decay = own

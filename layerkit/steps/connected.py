@@ -21,6 +21,7 @@ from layerkit._support.validation import Array
 from layerkit.communication.base import Communicator, gather, share, total
 from layerkit.data.batches import Batch, Batches, StreamBatches
 from layerkit.errors import LayerkitError, StateError
+from layerkit.layers.passes import go_back
 from layerkit.metrics import Metric
 from layerkit.metrics.totals import merged
 from layerkit.models.base import Model
@@ -271,7 +272,8 @@ class ConnectedRanks(Ranks):
         """Add nothing to a batch of which this rank has no part."""
         if self._synchronized_layers():
             y, cache = self.model.compute_forward(x, training=True)
-            self.model.compute_backward(_each(y, np.zeros_like), cache, need_dx=False)
+            # As the other ranks do: they wait for each other in the layers that aren't skipped.
+            go_back(self.model, _each(y, np.zeros_like), cache, need_dx=False, skip_frozen=True)
         self.model.grads.fill(0)
         return 0.0
 

@@ -90,7 +90,7 @@ class TrainingStep:
                 loss = check.one_float(f"{type(self.loss).__name__}.value", "the loss", loss)
             if position.totals:  # before the backward pass, which may use the predictions' memory
                 added = self._totals(y_pred, y, weight, size, position.totals)
-            self.model.compute_backward(dy, cache, need_dx=False)
+            self.updates.go_back(dy, cache, need_dx=False)
         else:
             loss = self.ranks.sit_out(x)
         is_whole = position.batches_per_update == 1
@@ -159,7 +159,7 @@ class TrainingStep:
             if size:
                 y_pred, cache = self.model.compute_forward(x, training=True)
                 loss, dy = self.lose(y_pred, y, weight)
-                self.model.compute_backward(dy, cache, need_dx=False)
+                self.updates.go_back(dy, cache, need_dx=False)
             else:
                 loss = self.ranks.sit_out(x)
             for layer, state in states:

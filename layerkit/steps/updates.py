@@ -15,9 +15,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from layerkit import parameters as flat
 from layerkit._support.numerics import unguarded
 from layerkit._support.validation import Array
 from layerkit.errors import NonFiniteError
+from layerkit.layers.passes import go_back
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.optimizers.parameter_groups import GroupedStep
@@ -44,6 +46,16 @@ def _without(frozen: Sequence[tuple[Parameter, Array]], closure: Closure) -> flo
     for parameter, _ in frozen:
         parameter.grad.fill(0)
     return loss
+
+
+def _step_of_spans(
+    optimizer: Optimizer, spans: Sequence[slice], values: Array, grads: Array
+) -> None:
+    """Make an optimizer's step for parts of the vectors: what is between stays, its state too."""
+    optimizer.n_steps += 1
+    for span in spans:
+        state = {name: vector[span] for name, vector in optimizer.state.items()}
+        optimizer.update(values[span], grads[span], state)
 
 
 def calm_limit(dtype: np.dtype[Any]) -> float:
@@ -73,11 +85,14 @@ class Updates:
         self._most = 0.0
         self._rates: tuple[float, float | None] | None = None
         self._step: Step = self._usual_step
+        self._given: Step | None = None
         self._frozen: list[Parameter] = []
+        self.go_back: Callable[..., Any] = model.compute_backward
         self._busy = self._installed = False
 
     def use_step(self, step: Step | None) -> None:
         """Use another way to make the optimizer's step, or with None the usual one."""
+        self._given = step
         self._step = step or self._usual_step
 
     def prepare(self) -> None:
@@ -91,10 +106,32 @@ class Updates:
             self._most = self._most_of(rates[0], rates[1] or 0.0)
         if isinstance(self._usual_step, GroupedStep):
             self._rates = None
-            settings = self._usual_step.settings()
+            settings = self._usual_step.prepare()
             self._most = min([self._most, *(self._most_of(*each) for each in settings)])
         self._frozen = [p for p in self.model.parameters if not p.trainable]
+        if self._frozen:
+            self._step = self._step_around_frozen()
+            self.go_back = partial(go_back, self.model, skip_frozen=True)
+        else:
+            self._step = self._given or self._usual_step
+            self.go_back = self.model.compute_backward
         self.ranks.prepare()
+
+    def _step_around_frozen(self) -> Step:
+        """Return a step of the parameters that train, or one of all if it needs all together."""
+        if isinstance(self._usual_step, GroupedStep):
+            return self._usual_step
+        if not self.optimizer.is_elementwise or self.optimizer.needs_closure:
+            return self._usual_step
+        spans: list[slice] = []
+        for parameter, start in flat.starts(self.model.parameters).items():
+            if not parameter.trainable:
+                continue
+            if spans and spans[-1].stop == start:  # one step for neighbours
+                spans[-1] = slice(spans[-1].start, start + parameter.size)
+            else:
+                spans.append(slice(start, start + parameter.size))
+        return partial(_step_of_spans, self.optimizer, spans)
 
     def _most_of(self, rate: float, decay: float) -> float:
         """Return the sum of squared gradients up to which a step can't overflow; 0 for none."""
@@ -163,16 +200,20 @@ class Updates:
         self, loss: float, x: Array, place: Callable[[], str], closure: Closure | None
     ) -> None:
         values, grads = self._vectors
+        for parameter in self._frozen:
+            parameter.grad.fill(0)
         if not (math.isfinite(loss) and np.isfinite(grads).all()):
             self._refuse(loss, x, place)
+        is_around = self._frozen and self._step is not self._usual_step
+        if is_around and grads.dot(grads) < self._most:
+            self._step(values, grads)
+            return
         state = self.optimizer.state
         before = values.copy(), {name: vector.copy() for name, vector in state.items()}
         n_steps = self.optimizer.n_steps
         frozen = [(parameter, parameter.value.copy()) for parameter in self._frozen]
-        for parameter, _ in frozen:
-            parameter.grad.fill(0)
         if closure is None:
-            self._usual_step(values, grads)
+            (self._step if is_around else self._usual_step)(values, grads)
         else:
             self.optimizer.step_with(values, grads, loss, partial(_without, frozen, closure))
         for parameter, value in frozen:

@@ -12,7 +12,7 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.state import is_generator
 from layerkit.data.batches import ArrayBatches, Batches, DatasetBatches, StreamBatches
-from layerkit.errors import LoadError
+from layerkit.errors import LoadError, SaveError
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.steps.position import Position
@@ -41,11 +41,22 @@ class Saved(NamedTuple):
 def checkpoint_tree(
     saved: Saved, position: Position, hooks: Hooks | None, history: History
 ) -> dict[str, Any]:
-    """Return all that a training needs to go on, in a form for a file."""
+    """Return all that a training needs to go on, in a form for a file.
+
+    Raises
+    ------
+    SaveError
+        If a parameter is not finite, as `read_checkpoint` refuses it.
+    """
     states = hooks.states() if hooks else []
     kept = hooks.kept if hooks else None
+    contents = kept.contents() if kept else contents_of(saved.model)
+    for name, value in contents["values"].items():
+        if not np.isfinite(value).all():
+            got, remedy = check.Said("NaN or an infinity"), "Model.save keeps any numbers."
+            check.fail("Trainer.save_checkpoint", name, "finite", got, remedy, error=SaveError)
     return {
-        "contents": kept.contents() if kept else contents_of(saved.model),
+        "contents": contents,
         "optimizer": {
             "class": type(saved.optimizer).__name__,
             "state": saved.optimizer.state,

@@ -30,23 +30,19 @@ from layerkit.training.hooks import Hooks
 
 __all__ = ["Fit", "sole_training"]
 
-_in_training: dict[int, object] = {}
-
 
 @contextlib.contextmanager
 def sole_training(where: str, model: Model) -> Iterator[None]:
     """Refuse a model that is being trained already, by a callback or in another thread."""
-    # A slice of a model, and a model around it, have the same vectors.
-    key = id(flat.home(model.parameters) if model.parameters else model)
-    token = object()
-    if _in_training.setdefault(key, token) is not token:  # one step, whatever the threads do
+    key, token = flat.training_key(model, model.parameters), object()
+    if flat.in_training.setdefault(key, token) is not token:  # one step, whatever the threads do
         got = check.Said("one that is being trained")
         remedy = "Train a copy: copy.deepcopy(model)."
         check.fail(where, "model", "in one fit at a time", got, remedy, error=StateError)
     try:
         yield
     finally:
-        del _in_training[key]
+        del flat.in_training[key]
 
 
 class Fit:

@@ -311,7 +311,7 @@ class Trainer:
         Parameters
         ----------
         x, y : array_like, Dataset, or a stream of batches
-            Data, as `fit` takes them.
+            Data, as `fit` takes them; the targets are cast to the model's dtype.
         batch_size : int
             Number of samples to take at a time.
         sample_weight : array_like, optional
@@ -365,7 +365,7 @@ class Trainer:
         Raises
         ------
         SaveError
-            If the file can't be written, or a state can't be put into one.
+            If the file can't be written, a state can't be put into one, or is not finite.
         """
         saved, setup = Saved(self.model, self.optimizer, self.rng), self.setup
         tree = checkpoint_tree(saved, setup.position, setup.hooks, self.history)

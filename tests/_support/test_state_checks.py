@@ -9,6 +9,7 @@ from layerkit import (
     SGD,
     BatchNorm,
     Callback,
+    Dropout,
     Layer,
     LoadError,
     NAdam,
@@ -165,6 +166,24 @@ def test_what_a_class_of_layerkit_may_have_lost():
     assert average.average is None
     with pytest.raises(LoadError):
         average.set_state({"_n_steps": None})
+
+
+def test_what_draws_numbers_goes_on_doing_so():
+    class Jitter(Layer):
+        is_random = True
+
+        def compute_forward(self, x, *, training):
+            return x + self.rng.normal(size=x.shape) * training, None
+
+        def compute_backward(self, dy, cache):
+            return dy
+
+    for layer in (Dropout(0.5), Dropout(0.5, seed=3), Jitter()):
+        Sequential([layer], input_shape=(3,), seed=0)
+        before = repr(layer.rng.bit_generator.state)
+        with pytest.raises(LoadError, match=r"set_state: the state's 'rng' must be of the kind of"):
+            layer.set_state({"rng": None})
+        assert repr(layer.rng.bit_generator.state) == before
 
 
 def test_a_layer_keeps_the_shapes_that_it_was_built_with():

@@ -116,7 +116,9 @@ def at(tree: Any, path: tuple[Any, ...]) -> Any:
 
 def change_tree(random: random.Random, tree: Any) -> str:
     """Change a value of a tree, or a name; return what was done."""
-    path = random.choice(places(tree))
+    path = random.choice(places(tree) or [()])
+    if not path:
+        return "nothing, as nothing is left"
     *around, key = path
     part = at(tree, tuple(around))
     kind = random.randrange(8)

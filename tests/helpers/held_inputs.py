@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from layerkit import Layer
-from layerkit.layers.wrappers import back
+from layerkit import Layer, go_back
 
 # All steps, the first, those in the middle, and none.
 ROWS = [lambda n: np.ones(n), lambda n: np.arange(n) < 2, lambda n: np.arange(n) % 3 == 1]
@@ -29,7 +28,7 @@ class Held(Layer):
         return self.layer.compute_forward(x, training=training, mask=mask_for(x))
 
     def compute_backward(self, dy, cache, *, need_dx=True):
-        return back(self.layer, dy, cache, need_dx=need_dx)
+        return go_back(self.layer, dy, cache, need_dx=need_dx)
 
 
 class Begun(Layer):

@@ -9,6 +9,7 @@ from layerkit import (
     GRU,
     LSTM,
     ArgumentError,
+    Dense,
     Graph,
     Masked,
     Sequential,
@@ -110,6 +111,26 @@ def test_ten_thousand_large_inputs_are_finite(kind):
     assert np.isfinite(y).all()
     assert np.isfinite(dx).all()
     assert np.isfinite(model.grads).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frozen_layer_computes_no_gradients_of_its_own(kind):
+    model = Sequential([Dense(3, 3), kind(3, 2)], input_shape=(5, 3), seed=0)
+    x, dy = RNG.normal(size=(4, 5, 3)), RNG.normal(size=(4, 2))
+    model.forward(x, training=True)
+    model.backward(dy)
+    expected = model[0].kernel.grad.copy()
+    model[1].trainable = False
+    model.grads[:] = 7
+    for _ in range(2):
+        _, cache = model.compute_forward(x, training=True)
+        model.compute_backward(dy, cache, need_dx=False, skip_frozen=True)
+    assert_array_equal(model[0].kernel.grad, expected)
+    assert (model[1].kernel.grad == 7).all()
+    model[1].bias.trainable = True
+    _, cache = model.compute_forward(x, training=True)
+    model.compute_backward(dy, cache, need_dx=False, skip_frozen=True)
+    assert (model[1].bias.grad != 7).all()
 
 
 def used_twice():

@@ -163,6 +163,33 @@ def test_what_reads_inputs_alone_need_not_compute_dx():
     assert_array_equal(model.grads, grads)
 
 
+@pytest.mark.parametrize(
+    "wrap", [Carried, lambda layer: Bidirectional(layer, Add())], ids=["Carried", "Bidirectional"]
+)
+def test_what_is_frozen_computes_no_gradients_of_its_own(wrap):
+    model = Sequential([Dense(3, 3), wrap(GRU(3, 2)), Dense(2, 1)], input_shape=(5, 3), seed=0)
+    x, dy = RNG.normal(size=(4, 5, 3)), RNG.normal(size=(4, 1))
+    model.forward(x, training=True)
+    if wrap is Carried:
+        model[1].reset_state()
+    model.backward(dy)
+    expected = model[0].kernel.grad.copy()
+    model[1].trainable = False
+    model.grads[:] = 7
+    _, cache = model.compute_forward(x, training=True)
+    model.compute_backward(dy, cache, need_dx=False, skip_frozen=True)
+    assert_array_equal(model[0].kernel.grad, expected)
+    assert (model[1].layer.kernel.grad == 7).all()
+    model[0].trainable = False
+    model.grads[:] = 7
+    if wrap is Carried:
+        model[1].reset_state()
+    _, cache = model.compute_forward(x, training=True)
+    model.compute_backward(dy, cache, need_dx=False, skip_frozen=True)
+    assert (model[0].kernel.grad == 7).all()
+    assert (model[2].kernel.grad != 7).all()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_pieces_go_on_where_the_last_one_ended(kind):
     carried = Sequential([Carried(kind(3, 2, return_sequences=True))], seed=0)

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from vectors import assert_in_place
 
-from layerkit import Dense, Graph, Sequential, ShapeError, Sigmoid
+from layerkit import ArgumentError, Dense, Graph, Sequential, ShapeError, Sigmoid
 
 LAYERS = {"encoder": lambda: Dense(8, 3, Sigmoid()), "decoder": lambda: Dense(3, 8, Sigmoid())}
 
@@ -85,3 +85,29 @@ def test_a_model_around_this_one_moves_the_vectors(model):
     assert model.values.shape == (59,)
     assert_array_equal(model.values, before)
     assert (model.grads == 3).all()
+
+
+def names(model):
+    """Return the two layers' names: a row has them by place."""
+    return model.layer_names
+
+
+def test_parameters_are_frozen_and_freed_by_name_and_pattern(model):
+    first, last = names(model)
+    everything = list(model.named_parameters())
+    assert model.freeze(f"{first}.kernel") == [f"{first}.kernel"]
+    assert model.freeze("*.bias") == [f"{first}.kernel", f"{first}.bias", f"{last}.bias"]
+    assert model.unfreeze(first) == [f"{last}.bias"]
+    assert [name for name, p in model.named_parameters().items() if not p.trainable] == [
+        f"{last}.bias"
+    ]
+    assert model.freeze() == everything
+    assert not model.trainable
+    assert model.unfreeze() == []
+
+
+def test_a_wrong_name_freezes_nothing(model):
+    for change in (model.freeze, model.unfreeze):
+        with pytest.raises(ArgumentError, match=rf"{change.__name__}: a name must be one of"):
+            change(names(model)[0], "nobody")
+    assert all(parameter.trainable for parameter in model.parameters)

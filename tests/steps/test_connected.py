@@ -859,3 +859,19 @@ def test_replicas_are_fitted_one_after_the_other():
     (reason, values), (_, others) = on_ranks(2, program)
     assert "the trainers have other ranks to train with" in reason
     np.testing.assert_array_equal(values, others)
+
+
+def test_ranks_skip_what_is_frozen_together():
+    """A rank without samples, in the last batch, goes back just as far as those with some."""
+
+    def program(communicator):
+        layers = [BatchNorm(synchronized=True), Dense(4, 4, Tanh()), Dense(4, 2)]
+        model = Sequential(layers, input_shape=(4,), seed=0)
+        model.freeze("batchnorm_0.gamma", "batchnorm_0.beta", "dense_1")
+        trainer = Trainer(model, HalfSquaredError(), SGD(0.1), seed=0, communicator=communicator)
+        trainer.fit(X, Y, epochs=2, batch_size=len(X) - 2)
+        return outcome(trainer)
+
+    together = on_ranks(3, program)
+    assert_same(together)
+    assert_close(together[0], program(None), **ROUNDING)

@@ -1,5 +1,6 @@
 import signal
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -184,3 +185,122 @@ def test_the_settings_of_a_group_count(setting, frozen):
     with pytest.raises(NonFiniteError, match="must lead to a finite update"):
         trainer.fit(x, x[:, :1], epochs=2, batch_size=4)
     assert model.values.tobytes() == before
+
+
+class Notes(Layer):
+    """Notes the passes back, and whether dx was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def compute_forward(self, x, *, training):
+        return x, None
+
+    def compute_backward(self, dy, cache, *, need_dx=True):
+        self.asked.append(need_dx)
+        return dy
+
+
+def deep(seed=0):
+    layers = [Notes(), Dense(3, 4, ReLU()), Notes(), Dense(4, 4), Notes(), Dense(4, 2)]
+    return Sequential(layers, input_shape=(3,), seed=seed)
+
+
+FROZEN_X = np.random.default_rng(0).normal(size=(12, 3))
+FROZEN_Y = FROZEN_X[:, :2]
+
+
+@pytest.mark.parametrize("make", [lambda: SGD(0.1, momentum=0.9), lambda: AdamW(0.01), Lion])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_what_is_frozen_costs_nothing_and_the_rest_is_as_ever(make, accumulate):
+    """With zero gradients and their values put back, the others' steps would be the same."""
+    model, full = deep(), deep()
+    model.freeze("dense_1", "dense_3.kernel")
+    trainer, other = (
+        Trainer(each, HalfSquaredError(), make(), seed=0, engine="numpy") for each in (model, full)
+    )
+    frozen = {n: p.value.copy() for n, p in model.named_parameters().items() if not p.trainable}
+
+    class PutBack(Callback):
+        def on_update_end(self, trainer):
+            for name, value in frozen.items():
+                full.named_parameters()[name].value = value
+
+    options = {"epochs": 2, "batch_size": 4, "accumulate": accumulate, "progress": False}
+    trainer.fit(FROZEN_X, FROZEN_Y, **options)
+    other.fit(FROZEN_X, FROZEN_Y, callbacks=[PutBack()], **options)
+    np.testing.assert_array_equal(model.values, full.values)
+    assert trainer.optimizer.n_steps == other.optimizer.n_steps
+    assert not model.grads[:32].any()  # dense_1 and the kernel of dense_3
+    for vector in trainer.optimizer.state.values():
+        assert not vector[:32].any()
+        assert vector[32:].any()
+    assert model[0].asked == model[2].asked == []
+    assert set(model[4].asked) == {True}
+
+
+def test_what_is_frozen_or_freed_in_a_fit_counts_from_the_next_step():
+    class Change(Callback):
+        def on_batch_end(self, trainer):
+            values.append(model.values.copy())
+            if trainer.step == 1:
+                model.freeze("dense_1", "dense_5")
+            if trainer.step == 2:
+                model["dense_1"].trainable = True
+                trainer.model.freeze("dense_3")
+
+    model, values = deep(), []
+    values.append(model.values.copy())
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1), callbacks=[Change()], seed=0)
+    trainer.fit(FROZEN_X, FROZEN_Y, epochs=1, batch_size=4)
+    moved = [
+        [bool((a[span] != b[span]).any()) for span in (slice(16), slice(16, 36), slice(36, 46))]
+        for a, b in pairwise(values)
+    ]
+    assert moved == [[True, True, True], [False, True, False], [True, False, False]]
+
+
+def test_a_step_that_overflows_beside_what_is_frozen_is_taken_back():
+    model = deep()
+    model.freeze("dense_1")
+    trainer = Trainer(model, HalfSquaredError(), SGD(1e308, momentum=0.9), engine="numpy")
+    before = model.values.copy()
+    with pytest.raises(NonFiniteError, match="got one that overflows"):
+        trainer.train_step(1e3 * FROZEN_X, 1e3 * FROZEN_Y)
+    np.testing.assert_array_equal(model.values, before)
+    assert trainer.optimizer.n_steps == 0
+    assert all(np.isfinite(vector).all() for vector in trainer.optimizer.state.values())
+
+
+def test_gradients_of_before_that_are_not_finite_do_no_harm_where_it_is_frozen():
+    model = deep()
+    model.freeze("dense_1")
+    model["dense_1"].kernel.grad = np.full((3, 4), np.nan)
+    Trainer(model, HalfSquaredError(), SGD(0.1), engine="numpy").train_step(FROZEN_X, FROZEN_Y)
+    assert not model["dense_1"].kernel.grad.any()
+
+
+def test_all_may_be_frozen():
+    model = deep()
+    model.freeze()
+    before = model.values.copy()
+    trainer = Trainer(model, HalfSquaredError(), AdamW(0.1), engine="numpy")
+    trainer.fit(FROZEN_X, FROZEN_Y, epochs=2, batch_size=4)
+    np.testing.assert_array_equal(model.values, before)
+
+
+def test_groups_leave_what_is_frozen_as_it_is():
+    model = deep()
+    groups = [ParameterGroup(["*.bias"], learning_rate=0.01), ParameterGroup(["dense_5.kernel"])]
+    trainer = Trainer(model, HalfSquaredError(), AdamW(0.1), groups=groups, seed=0)
+    trainer.fit(FROZEN_X, FROZEN_Y, epochs=1, batch_size=4)
+    model.freeze("dense_3")
+    before = model["dense_3"].kernel.value.copy(), model["dense_3"].bias.value.copy()
+    state = {name: vector[16:36].copy() for name, vector in trainer.optimizer.state.items()}
+    last = model["dense_5"].kernel.value.copy()
+    trainer.fit(FROZEN_X, FROZEN_Y, epochs=1, batch_size=4)
+    np.testing.assert_array_equal(model["dense_3"].kernel.value, before[0])
+    np.testing.assert_array_equal(model["dense_3"].bias.value, before[1])
+    for name, vector in state.items():
+        np.testing.assert_array_equal(trainer.optimizer.state[name][16:36], vector)
+    assert (model["dense_5"].kernel.value != last).any()

@@ -30,6 +30,7 @@ from layerkit import (
     ModelCheckpoint,
     ReduceOnPlateau,
     ReLU,
+    SaveError,
     Sequential,
     Sigmoid,
     SoftmaxCrossEntropy,
@@ -501,3 +502,14 @@ def test_a_layer_that_refuses_its_state_changes_nothing(tmp_path):
     with pytest.raises(LoadError, match=r"the state of 'strict_1' must be one that its set_state"):
         again.resume(tmp_path / "c")
     assert end_of(again) == before
+
+
+def test_what_could_not_be_resumed_is_not_saved(tmp_path):
+    trainer = Trainer(Sequential([Dense(2, 1)], seed=0), HalfSquaredError(), SGD(0.1))
+    trainer.save_checkpoint(tmp_path / "saved")
+    before = (tmp_path / "saved").read_bytes()
+    trainer.model[0].bias.value = [np.nan]
+    message = r"Trainer.save_checkpoint: dense_0.bias must be finite; got NaN .* Model.save keeps"
+    with pytest.raises(SaveError, match=message):
+        trainer.save_checkpoint(tmp_path / "saved")
+    assert (tmp_path / "saved").read_bytes() == before

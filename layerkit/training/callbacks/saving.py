@@ -49,7 +49,9 @@ class ModelCheckpoint(Callback):
         Whether to save a checkpoint for `Trainer.resume`, and not only the model.
     keep : int, optional
         Number of files to keep: the last ones, or with ``best`` the best ones (the model is saved
-        whenever it is among them). Of those that this callback saved, the others are deleted.
+        whenever it is among them). Of those that this callback saved, the others are deleted; one
+        that can't be is left, and not tried again. A resumed fit goes on with the checkpoint's
+        list: it names files by their numbers, so only files of the form of ``path`` are deleted.
 
     Attributes
     ----------
