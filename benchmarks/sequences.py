@@ -128,6 +128,25 @@ class Torch:
         return loss.item()
 
 
+def moves_of(jax):
+    """Return a step of each kind, from one state to the next."""
+    jnp, sigmoid = jax.numpy, jax.nn.sigmoid
+
+    def lstm(state, z, recurrent_kernel, bias):
+        h, c = state
+        i, f, g, o = jnp.split(z + h @ recurrent_kernel + bias, 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * jnp.tanh(g)
+        return (sigmoid(o) * jnp.tanh(c), c), None
+
+    def gru(state, a, recurrent_kernel, bias):
+        (h, _), b = state, state[0] @ recurrent_kernel + bias[1]
+        (a_z, a_r, a_n), (b_z, b_r, b_n) = (jnp.split(each, 3, axis=1) for each in (a + bias[0], b))
+        z = sigmoid(a_z + b_z)
+        return (z * h + (1 - z) * jnp.tanh(a_n + sigmoid(a_r + b_r) * b_n), h), None
+
+    return {"LSTM": lstm, "GRU": gru}
+
+
 class Jax:
     """JAX, a jitted function a step, whose loop over time is a `scan`."""
 
@@ -135,23 +154,7 @@ class Jax:
         import jax
 
         jnp = jax.numpy
-        sigmoid = jax.nn.sigmoid
-
-        def lstm(state, z, recurrent_kernel, bias):
-            h, c = state
-            i, f, g, o = jnp.split(z + h @ recurrent_kernel + bias, 4, axis=1)
-            c = sigmoid(f) * c + sigmoid(i) * jnp.tanh(g)
-            return (sigmoid(o) * jnp.tanh(c), c), None
-
-        def gru(state, a, recurrent_kernel, bias):
-            (h, _), b = state, state[0] @ recurrent_kernel + bias[1]
-            (a_z, a_r, a_n), (b_z, b_r, b_n) = (
-                jnp.split(each, 3, axis=1) for each in (a + bias[0], b)
-            )
-            z = sigmoid(a_z + b_z)
-            return (z * h + (1 - z) * jnp.tanh(a_n + sigmoid(a_r + b_r) * b_n), h), None
-
-        move = {"LSTM": lstm, "GRU": gru}[kind]
+        move = moves_of(jax)[kind]
 
         def loss(weights, x, y):
             kernel, recurrent_kernel, bias, last, last_bias = weights

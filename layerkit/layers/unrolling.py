@@ -101,7 +101,8 @@ class Room(Workspace):
             self.d_whole = np.empty((self.n_rows, self.shape[1]), self.dtype)
             self.d_blocks = self.blocks(self.d_whole)
             self.dz = self.d_whole[: self.sizes.n_products * self.sizes.n_out]
-            self.n_kept = max(1, _N_COLUMNS // max(1, self.shape[1]))
+            n_kept = max(1, _N_COLUMNS // max(1, self.shape[1]))
+            self.n_kept = min(n_kept, len(self.steps))
             self.kept_dz = np.empty((len(self.dz), self.n_kept, self.shape[1]), self.dtype)
             self.part = np.empty((len(self.dz), self.n_inputs), self.dtype)
             self.weights_grad = np.empty_like(self.part)
