@@ -90,6 +90,7 @@ from layerkit.layers.pooling import (
 from layerkit.layers.positions import PositionalEmbedding, PositionalEncoding
 from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
 from layerkit.layers.separable import DepthwiseConv2D, SeparableConv2D
+from layerkit.layers.sequences import Bidirectional, Carried, WithState
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.transformer import TransformerBlock
@@ -206,8 +207,10 @@ __all__ = [
     "AveragePooling1D",
     "AveragePooling2D",
     "BatchNorm",
+    "Bidirectional",
     "CSVLogger",
     "Callback",
+    "Carried",
     "Chain",
     "ClipByGlobalNorm",
     "ClipByNorm",
@@ -364,6 +367,7 @@ __all__ = [
     "UpSampling",
     "Warmup",
     "WeightAverage",
+    "WithState",
     "ZeroPadding",
     "Zeros",
     "go_back",

@@ -113,3 +113,17 @@ def test_the_transformer_of_the_benchmark_learns(load):
     assert contender.steps(30) < 0.9 * first
     names = list(contender.model.named_parameters())
     assert len(names) == transformer.N_BLOCKS * len(transformer.NAMES)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_recurrent_contenders_begin_alike_and_have_the_same_products(load, kind):
+    sequences = load("sequences")
+    data = sequences.Data(8, n_batches=2)
+    assert "layerkit" in sequences.ready(kind, data)  # and others, as far as they are installed
+    products = sequences.Products(kind, data)
+    products.epochs(1)
+    kernel, recurrent_kernel, bias, _, _ = sequences.weights(kind)
+    width = kernel.shape[1]
+    assert recurrent_kernel.shape == (64, width)
+    assert bias.size == (2 if kind == "GRU" else 1) * width
+    assert products.grad.shape == (width, 64 + 28)

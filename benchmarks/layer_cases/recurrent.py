@@ -31,6 +31,12 @@ def plain(*arguments, **options):
     return call(torch.nn.RNN, (0,), *arguments, **options)
 
 
+def both(function, x, *parameters):
+    """Return the outputs of two layers, of which the second reads from the end."""
+    first, other = function(x, *parameters[:3]), function(x.flip(1), *parameters[3:])
+    return first, other.flip(1)
+
+
 def weights(n_in, n_out, n_parts, *bias_shape):
     width = n_parts * n_out
     return [normal(size=(n_in, width)), normal(size=(n_out, width)), normal(size=bias_shape)]
@@ -47,5 +53,15 @@ CASES = {
         lambda *a: plain(*a, nonlinearity="relu")[:, -1],
         X,
         weights(2, 3, 1, 3),
+    ),
+    "Bidirectional(LSTM(2, 2, return_sequences=True))": (
+        lambda *a: torch.cat(both(lstm, *a), -1),
+        X,
+        [*weights(2, 2, 4, 8), *weights(2, 2, 4, 8)],
+    ),
+    "Bidirectional(GRU(2, 2), Add())": (
+        lambda *a: both(gru, *a)[0][:, -1] + both(gru, *a)[1][:, 0],
+        X,
+        [*weights(2, 2, 3, 2, 6), *weights(2, 2, 3, 2, 6)],
     ),
 }

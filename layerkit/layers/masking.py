@@ -94,8 +94,7 @@ class Masked(Join):
         self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
     ) -> Any:
         """Compute dx; there is none for the mask."""
-        dx = go_back(self.layer, dy, cache, need_dx=need_dx, skip_frozen=skip_frozen)
-        return dx, None
+        return go_back(self.layer, dy, cache, need_dx=need_dx, skip_frozen=skip_frozen), None
 
 
 def check_mask(where: str, mask: Array, shape: Shape) -> None:

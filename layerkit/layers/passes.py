@@ -1,4 +1,4 @@
-"""Backward passes through layers, without the work that nobody needs."""
+"""Passes through layers: with the mask for those that take one, and without needless work."""
 
 from __future__ import annotations
 

@@ -12,9 +12,11 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
+from layerkit.errors import StateError
 from layerkit.initializers import Initializer
 from layerkit.layers.base import Layer
-from layerkit.layers.unrolling import Room, Sizes, Step
+from layerkit.layers.passes import is_trained
+from layerkit.layers.unrolling import Room, Rows, Sizes, Step
 from layerkit.parameters import Parameter
 
 __all__ = ["Recurrent"]
@@ -129,22 +131,23 @@ class Recurrent(Layer):
         self.bias = self.add_parameter("bias", (width,), self.bias_initializer)
 
     @abstractmethod
-    def put_weights(self, hidden: Array, kernel: Array, bias: Array) -> None:
-        """Write the parameters into the matrix of all products, by what they are multiplied by.
+    def put_weights(self, rows: Rows, values: Sequence[Array]) -> None:
+        """Write the parameters, or products with them, by the products of a step.
 
         Parameters
         ----------
-        hidden : ndarray of shape (n_out, n_products, n_out)
-            Rows for the state before the step.
-        kernel : ndarray of shape (n_in, n_products, n_out)
-            Rows for the input.
-        bias : ndarray of shape (n_products, n_out)
-            Row for the bias. What is written nowhere is 0.
+        rows : tuple of ndarray
+            Arrays to write to, of shape (n_out, n_products, n_out), (n_in, n_products, n_out) and
+            (n_products, n_out), or with other numbers of rows: for the state before the step, the
+            input and the bias. What is written nowhere is 0.
+        values : sequence of ndarray
+            Values of the recurrent kernel, the kernel and the bias, or as many rows of products
+            with the kernels. Without the bias if there is none.
         """
 
     @abstractmethod
-    def put_gradients(self, hidden: Array, kernel: Array, bias: Array) -> None:
-        """Write the parameters' gradients, from those of the matrix of `put_weights`."""
+    def put_gradients(self, rows: Rows) -> None:
+        """Write the parameters' gradients, from those of the rows of `put_weights`."""
 
     @abstractmethod
     def forward_step(self, step: Step, room: Room) -> None:
@@ -187,12 +190,17 @@ class Recurrent(Layer):
         else:
             room = self._allocate(len(x))
             steps = room.passing_steps()
-        self.put_weights(*room.split(room.weights))
+        self.put_weights(room.weight_rows(), self._values())
         room.start(steps[0], initial_state)
         padded = None if mask is None else _Padding(mask)
         y, last = self._go(x, steps, room, padded)
         cache = (room, n_steps, padded, initial_state is not None, last)
         return y, cache if training else None
+
+    def _values(self) -> list[Array]:
+        """Return the values of the parameters, in the order of `put_weights`."""
+        biases = [self.bias.value] if self.use_bias else []
+        return [self.recurrent_kernel.value, self.kernel.value, *biases]
 
     def _allocate(self, batch_size: int) -> Room:
         sizes = Sizes(
@@ -281,21 +289,30 @@ class Recurrent(Layer):
             remedy = "It is what the step before returned."
             check.exact_shape(where, "state", state, (len(x), self.n_state), remedy)
         room = self._allocate(len(x))
-        steps = room.passing_steps()
-        self.put_weights(*room.split(room.weights))
-        room.start(steps[0], state)
-        steps[0].x[...] = x.T
-        np.dot(room.scaled.T, steps[0].inputs, steps[0].product)
-        self.forward_step(steps[0], room)
-        after = steps[0].after
-        return room.side_by_side(after[:1]), room.side_by_side(after)
+        step = room.passing_steps()[0]
+        room.begin(step, state)
+        # Not by the matrix of all weights: to write it would take longer than the step.
+        recurrent_kernel, kernel, *bias = self._values()
+        rows = room.rows(len(x), len(x))
+        self.put_weights(rows, [step.before[0].T.dot(recurrent_kernel), x.dot(kernel), *bias])
+        products = rows[0] + rows[1] + rows[2]
+        step.product[...] = products.reshape(len(x), len(step.product)).T
+        step.gates *= room.half
+        self.forward_step(step, room)
+        return room.side_by_side(step.after[:1]), room.side_by_side(step.after)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Go back through the steps: dx, and with a given initial state (dx, its gradient)."""
         room, n_steps, padded, is_given, _ = cache
+        if not room.in_use:
+            where, got = f"{type(self).__name__}.compute_backward", check.Said("one used already")
+            check.fail(where, "cache", "that of a forward pass, once", got, error=StateError)
+        is_read = not skip_frozen or is_trained(self)
         dx = np.empty((len(dy), n_steps, self.n_in), self.dtype) if need_dx else None
+        room.start_back()
         d = room.d
-        d[...] = 0
         each_dy = dy.transpose(1, 2, 0) if self.return_sequences else None
         if each_dy is None:
             rows = d.reshape(self.n_state, len(dy))
@@ -311,10 +328,12 @@ class Recurrent(Layer):
                 direct = _let_pass(kept, padded.is_real[t], room.dz, d, direct)
             if t or need_dx or is_given:  # else, nobody reads what comes before the first
                 room.go_back(d[0], None if dx is None else dx[:, t].T)
-            room.keep(t)
+            if is_read:
+                room.keep(t, n_steps)
             if direct is not None:
                 d[0] += direct
-        self.put_gradients(*room.split(room.gradient(n_steps)))
+        if is_read:
+            self.put_gradients(room.gradients())
         room.in_use = False
         if not is_given:
             return dx

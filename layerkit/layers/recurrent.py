@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from layerkit._support import validation as check
@@ -9,7 +11,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.activations import Activation, Tanh
 from layerkit.initializers import GlorotUniform, Initializer, Orthogonal, Zeros
 from layerkit.layers.recurrence import Recurrent
-from layerkit.layers.unrolling import Room, Step
+from layerkit.layers.unrolling import Room, Rows, Step
 
 __all__ = ["GRU", "LSTM", "SimpleRNN"]
 
@@ -21,8 +23,9 @@ class SimpleRNN(Recurrent):
     """A plain recurrent layer: h_t = f(x_t · kernel + h_{t−1} · recurrent_kernel + bias).
 
     x is of shape (batch_size, n_steps, n_in), y of shape (batch_size, n_out): h after the last
-    step, or of each step with ``return_sequences``. See `Masked` for sequences of different
-    lengths, `WithState` for an h to begin with, and `Carried` for one that is carried on.
+    step; or with ``return_sequences`` that of each step, which another recurrent layer can read.
+    See `Masked` for sequences of different lengths, `WithState` for an h to begin with, and
+    `Carried` for one that is carried on.
 
     Parameters
     ----------
@@ -95,17 +98,16 @@ class SimpleRNN(Recurrent):
             name=name,
         )
 
-    def put_weights(self, hidden: Array, kernel: Array, bias: Array) -> None:
-        """Write the parameters as they are."""
-        hidden[:, 0], kernel[:, 0] = self.recurrent_kernel.value, self.kernel.value
-        if self.use_bias:
-            bias[0] = self.bias.value
+    def put_weights(self, rows: Rows, values: Sequence[Array]) -> None:
+        """Write the values as they are."""
+        for own, value in zip(rows, values, strict=False):
+            own[...] = value.reshape(own.shape)
 
-    def put_gradients(self, hidden: Array, kernel: Array, bias: Array) -> None:
+    def put_gradients(self, rows: Rows) -> None:
         """Write the gradients as they are."""
-        self.recurrent_kernel.grad, self.kernel.grad = hidden[:, 0], kernel[:, 0]
+        self.recurrent_kernel.grad, self.kernel.grad = rows[0][:, 0], rows[1][:, 0]
         if self.use_bias:
-            self.bias.grad = bias[0]
+            self.bias.grad = rows[2][0]
 
     def forward_step(self, step: Step, room: Room) -> None:
         """Compute h = f(z)."""
@@ -125,9 +127,9 @@ class LSTM(Recurrent):
     c_t = sigmoid(f) ⊙ c_{t−1} + sigmoid(i) ⊙ tanh(g), and h_t = sigmoid(o) ⊙ tanh(c_t).
 
     x is of shape (batch_size, n_steps, n_in), y of shape (batch_size, n_out): h after the last
-    step, or of each step with ``return_sequences``. See `Masked` for sequences of different
-    lengths, `WithState` for a state to begin with, and `Carried` for one that is carried on; a
-    sample's state is of shape (2 · n_out,), h and then c.
+    step; or with ``return_sequences`` that of each step, which another recurrent layer can read.
+    See `Masked` for sequences of different lengths, `WithState` for a state to begin with, and
+    `Carried` for one that is carried on. A sample's state is of shape (2 · n_out,): h, then c.
 
     Parameters
     ----------
@@ -213,19 +215,16 @@ class LSTM(Recurrent):
         initializer = _WithForgetBias(self.bias_initializer, self.forget_bias)
         self.bias = self.add_parameter("bias", (4 * self.n_out,), initializer)
 
-    def put_weights(self, hidden: Array, kernel: Array, bias: Array) -> None:
-        """Write the parameters in the order i, f, o, g."""
-        hidden[:, self._ORDER] = self.recurrent_kernel.value.reshape(hidden.shape)
-        kernel[:, self._ORDER] = self.kernel.value.reshape(kernel.shape)
-        if self.use_bias:
-            bias[self._ORDER, :] = self.bias.value.reshape(bias.shape)
+    def put_weights(self, rows: Rows, values: Sequence[Array]) -> None:
+        """Write the values in the order i, f, o, g."""
+        for own, value in zip(rows, values, strict=False):
+            own[..., self._ORDER, :] = value.reshape(own.shape)
 
-    def put_gradients(self, hidden: Array, kernel: Array, bias: Array) -> None:
+    def put_gradients(self, rows: Rows) -> None:
         """Write the gradients in the order i, f, g, o."""
-        self.recurrent_kernel.grad = hidden[:, self._ORDER].reshape(self.recurrent_kernel.shape)
-        self.kernel.grad = kernel[:, self._ORDER].reshape(self.kernel.shape)
-        if self.use_bias:
-            self.bias.grad = bias[self._ORDER, :].reshape(-1)
+        parameters = [self.recurrent_kernel, self.kernel, *([self.bias] if self.use_bias else [])]
+        for own, parameter in zip(rows, parameters, strict=False):
+            parameter.grad = own[..., self._ORDER, :].reshape(parameter.shape)
 
     def forward_step(self, step: Step, room: Room) -> None:
         """Compute c and h."""
@@ -275,8 +274,9 @@ class GRU(Recurrent):
     (``reset_after=True``); in the paper it acts before.
 
     x is of shape (batch_size, n_steps, n_in), y of shape (batch_size, n_out): h after the last
-    step, or of each step with ``return_sequences``. See `Masked` for sequences of different
-    lengths, `WithState` for an h to begin with, and `Carried` for one that is carried on.
+    step; or with ``return_sequences`` that of each step, which another recurrent layer can read.
+    See `Masked` for sequences of different lengths, `WithState` for an h to begin with, and
+    `Carried` for one that is carried on.
 
     Parameters
     ----------
@@ -355,20 +355,21 @@ class GRU(Recurrent):
         """Declare the biases of the two products."""
         self.bias = self.add_parameter("bias", (2, 3 * self.n_out), self.bias_initializer)
 
-    def put_weights(self, hidden: Array, kernel: Array, bias: Array) -> None:
-        """Write the parameters, those of n into products of their own."""
-        n_out = self.n_out
-        hidden[:, self._OF_STATE] = self.recurrent_kernel.value.reshape(n_out, 3, n_out)
-        kernel[:, :3] = self.kernel.value.reshape(self.n_in, 3, n_out)
+    def put_weights(self, rows: Rows, values: Sequence[Array]) -> None:
+        """Write the values, those of n into products of their own."""
+        (hidden, of_input, bias), n_out = rows, self.n_out
+        hidden[:, self._OF_STATE] = values[0].reshape(len(hidden), 3, n_out)
+        of_input[:, :3] = values[1].reshape(len(of_input), 3, n_out)
         if self.use_bias:
-            own = self.bias.value.reshape(2, 3, n_out)
+            own = values[2].reshape(2, 3, n_out)
             bias[:3], bias[3] = own[0], own[1, 2]
             bias[:2] += own[1, :2]
 
-    def put_gradients(self, hidden: Array, kernel: Array, bias: Array) -> None:
+    def put_gradients(self, rows: Rows) -> None:
         """Write the gradients; those of both biases are the same for the gates."""
+        hidden, of_input, bias = rows
         self.recurrent_kernel.grad = hidden[:, self._OF_STATE].reshape(self.n_out, -1)
-        self.kernel.grad = kernel[:, :3].reshape(self.n_in, -1)
+        self.kernel.grad = of_input[:, :3].reshape(self.n_in, -1)
         if self.use_bias:
             self.bias.grad = np.stack([bias[:3].reshape(-1), bias[self._OF_STATE, :].reshape(-1)])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,13 @@ import numpy as np
 from layerkit._support.validation import Array
 from layerkit.layers.stateful import Workspace
 
-__all__ = ["Room", "Sizes", "Step"]
+__all__ = ["Room", "Rows", "Sizes", "Step"]
+
+Rows = tuple[Array, Array, Array]
+
+# So many numbers are added up in one product: long enough for its speed, and short enough that they
+# are still in the processor's cache.
+_N_COLUMNS = 256
 
 
 class Sizes(NamedTuple):
@@ -67,11 +72,7 @@ class Room(Workspace):
         self.n_inputs = n_out + sizes.n_in + 1
         self.n_rows = (sizes.n_products + sizes.n_saved) * n_out
         self.half, self.one = np.array(0.5, dtype), np.array(1, dtype)
-        self.weights = np.zeros((self.n_inputs, sizes.n_products * n_out), dtype)
-        # A sigmoid is computed by tanh, which does all of a step's at once: of half of z.
-        self.scaled = np.empty_like(self.weights) if sizes.n_gates else self.weights
-        self.scale = np.ones(self.weights.shape[1], dtype)
-        self.scale[: sizes.n_gates * n_out] = 0.5
+        self.weights = self.scaled = np.zeros((0, 0), dtype)
         self.other = np.empty(self.shape, dtype)
         self.steps: list[Step] = []
 
@@ -100,22 +101,46 @@ class Room(Workspace):
             self.d_whole = np.empty((self.n_rows, self.shape[1]), self.dtype)
             self.d_blocks = self.blocks(self.d_whole)
             self.dz = self.d_whole[: self.sizes.n_products * self.sizes.n_out]
-            self.each_dz = np.empty((len(self.dz), len(self.steps), self.shape[1]), self.dtype)
+            n_kept = max(1, _N_COLUMNS // max(1, self.shape[1]))
+            self.n_kept = min(n_kept, len(self.steps))
+            self.kept_dz = np.empty((len(self.dz), self.n_kept, self.shape[1]), self.dtype)
+            self.part = np.empty((len(self.dz), self.n_inputs), self.dtype)
+            self.weights_grad = np.empty_like(self.part)
             self.d_inputs = np.empty((self.n_inputs, self.shape[1]), self.dtype)
-            self.weights_grad = np.empty(self.weights.T.shape, self.dtype)
         return self.steps
 
-    def split(self, matrix: Array) -> Iterator[Array]:
+    def weight_rows(self) -> Rows:
+        """Return the rows of the matrix of all weights, which is made the first time."""
+        if not self.weights.size:
+            n_columns = self.sizes.n_products * self.sizes.n_out
+            self.weights = np.zeros((self.n_inputs, n_columns), self.dtype)
+            # A sigmoid is computed by tanh, which does all of a step's at once: of half of z.
+            self.scaled = np.empty_like(self.weights) if self.sizes.n_gates else self.weights
+            self.scale = np.ones(n_columns, self.dtype)
+            self.scale[: self.sizes.n_gates * self.sizes.n_out] = 0.5
+        return self.split(self.weights)
+
+    def split(self, matrix: Array) -> Rows:
         """Return views of the rows for the state, the input and the bias, by products."""
-        blocks = matrix.T.reshape(self.sizes.n_products, self.sizes.n_out, self.n_inputs).transpose(
-            2, 0, 1
-        )
-        return iter((blocks[: self.sizes.n_out], blocks[self.sizes.n_out : -1], blocks[-1]))
+        _, n_out, n_products, *_ = self.sizes
+        blocks = matrix.T.reshape(n_products, n_out, self.n_inputs).transpose(2, 0, 1)
+        return blocks[:n_out], blocks[n_out:-1], blocks[-1]
+
+    def rows(self, n_hidden: int, n_in: int) -> Rows:
+        """Make rows as those of `split`, of other numbers, that are 0."""
+        _, n_out, n_products, *_ = self.sizes
+        shapes = (n_hidden, n_products, n_out), (n_in, n_products, n_out), (n_products, n_out)
+        hidden, of_input, bias = (np.zeros(shape, self.dtype) for shape in shapes)
+        return hidden, of_input, bias
 
     def start(self, first: Step, state: Array | None) -> None:
         """Get ready for a pass with the weights that are there, and states to begin with."""
         if self.sizes.n_gates:
             np.multiply(self.weights, self.scale, self.scaled)
+        self.begin(first, state)
+
+    def begin(self, first: Step, state: Array | None) -> None:
+        """Write the states to begin with: 0, if none are given."""
         n_out = self.sizes.n_out
         for index, before in enumerate(first.before):
             own = slice(index * n_out, (index + 1) * n_out)
@@ -134,13 +159,23 @@ class Room(Workspace):
             dh[...] = self.d_inputs[: self.sizes.n_out]
             dx[...] = self.d_inputs[self.sizes.n_out : -1]
 
-    def keep(self, t: int) -> None:
-        """Keep the gradient of a step's products, for `gradient`."""
-        self.each_dz[:, t] = self.dz
+    def start_back(self) -> None:
+        """Get ready to go back through the steps: all gradients are 0."""
+        self.d.fill(0)
+        self.weights_grad.fill(0)
 
-    def gradient(self, n_steps: int) -> Array:
-        """Compute the gradient of the matrix of weights, all steps in one product."""
-        width = n_steps * self.shape[1]
-        inputs = self.inputs[:n_steps].transpose(1, 0, 2).reshape(self.n_inputs, width)
-        dz = self.each_dz[:, :n_steps].reshape(len(self.each_dz), width)
-        return np.dot(dz, inputs.T, self.weights_grad).T
+    def keep(self, t: int, n_steps: int) -> None:
+        """Add the gradient of a step's products to that of the weights, some steps at a time."""
+        place = t % self.n_kept
+        self.kept_dz[:, place] = self.dz
+        if place:
+            return
+        n_kept = min(self.n_kept, n_steps - t)
+        width = n_kept * self.shape[1]
+        inputs = self.inputs[t : t + n_kept].transpose(1, 0, 2).reshape(self.n_inputs, width)
+        dz = self.kept_dz[:, :n_kept].reshape(len(self.dz), width)
+        self.weights_grad += np.dot(dz, inputs.T, self.part)
+
+    def gradients(self) -> Rows:
+        """Return the gradient of the weights, as `split` does."""
+        return self.split(self.weights_grad.T)

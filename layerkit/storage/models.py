@@ -43,6 +43,7 @@ from layerkit.layers.pooling import (
 from layerkit.layers.positions import PositionalEmbedding, PositionalEncoding
 from layerkit.layers.recurrent import GRU, LSTM, SimpleRNN
 from layerkit.layers.separable import DepthwiseConv2D, SeparableConv2D
+from layerkit.layers.sequences import Bidirectional, Carried, WithState
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.transformer import TransformerBlock
@@ -60,6 +61,8 @@ CLASSES: dict[str, type] = {
         Add,
         AlphaDropout,
         BatchNorm,
+        Bidirectional,
+        Carried,
         Chain,
         Concatenate,
         CrossAttention,
@@ -109,6 +112,7 @@ CLASSES: dict[str, type] = {
         SeparableConv2D,
         UpSampling,
         ZeroPadding,
+        WithState,
     )
 }
 CLASSES |= {name: getattr(activations, name) for name in activations.__all__}

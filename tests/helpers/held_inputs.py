@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from layerkit import Layer
-from layerkit.layers.passes import go_back
+from layerkit import Layer, go_back
 
 # All steps, the first, those in the middle, and none.
 ROWS = [lambda n: np.ones(n), lambda n: np.arange(n) < 2, lambda n: np.arange(n) % 3 == 1]

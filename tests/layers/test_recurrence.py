@@ -9,6 +9,7 @@ from layerkit import (
     GRU,
     LSTM,
     ArgumentError,
+    Dense,
     Graph,
     Masked,
     Sequential,
@@ -112,6 +113,33 @@ def test_ten_thousand_large_inputs_are_finite(kind):
     assert np.isfinite(model.grads).all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frozen_layer_computes_no_gradients_of_its_own(kind):
+    model = Sequential([Dense(3, 3), kind(3, 2)], input_shape=(5, 3), seed=0)
+    x, dy = RNG.normal(size=(4, 5, 3)), RNG.normal(size=(4, 2))
+    model.forward(x, training=True)
+    model.backward(dy)
+    expected = model[0].kernel.grad.copy()
+    model[1].trainable = False
+    model.grads[:] = 7
+    for _ in range(2):
+        _, cache = model.compute_forward(x, training=True)
+        model.compute_backward(dy, cache, need_dx=False, skip_frozen=True)
+    assert_array_equal(model[0].kernel.grad, expected)
+    assert (model[1].kernel.grad == 7).all()
+    model[1].bias.trainable = True
+    _, cache = model.compute_forward(x, training=True)
+    model.compute_backward(dy, cache, need_dx=False, skip_frozen=True)
+    assert (model[1].bias.grad != 7).all()
+
+
+def used_twice():
+    layer = lstm()
+    y, cache = layer.compute_forward(np.ones((2, 5, 3)), training=True)
+    for _ in range(2):
+        layer.compute_backward(y, cache)
+
+
 def lstm():
     return Sequential([LSTM(3, 2)], seed=0)[0]
 
@@ -130,6 +158,7 @@ def lstm():
             r"LSTM.step: state must be of shape \(2, 4\); got \(2, 2\). It is what the step bef",
         ),
         (lambda: lstm().step("x"), ArgumentError, "LSTM.step: x must be an array of real numbers"),
+        (used_twice, StateError, "LSTM.compute_backward: cache must be that of .* used already"),
         (lambda: LSTM(3, 2).step([[1, 2, 3]]), StateError, "LSTM.step: layer must be part of a"),
         (
             lambda: lstm().compute_forward(np.ones((2, 5, 3)), training=True, mask=np.ones((2, 4))),

@@ -9,9 +9,14 @@ from layerkit import (
     LSTM,
     Adam,
     ArgumentError,
+    Bidirectional,
     Chain,
     Dense,
+    Embedding,
+    Graph,
+    Masked,
     Normal,
+    PaddingMask,
     Sequential,
     ShapeError,
     SimpleRNN,
@@ -143,3 +148,35 @@ def test_bad_arguments(message):
 def test_samples_that_are_no_sequences_of_such_features(kind, shape):
     with pytest.raises(ShapeError, match=r"input_shape must be .*\(None, 3\)"):
         Sequential([kind(3, 2)], input_shape=shape)
+
+
+def texts(n):
+    """Ids of different lengths; whether 1 comes before 2 decides, whatever fills the end."""
+    rng = np.random.default_rng(0)
+    ids, y = np.zeros((n, 12), int), rng.integers(2, size=n)
+    for row, kind in zip(ids, y, strict=True):
+        length = rng.integers(2, 13)
+        row[:length] = rng.integers(3, 9, size=length)
+        row[np.sort(rng.choice(length, 2, replace=False))] = (1, 2) if kind else (2, 1)
+    return ids, y
+
+
+def test_texts_of_different_lengths_are_told_apart(tmp_path):
+    ids, y = texts(400)
+    nodes = {
+        "mask": (PaddingMask(0), "ids"),
+        "vectors": (Embedding(9, 8, 0), "ids"),
+        "read": (Masked(Bidirectional(GRU(8, 8))), ("vectors", "mask")),
+        "kind": (Dense(16, 2), "read"),
+    }
+    model = Graph({"ids": (None,)}, nodes, "kind", seed=0, dtype=np.float32)
+    trainer = Trainer(model, SoftmaxCrossEntropy(), Adam(0.02), seed=0)
+    history = trainer.fit(ids[:300], y[:300], epochs=15, batch_size=32)
+    assert (model.predict(ids[300:]).argmax(axis=1) == y[300:]).mean() > 0.95
+    longer = np.pad(ids, ((0, 0), (0, 5)))
+    # Other numbers of columns may be multiplied in another order, in float32.
+    assert_allclose(model.predict(longer), model.predict(ids), rtol=1e-4, atol=1e-5)
+    assert history["loss"][-1] < 0.2
+    model.save(tmp_path / "model")
+    assert_array_equal(Graph.load(tmp_path / "model").predict(ids), model.predict(ids))
+    assert trainer.engine_used.name == "numpy"

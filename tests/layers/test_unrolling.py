@@ -3,9 +3,10 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
-from layerkit import LSTM, Sequential
+from layerkit import GRU, LSTM, Graph, Sequential, WithState
 from layerkit.layers.unrolling import Room, Sizes
 
 RNG = np.random.default_rng(0)
@@ -26,6 +27,27 @@ def test_batches_of_other_lengths_use_the_longest_of_a_size():
         other.forward(x, training=True)
         assert_allclose(dx, other.backward(y), rtol=1e-12)
         assert_allclose(model.grads, other.grads, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("batch_size", "n_steps"), [(100, 7), (100, 6), (300, 3), (1, 600)])
+def test_gradients_are_added_up_some_steps_at_a_time(batch_size, n_steps):
+    model = Sequential([GRU(3, 2, return_sequences=True)], seed=0)
+    x, dy = RNG.normal(size=(batch_size, n_steps, 3)), RNG.normal(size=(batch_size, n_steps, 2))
+    model.forward(x, training=True)
+    model.backward(dy)
+    whole = model.grads.copy()
+    nodes = {"y": (WithState(GRU(3, 2, return_sequences=True)), ("x", "state"))}
+    single = Graph({"x": (1, 3), "state": (2,)}, nodes, "y")
+    single.set_weights(model.get_weights())
+    # Step by step, each from the state that the steps before have left.
+    states = [np.zeros((batch_size, 2)), *model.predict(x).swapaxes(0, 1)]
+    total, d_state = 0.0, np.zeros((batch_size, 2))
+    for t in reversed(range(n_steps)):
+        single.forward({"x": x[:, t : t + 1], "state": states[t]}, training=True)
+        d_state = single.backward((dy[:, t] + d_state)[:, None])["state"]
+        total = total + single.grads
+    # Sums of some 700 terms, whose size is that of a few dozen.
+    assert_allclose(whole, total, rtol=1e-9, atol=1e-9)
 
 
 def test_steps_are_views_one_after_the_other():

@@ -31,6 +31,8 @@ from layerkit import (
     AveragePooling1D,
     AveragePooling2D,
     BatchNorm,
+    Bidirectional,
+    Carried,
     Chain,
     Concatenate,
     Conv1D,
@@ -87,6 +89,7 @@ from layerkit import (
     Threshold,
     TimeDistributed,
     UpSampling,
+    WithState,
     ZeroPadding,
 )
 from layerkit.layers.convolution import Convolution, Filters
@@ -490,6 +493,39 @@ class ToItself(Layer):
         return dx + np.pad(part, ((0, 0), (0, dx.shape[1] - 2), (0, 0)))
 
 
+def through_a_state():
+    """The gradients of both layers are those of the layer inside."""
+    rng = np.random.default_rng(0)
+    x = {"x": rng.normal(size=(2, 3, 2)), "state": rng.normal(size=(2, 3)), "mask": np.ones((2, 3))}
+    dy = rng.normal(size=(2, 3))
+    for names in (("x", "state"), ("x", "state", "mask")):
+        for need_dx in (True, False):
+            shapes = {name: x[name].shape[1:] for name in names}
+            model = Graph(shapes, {"y": (WithState(GRU(2, 3)), names)}, "y", seed=0)
+            joined, inner = model["y"], model["y"].layer
+            _, cache = inner.compute_forward(x["x"], training=True, initial_state=x["state"])
+            expected = inner.compute_backward(dy, cache, need_dx=need_dx)
+            _, cache = joined.compute_forward(tuple(x[n] for n in names), training=True)
+            found = joined.compute_backward(dy, cache, need_dx=need_dx)
+            assert len(found) == len(names)
+            for got, own in zip(found, (*expected, None), strict=False):
+                assert (got is None) == (own is None or not need_dx)
+                assert got is None or np.array_equal(got, own)
+    for state in ((), (x["state"],)):
+        carried = Sequential([Carried(GRU(2, 3))], seed=0)[0]
+        for need_dx in (True, False, None):
+            carried.carried = state
+            given = {"initial_state": state[0]} if state else {}
+            _, cache = carried.layer.compute_forward(x["x"], training=True, **given)
+            dx = carried.layer.compute_backward(dy, cache, need_dx=need_dx is not False)
+            dx = dx[0] if state else dx
+            _, cache = carried.compute_forward(x["x"], training=True)
+            asked = {} if need_dx is None else {"need_dx": need_dx}
+            found = carried.compute_backward(dy, cache, **asked)
+            assert (found is None) == (dx is None)
+            assert dx is None or np.array_equal(found, dx)
+
+
 # Of each kind, layers that reach all of its backward pass, and the shapes of their inputs.
 SHAPED = {
     ActivationLayer: [(lambda: ActivationLayer(Leaning()), (3,))],
@@ -516,6 +552,10 @@ SHAPED = {
     MaxPooling: [
         (MaxPooling2D, (4, 2, 2)),
         (lambda: MaxPooling1D(3, stride=2, padding=1), (6, 2)),
+    ],
+    Bidirectional: [
+        (lambda: Bidirectional(LSTM(3, 2)), (3, 3)),
+        (lambda: Bidirectional(GRU(3, 2, return_sequences=True)), (3, 3)),
     ],
     Chain: [(lambda: Chain([Dense(3, 4, Tanh()), Dense(4, 2)]), (3,))],
     CrossAttention: [
@@ -558,6 +598,7 @@ SHAPED = {
     TimeDistributed: [(lambda: TimeDistributed(Sequential([Flatten(), Dense(4, 3)])), (3, 2, 2))],
 }
 NEED_DX = (
+    Bidirectional,
     Chain,
     Conv2DTranspose,
     Convolution,
@@ -656,6 +697,8 @@ def checks_for(kind):
             *layer_checks(lambda: Embedding(5, 3), (None,), inputs=ids),
             *layer_checks(lambda: Embedding(5, 3, 2), (4,), inputs=ids),
         ]
+    if kind in (Carried, WithState):
+        return [through_a_state]
     if kind is Masked:
         return [through_a_mask]
     if issubclass(kind, Join):
@@ -827,7 +870,7 @@ def survives(kind, method, mutant, monkeypatch):
         return False
     except Exception:
         # Checks of our own, unlike the suites, let the errors of a mutant through.
-        if kind in (BatchNorm, Graph, Masked):
+        if kind in (BatchNorm, Carried, Graph, Masked, WithState):
             return False
         raise
     finally:

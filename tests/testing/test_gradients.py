@@ -64,6 +64,7 @@ def test_everything_built_in_is_here():
     others += ["Cropping", "UpSampling", "ZeroPadding"]
     others += [f"{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2)]
     others += ["GlobalAveragePooling", "GlobalMaxPooling"]
+    others += ["Bidirectional", "Carried", "WithState"]
     others += ["Chain", "Parallel", "Residual", "TimeDistributed"]
     others += ["AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout"]
     others += ["GroupNorm", "LayerNorm", "RMSNorm"]
