@@ -24,6 +24,8 @@ __all__ = [
     "MaxPooling2D",
 ]
 
+# What goes from one tap to the next stays in a processor's cache.
+_BLOCK_BYTES = 1 << 20
 Places = tuple[slice, slice, slice]
 
 
@@ -77,12 +79,17 @@ class Pooling(Layer):
             yield (slice(None), down, across), (slice(None), row, column)
 
     def new_gradient(self, shape: Shape, dtype: np.dtype[Any]) -> tuple[Array, bool]:
-        """Return an array for dx, and whether all of it is written to, once."""
+        """Return an array for dx, and whether no place is in two windows, and none has margins."""
         windows, lengths = self.windows, shape[1:3]
-        sizes = zip(lengths, windows.size, windows.stride, windows.counts(lengths), strict=True)
-        is_tiled = all(size == stride and n * size == length for length, size, stride, n in sizes)
-        is_tiled &= all(windows.margins(axis, lengths[axis]) == (0, 0) for axis in (0, 1))
-        return (np.empty if is_tiled else np.zeros)(shape, dtype), is_tiled
+        counts = windows.counts(lengths)
+        is_apart = all(
+            size <= stride and windows.margins(axis, length) == (0, 0)
+            for axis, (size, stride, length) in enumerate(
+                zip(windows.size, windows.stride, lengths, strict=True)
+            )
+        )
+        covered = tuple(n * size for n, size in zip(counts, windows.size, strict=True))
+        return (np.empty if is_apart and covered == lengths else np.zeros)(shape, dtype), is_apart
 
 
 def images_of(x: Array) -> Array:
@@ -113,19 +120,25 @@ class MaxPooling(Pooling):
     def compute_backward(self, dy: Array, cache: Any) -> Array:
         """Carry dy back to the first of the largest numbers of each window."""
         x, y = (images_of(array) for array in cache)
-        left = images_of(dy).copy()
-        dx, is_tiled = self.new_gradient(x.shape, x.dtype)
+        dy = images_of(dy)
+        dx, is_apart = self.new_gradient(x.shape, x.dtype)
         *taps, last = self.taps(x.shape[1:3])
-        for windows, places in (*taps, *([] if is_tiled else [last])):
-            part = left[windows]
-            share = part * (x[places] == y[windows])
-            part -= share
-            if is_tiled:
-                dx[places] = share
-            else:
-                dx[places] += share
-        if is_tiled:
-            dx[last[1]] = left  # where no tap before was the largest, it is the last
+        if not is_apart:
+            taps.append(last)
+        step = max(1, _BLOCK_BYTES // max(1, x[:1].nbytes))
+        shares = np.empty((step, *y.shape[1:]), x.dtype)
+        for block in (slice(start, start + step) for start in range(0, len(x), step)):
+            images, largest, left, gradient = x[block], y[block], dy[block].copy(), dx[block]
+            for windows, places in taps:
+                part, share = left[windows], shares[: len(left)][windows]
+                np.multiply(part, images[places] == largest[windows], out=share)
+                part -= share
+                if is_apart:
+                    gradient[places] = share
+                else:
+                    gradient[places] += share
+            if is_apart:
+                gradient[last[1]] = left  # where no tap before was the largest, it is the last
         return dx.reshape(cache[0].shape)
 
 
@@ -157,9 +170,9 @@ class AveragePooling(Pooling):
         """Divide dy among the places of its window."""
         shape = cache if len(cache) == 4 else (cache[0], 1, *cache[1:])
         share = images_of(dy) * self.shares(shape[1:3]).astype(dy.dtype)
-        dx, is_tiled = self.new_gradient(shape, dy.dtype)
+        dx, is_apart = self.new_gradient(shape, dy.dtype)
         for windows, places in self.taps(shape[1:3]):
-            if is_tiled:
+            if is_apart:
                 dx[places] = share[windows]
             else:
                 dx[places] += share[windows]
