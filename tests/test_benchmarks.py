@@ -104,3 +104,14 @@ def test_the_contenders_of_many_runs_compute_the_same(load):
     shown = replicas.compare(replicas.Online(), (2,), {"others": 40}, rounds=1)
     assert "| single fits, NumPy | 2 |" in shown
     assert "| 1.0 |" in shown
+
+
+def test_the_contenders_of_convolution_train_the_same_network(load):
+    conv = load("conv")
+    data = conv.Data(n_batches=1)
+    assert 1 < conv.Layerkit(data).epochs(1) < 10
+    products = conv.Products(data)
+    products.epochs(1)
+    assert [kernel.shape for _, kernel, *_ in products.layers] == [(9, 32), (288, 64)]
+    shown = conv.ratios({"the products alone": [1.0], "layerkit": [3.0], "torch": [4.0]})
+    assert shown == ("layerkit takes 0.75 times as long as torch, in the fastest rounds 0.75.\\")

@@ -125,18 +125,28 @@ def _spread(dz: Array, kernel: Array, windows: Windows, dx: Array, scratch: Scra
         some = dz[start * down * across : (start + len(images)) * down * across]
         shape = (len(images), n_rows, across, width * n_in)
         product = scratch.array("product", (len(some), width * n_in), dx.dtype)
-        laid = product.reshape(-1, down, across, width * n_in)
-        if not windows.is_whole(0):
-            laid = scratch.array("laid", shape, dx.dtype)
-            laid[...] = 0
-        for matrix, (own, theirs) in zip(kernel, of_rows, strict=True):
+        as_lines = product.reshape(-1, down, across, width * n_in)
+        laid = as_lines if windows.is_whole(0) else scratch.array("laid", shape, dx.dtype)
+        for index, (matrix, (own, theirs)) in enumerate(zip(kernel, of_rows, strict=True)):
             some.dot(matrix.reshape(width * n_in, -1).T, product)
-            if not windows.is_whole(0):
-                laid[:, theirs] += product.reshape(-1, down, across, width * n_in)[:, own]
-        columns = laid.reshape(*shape[:3], width, n_in)
-        images[...] = 0
+            if laid is not as_lines:
+                _add_lines(laid, as_lines[:, own], theirs, is_first=index == 0)
+        columns = laid.reshape(*shape[:3], width, n_in).swapaxes(1, 2)
         for tap, (own, theirs) in enumerate(of_columns):
-            images[:, :, theirs] += columns[:, :, own, tap]
+            _add_lines(images.swapaxes(1, 2), columns[:, own, :, tap], theirs, is_first=tap == 0)
+
+
+def _add_lines(total: Array, lines: Array, places: slice, *, is_first: bool) -> None:
+    """Add to some places along axis 1; the first time, the numbers there are no part of a sum."""
+    if not is_first:
+        total[:, places] += lines
+    elif places.step == 1:
+        total[:, : places.start] = 0
+        total[:, places] = lines
+        total[:, places.stop :] = 0
+    else:
+        total[...] = 0
+        total[:, places] = lines
 
 
 def _groups(n_in: int, kernel: Array) -> Iterator[tuple[slice, slice]]:
@@ -189,8 +199,8 @@ def _views(images: Array, windows: Windows, counts: tuple[int, int]) -> Array:
     (down, across), (below, beside) = windows.stride, windows.dilation
     shape = (len(images), *counts, *windows.size, images.shape[3])
     steps = (along_batch, down * along_rows, across * along_columns)
-    steps += (below * along_rows, beside * along_columns, along_channels)
-    return as_strided(images, shape, steps, writeable=False)
+    inside = (below * along_rows, beside * along_columns, along_channels)
+    return as_strided(images, shape, steps + inside, writeable=False)
 
 
 def _laid_out(views: Array, n_taps: int, scratch: Scratch) -> Array:

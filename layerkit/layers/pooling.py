@@ -12,7 +12,8 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
-from layerkit.layers.base import Layer
+from layerkit.layers.base import Layer, Workspace
+from layerkit.layers.correlation import Scratch
 from layerkit.layers.windows import Sizes, Windows, padding_of, sizes_of
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 # What goes from one tap to the next stays in a processor's cache.
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 19
 Places = tuple[slice, slice, slice]
 
 
@@ -102,35 +103,42 @@ class MaxPooling(Pooling):
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute the largest number of each window."""
-        images, y = images_of(x), None
         shape = self.counted(x)
-        for windows, places in self.taps(images.shape[1:3]):
-            taken = images[places]
-            if y is not None:
-                np.maximum(y[windows], taken, out=y[windows])
-            elif taken.shape == shape:
-                y = taken.copy()
-            else:
-                y = np.full(shape, -np.inf, x.dtype)
-                y[windows] = taken
-        assert y is not None  # noqa: S101 - a window has a tap
-        y = y.reshape(len(x), *shape[3 - self.n_axes :])
-        return y, (x, y)
+        room = self.workspace(len(x), _Room) if training else _Room(len(x))
+        room.in_use = True
+        whole, of_all = images_of(x), room.scratch.array("y", shape, x.dtype)
+        first, *others = self.taps(whole.shape[1:3])
+        for block in self.blocks(whole):
+            images, y = whole[block], of_all[block]
+            if images[first[1]].shape != y.shape:
+                y[...] = -np.inf  # where the tap is outside
+            y[first[0]] = images[first[1]]
+            for windows, places in others:
+                np.maximum(y[windows], images[places], out=y[windows])
+        y = of_all.reshape(len(x), *shape[3 - self.n_axes :])
+        return y, (x, y, room)
+
+    def blocks(self, images: Array) -> Iterator[slice]:
+        """Go through some samples at a time."""
+        step = max(1, _BLOCK_BYTES // max(1, images[:1].nbytes))
+        for start in range(0, len(images), step):
+            yield slice(start, min(start + step, len(images)))
 
     def compute_backward(self, dy: Array, cache: Any) -> Array:
         """Carry dy back to the first of the largest numbers of each window."""
-        x, y = (images_of(array) for array in cache)
-        dy = images_of(dy)
+        *arrays, room = cache
+        x, y, dy = (images_of(array) for array in (*arrays, dy))
         dx, is_apart = self.new_gradient(x.shape, x.dtype)
         *taps, last = self.taps(x.shape[1:3])
         if not is_apart:
             taps.append(last)
-        step = max(1, _BLOCK_BYTES // max(1, x[:1].nbytes))
-        shares = np.empty((step, *y.shape[1:]), x.dtype)
-        for block in (slice(start, start + step) for start in range(0, len(x), step)):
-            images, largest, left, gradient = x[block], y[block], dy[block].copy(), dx[block]
+        for block in self.blocks(x):
+            images, largest, gradient = x[block], y[block], dx[block]
+            left = room.scratch.array("left", largest.shape, x.dtype)
+            share_of_all = room.scratch.array("share", largest.shape, x.dtype)
+            left[...] = dy[block]
             for windows, places in taps:
-                part, share = left[windows], shares[: len(left)][windows]
+                part, share = left[windows], share_of_all[windows]
                 np.multiply(part, images[places] == largest[windows], out=share)
                 part -= share
                 if is_apart:
@@ -139,7 +147,15 @@ class MaxPooling(Pooling):
                     gradient[places] += share
             if is_apart:
                 gradient[last[1]] = left  # where no tap before was the largest, it is the last
+        room.in_use = False
         return dx.reshape(cache[0].shape)
+
+
+class _Room(Workspace):
+    """Memory for the outputs, and for what is left of their gradient."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size, self.scratch = batch_size, Scratch()
 
 
 class AveragePooling(Pooling):
