@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 
 from layerkit._support.validation import Array, Shape
 from layerkit.layers.windows import Windows
 
 __all__ = ["Scratch", "correlate", "kernel_gradient", "spread"]
 
-_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES = 1 << 20
 # A patch of fewer channels is laid out as a column: its taps are copied over many places at once.
 _MANY_CHANNELS = 4
 
@@ -125,18 +125,28 @@ def _spread(dz: Array, kernel: Array, windows: Windows, dx: Array, scratch: Scra
         some = dz[start * down * across : (start + len(images)) * down * across]
         shape = (len(images), n_rows, across, width * n_in)
         product = scratch.array("product", (len(some), width * n_in), dx.dtype)
-        laid = product.reshape(-1, down, across, width * n_in)
-        if not windows.is_whole(0):
-            laid = scratch.array("laid", shape, dx.dtype)
-            laid[...] = 0
-        for matrix, (own, theirs) in zip(kernel, of_rows, strict=True):
+        as_lines = product.reshape(-1, down, across, width * n_in)
+        laid = as_lines if windows.is_whole(0) else scratch.array("laid", shape, dx.dtype)
+        for index, (matrix, (own, theirs)) in enumerate(zip(kernel, of_rows, strict=True)):
             some.dot(matrix.reshape(width * n_in, -1).T, product)
-            if not windows.is_whole(0):
-                laid[:, theirs] += product.reshape(-1, down, across, width * n_in)[:, own]
-        columns = laid.reshape(*shape[:3], width, n_in)
-        images[...] = 0
+            if laid is not as_lines:
+                _add_lines(laid, as_lines[:, own], theirs, is_first=index == 0)
+        columns = laid.reshape(*shape[:3], width, n_in).swapaxes(1, 2)
         for tap, (own, theirs) in enumerate(of_columns):
-            images[:, :, theirs] += columns[:, :, own, tap]
+            _add_lines(images.swapaxes(1, 2), columns[:, own, :, tap], theirs, is_first=tap == 0)
+
+
+def _add_lines(total: Array, lines: Array, places: slice, *, is_first: bool) -> None:
+    """Add to some places along axis 1; the first time, the numbers there are no part of a sum."""
+    if not is_first:
+        total[:, places] += lines
+    elif places.step == 1:
+        total[:, : places.start] = 0
+        total[:, places] = lines
+        total[:, places.stop :] = 0
+    else:
+        total[...] = 0
+        total[:, places] = lines
 
 
 def _groups(n_in: int, kernel: Array) -> Iterator[tuple[slice, slice]]:
@@ -160,10 +170,10 @@ def _patches(x: Array, windows: Windows, scratch: Scratch) -> Iterator[tuple[sli
     n_windows = max(1, _BLOCK_BYTES // (n_taps * x.itemsize))
     step = max(1, n_windows // (down * across))
     n_lines = down if step > 1 else max(1, n_windows // across)
+    views = _views(_padded(x, windows, scratch), windows, (down, across))
     for start in range(0, n_samples, step):
-        views = _views(_padded(x[start : start + step], windows, scratch), windows)
         for line in range(0, down, n_lines):
-            some = views[:, line : line + n_lines]
+            some = views[start : start + step, line : line + n_lines]
             first = (start * down + line) * across
             rows = slice(first, first + some.shape[0] * some.shape[1] * across)
             yield rows, _laid_out(some, n_taps, scratch)
@@ -171,25 +181,26 @@ def _patches(x: Array, windows: Windows, scratch: Scratch) -> Iterator[tuple[sli
 
 def _padded(images: Array, windows: Windows, scratch: Scratch) -> Array:
     """Put zeros around images."""
-    lengths = images.shape[1:3]
-    margins = [windows.margins(axis, length) for axis, length in enumerate(lengths)]
-    if not any(map(any, margins)):
+    (n_rows, n_columns), n_in = images.shape[1:3], images.shape[3]
+    (top, bottom), (left, right) = windows.margins(0, n_rows), windows.margins(1, n_columns)
+    if not (top or bottom or left or right):
         return images
-    (top, bottom), (left, right) = margins
-    n_rows, n_columns = lengths
-    shape = (len(images), top + n_rows + bottom, left + n_columns + right, images.shape[3])
+    shape = (len(images), top + n_rows + bottom, left + n_columns + right, n_in)
     padded = scratch.array("padded", shape, images.dtype)
-    padded[...] = 0
+    padded[:, :top] = padded[:, top + n_rows :] = 0
+    padded[:, :, :left] = padded[:, :, left + n_columns :] = 0
     padded[:, top : top + n_rows, left : left + n_columns] = images
     return padded
 
 
-def _views(images: Array, windows: Windows) -> Array:
+def _views(images: Array, windows: Windows, counts: tuple[int, int]) -> Array:
     """Return the windows as a view of shape (batch_size, down, across, height, width, n_in)."""
-    views = sliding_window_view(images, windows.span, axis=(1, 2))
+    along_batch, along_rows, along_columns, along_channels = images.strides
     (down, across), (below, beside) = windows.stride, windows.dilation
-    views = views[:, ::down, ::across, :, ::below, ::beside]
-    return views.transpose(0, 1, 2, 4, 5, 3)
+    shape = (len(images), *counts, *windows.size, images.shape[3])
+    steps = (along_batch, down * along_rows, across * along_columns)
+    inside = (below * along_rows, beside * along_columns, along_channels)
+    return as_strided(images, shape, steps + inside, writeable=False)
 
 
 def _laid_out(views: Array, n_taps: int, scratch: Scratch) -> Array:

@@ -12,7 +12,8 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
-from layerkit.layers.base import Layer
+from layerkit.layers.base import Layer, Workspace
+from layerkit.layers.correlation import Scratch
 from layerkit.layers.windows import Sizes, Windows, padding_of, sizes_of
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "MaxPooling2D",
 ]
 
+# What goes from one tap to the next stays in a processor's cache.
+_BLOCK_BYTES = 1 << 19
 Places = tuple[slice, slice, slice]
 
 
@@ -77,12 +80,17 @@ class Pooling(Layer):
             yield (slice(None), down, across), (slice(None), row, column)
 
     def new_gradient(self, shape: Shape, dtype: np.dtype[Any]) -> tuple[Array, bool]:
-        """Return an array for dx, and whether all of it is written to, once."""
+        """Return an array for dx, and whether no place is in two windows, and none has margins."""
         windows, lengths = self.windows, shape[1:3]
-        sizes = zip(lengths, windows.size, windows.stride, windows.counts(lengths), strict=True)
-        is_tiled = all(size == stride and n * size == length for length, size, stride, n in sizes)
-        is_tiled &= all(windows.margins(axis, lengths[axis]) == (0, 0) for axis in (0, 1))
-        return (np.empty if is_tiled else np.zeros)(shape, dtype), is_tiled
+        counts = windows.counts(lengths)
+        is_apart = all(
+            size <= stride and windows.margins(axis, length) == (0, 0)
+            for axis, (size, stride, length) in enumerate(
+                zip(windows.size, windows.stride, lengths, strict=True)
+            )
+        )
+        covered = tuple(n * size for n, size in zip(counts, windows.size, strict=True))
+        return (np.empty if is_apart and covered == lengths else np.zeros)(shape, dtype), is_apart
 
 
 def images_of(x: Array) -> Array:
@@ -95,38 +103,59 @@ class MaxPooling(Pooling):
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute the largest number of each window."""
-        images, y = images_of(x), None
         shape = self.counted(x)
-        for windows, places in self.taps(images.shape[1:3]):
-            taken = images[places]
-            if y is not None:
-                np.maximum(y[windows], taken, out=y[windows])
-            elif taken.shape == shape:
-                y = taken.copy()
-            else:
-                y = np.full(shape, -np.inf, x.dtype)
-                y[windows] = taken
-        assert y is not None  # noqa: S101 - a window has a tap
-        y = y.reshape(len(x), *shape[3 - self.n_axes :])
-        return y, (x, y)
+        room = self.workspace(len(x), _Room) if training else _Room(len(x))
+        room.in_use = True
+        whole, of_all = images_of(x), room.scratch.array("y", shape, x.dtype)
+        first, *others = self.taps(whole.shape[1:3])
+        for block in self.blocks(whole):
+            images, y = whole[block], of_all[block]
+            if images[first[1]].shape != y.shape:
+                y[...] = -np.inf  # where the tap is outside
+            y[first[0]] = images[first[1]]
+            for windows, places in others:
+                np.maximum(y[windows], images[places], out=y[windows])
+        y = of_all.reshape(len(x), *shape[3 - self.n_axes :])
+        return y, (x, y, room)
+
+    def blocks(self, images: Array) -> Iterator[slice]:
+        """Go through some samples at a time."""
+        step = max(1, _BLOCK_BYTES // max(1, images[:1].nbytes))
+        for start in range(0, len(images), step):
+            yield slice(start, min(start + step, len(images)))
 
     def compute_backward(self, dy: Array, cache: Any) -> Array:
         """Carry dy back to the first of the largest numbers of each window."""
-        x, y = (images_of(array) for array in cache)
-        left = images_of(dy).copy()
-        dx, is_tiled = self.new_gradient(x.shape, x.dtype)
+        *arrays, room = cache
+        x, y, dy = (images_of(array) for array in (*arrays, dy))
+        dx, is_apart = self.new_gradient(x.shape, x.dtype)
         *taps, last = self.taps(x.shape[1:3])
-        for windows, places in (*taps, *([] if is_tiled else [last])):
-            part = left[windows]
-            share = part * (x[places] == y[windows])
-            part -= share
-            if is_tiled:
-                dx[places] = share
-            else:
-                dx[places] += share
-        if is_tiled:
-            dx[last[1]] = left  # where no tap before was the largest, it is the last
+        if not is_apart:
+            taps.append(last)
+        for block in self.blocks(x):
+            images, largest, gradient = x[block], y[block], dx[block]
+            left = room.scratch.array("left", largest.shape, x.dtype)
+            share_of_all = room.scratch.array("share", largest.shape, x.dtype)
+            left[...] = dy[block]
+            for windows, places in taps:
+                part, share = left[windows], share_of_all[windows]
+                np.multiply(part, images[places] == largest[windows], out=share)
+                part -= share
+                if is_apart:
+                    gradient[places] = share
+                else:
+                    gradient[places] += share
+            if is_apart:
+                gradient[last[1]] = left  # where no tap before was the largest, it is the last
+        room.in_use = False
         return dx.reshape(cache[0].shape)
+
+
+class _Room(Workspace):
+    """Memory for the outputs, and for what is left of their gradient."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size, self.scratch = batch_size, Scratch()
 
 
 class AveragePooling(Pooling):
@@ -157,9 +186,9 @@ class AveragePooling(Pooling):
         """Divide dy among the places of its window."""
         shape = cache if len(cache) == 4 else (cache[0], 1, *cache[1:])
         share = images_of(dy) * self.shares(shape[1:3]).astype(dy.dtype)
-        dx, is_tiled = self.new_gradient(shape, dy.dtype)
+        dx, is_apart = self.new_gradient(shape, dy.dtype)
         for windows, places in self.taps(shape[1:3]):
-            if is_tiled:
+            if is_apart:
                 dx[places] = share[windows]
             else:
                 dx[places] += share[windows]

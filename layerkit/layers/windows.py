@@ -44,23 +44,21 @@ class Windows:
     ----------
     size, stride, dilation : tuple of int
         Number of taps along each axis; places from window to window, and from tap to tap.
+    span : tuple of int
+        Number of places along each axis from the first tap to the last, both included.
     padding : str or tuple of int
         "valid" for none, "same" for as much as gives ⌈length / stride⌉ windows, the odd one at
         the end, or what is put at both ends of each axis.
     """
 
-    __slots__ = ("dilation", "padding", "size", "stride")
+    __slots__ = ("dilation", "padding", "size", "span", "stride")
 
     def __init__(self, size: Sizes, stride: Sizes, padding: str | Sizes, dilation: Sizes) -> None:
         self.size, self.stride = _pair(size, 1), _pair(stride, 1)
         self.dilation = _pair(dilation, 1)
-        self.padding = padding if isinstance(padding, str) else _pair(padding, 0)
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """Number of places along each axis from the first tap to the last, both included."""
         rows, columns = ((n - 1) * d + 1 for n, d in zip(self.size, self.dilation, strict=True))
-        return rows, columns
+        self.span = (rows, columns)
+        self.padding = padding if isinstance(padding, str) else _pair(padding, 0)
 
     def count(self, axis: int, length: int) -> int:
         """Return the number of windows along an axis; below 1 if it is too short for one."""

@@ -765,6 +765,9 @@ EQUIVALENT = {
     "GlobalAveragePooling.compute_backward": {
         "1 -> 0 (0)": (1, "whether samples are repeated or their one place, the order is the same"),
     },
+    "MaxPooling.compute_backward": {
+        "False -> True (True)": (1, "another workspace is made, which costs time alone"),
+    },
     "PReLU.compute_backward": {
         "0 -> -1 (-1)": (1, "the first of the one that is left is the last"),
     },
