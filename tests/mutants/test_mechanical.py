@@ -403,6 +403,41 @@ def without_dx(make, shape):
     return check
 
 
+def with_frozen(make, shape):
+    """What is frozen may be left out; all other gradients, and dx, are the same."""
+
+    def check():
+        try:
+            compare()
+        except Exception as error:  # of a mutant, which the suites would have told
+            raise AssertionError from error
+
+    def compare():
+        whole, model = (Sequential([make()], input_shape=shape, seed=0) for _ in range(2))
+        x = np.random.default_rng(0).normal(size=(4, *shape))
+        dx = whole.backward(whole.forward(x, training=True))
+        for trained in range(len(model.parameters)):
+            for need_dx in (True, False):
+                model.freeze()
+                model.parameters[trained].trainable = True
+                model.grads.fill(0)
+                twin = copy.deepcopy(model)
+                y, cache = twin[0].compute_forward(x, training=True)
+                options = {"need_dx": False} if not need_dx and twin[0].takes_need_dx else {}
+                found = twin[0].compute_backward(y.copy(), cache, skip_frozen=True, **options)
+                grads = twin.parameters[trained].grad, whole.parameters[trained].grad
+                np.testing.assert_allclose(*grads, rtol=1e-12, atol=1e-14)
+                assert options or np.allclose(found, dx, rtol=1e-12, atol=1e-14)
+
+    return check
+
+
+def as_layer():
+    """Return a graph of one input, in which gradients of two nodes meet."""
+    nodes = {"a": (Dense(3, 4), "x"), "b": (Dense(4, 4, Tanh()), "a"), "c": (Add(), ("a", "b"))}
+    return Graph({"x": (3,)}, nodes, "c")
+
+
 def at_zero(layer, slope):
     """What dx is where x is 0, which finite differences can't tell at a kink."""
 
@@ -643,6 +678,7 @@ def checks_for(kind):
         found = [check for make, shape in SHAPED[kind] for check in layer_checks(make, shape)]
         for case in SHAPED[kind] if kind in NEED_DX else ():
             found += [without_dx(*case)] if case[0]().takes_need_dx else []
+            found += [with_frozen(*case)] if case[0]().takes_skip_frozen else []
         return [*found, at_zero(PReLU(), 1)] if kind is PReLU else found
     if kind is Dot:
         return [
@@ -710,10 +746,13 @@ def checks_for(kind):
             what_reads_inputs_alone_need_not_compute_dx,
             a_short_join_is_named,
         ]
-        return [*own, *layer_checks(lambda: joined(Add()))]
-    return layer_checks(
+        graph = with_frozen(lambda: Sequential([as_layer()]), (3,))
+        return [*own, graph, *layer_checks(lambda: joined(Add()))]
+    found = layer_checks(
         lambda: Sequential([Dense(3, 4, Tanh()), Dense(4, 4, Sigmoid()), Dense(4, 2)], seed=0)
     )
+    inner = with_frozen(lambda: Sequential([Dense(3, 4, Tanh()), Dense(4, 2)]), (3,))
+    return [*found, inner, with_frozen(lambda: Dense(3, 2, Tanh()), (2, 3))]
 
 
 CLIPPED = "of the two bounds and z, the middle one is taken whatever their order"
@@ -728,6 +767,9 @@ EQUIVALENT = {
     },
     "Recurrent.compute_backward": {
         "False -> True (True)": (1, "another workspace is made, which costs time alone"),
+        "check.fail(where, 'cache', 'that of a forward pass, once', got, error=StateError) -> "
+        "check.fail('cache', where, 'that of a forward pass, once', got, error=StateError) "
+        "(swapped arguments)": (1, "words, which tests/layers/test_recurrence.py reads"),
     },
     "Dense.compute_backward": {
         "z -> y (y for z)": (1, "the buffer for dz is y's, which is not read any more either"),
