@@ -143,6 +143,11 @@ class MultiHeadAttention(Layer):
         self.weight_dropout = _add_dropout(self, self.dropout)
         return self.add_layer(self.output, input_shape)
 
+    def count_flops(self) -> int:
+        """Count the products of each step with each other, too; see `Layer.count_flops`."""
+        n_steps = (self.input_shape or (None,))[0] or 1
+        return super().count_flops() + 4 * n_steps**2 * self.n_in
+
     def compute_forward(
         self, x: Array, *, training: bool, mask: Array | None = None
     ) -> tuple[Array, Any]:
@@ -333,6 +338,12 @@ class CrossAttention(Join):
         self.add_layer(self.key_value, memory)
         self.weight_dropout = _add_dropout(self, self.dropout)
         return self.add_layer(self.output, x)
+
+    def count_flops(self) -> int:
+        """Count the products of each query with each key, too; see `Layer.count_flops`."""
+        products = super().count_flops()
+        (n_queries, _), (n_keys, _), *_ = self.input_shape  # type: ignore[misc]
+        return products + 4 * (n_queries or 1) * (n_keys or 1) * self.n_in
 
     def compute_forward(self, x: Any, *, training: bool) -> tuple[Array, Any]:
         """Compute q of x, k and v of the memory, attend by heads, and join these."""

@@ -16,6 +16,7 @@ from layerkit.initializers import GlorotUniform, Initializer, Zeros
 from layerkit.layers.base import Layer, Workspace
 from layerkit.layers.correlation import Scratch, correlate, kernel_gradient, spread
 from layerkit.layers.windows import Sizes, Windows, padding_of, sizes_of
+from layerkit.parameters import Parameter
 
 __all__ = ["Conv1D", "Conv2D"]
 
@@ -32,6 +33,7 @@ class Filters(Layer):
 
     n_axes: ClassVar[int] = 2
     n_in: int
+    kernel: Parameter
     kernel_size: Sizes
     stride: Sizes
     padding: str | Sizes
@@ -91,6 +93,11 @@ class Filters(Layer):
         self, images: Array, dz: Array, dx: Array | None, scratch: Scratch
     ) -> None:
         """Write the kernel's gradient, and that of the images if there is an array for it."""
+
+    def count_flops(self) -> int:
+        """Count 2 for each number of the kernel at each place; see `Layer.count_flops`."""
+        self._check_built("count_flops")
+        return 2 * self.kernel.size * math.prod(n or 1 for n in (self.output_shape or ())[:-1])
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y = f(z), z the products with the bias."""

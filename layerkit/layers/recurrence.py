@@ -173,6 +173,12 @@ class Recurrent(Layer):
             Gradient with respect to the first state before the step, apart from the products.
         """
 
+    def count_flops(self) -> int:
+        """Count 2 for each number of the two kernels at each step; see `Layer.count_flops`."""
+        self._check_built("count_flops")
+        n_steps = (self.input_shape or (None,))[0] or 1
+        return 2 * (self.kernel.size + self.recurrent_kernel.size) * n_steps
+
     def compute_forward(
         self,
         x: Array,

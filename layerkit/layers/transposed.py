@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from layerkit import parameters as flat
@@ -122,6 +124,11 @@ class Conv2DTranspose(Filters):
     def n_filters(self) -> int:
         """Number of channels of the output."""
         return self.n_out
+
+    def count_flops(self) -> int:
+        """Count 2 for each number of the kernel at each place of x; see `Layer.count_flops`."""
+        self._check_built("count_flops")
+        return 2 * self.kernel.size * math.prod(n or 1 for n in (self.input_shape or ())[:-1])
 
     def n_places(self, where: str, argument: str, shape: Shape) -> Shape:
         """Return the lengths of the inner axes of the output."""

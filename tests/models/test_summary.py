@@ -3,16 +3,28 @@ from html.parser import HTMLParser
 import pytest
 
 from layerkit import (
+    GRU,
+    LSTM,
     Add,
     ArgumentError,
+    Bidirectional,
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
+    CrossAttention,
     Dense,
+    DepthwiseConv2D,
     Dropout,
+    Embedding,
     Graph,
     Maxout,
+    MultiHeadAttention,
     Parallel,
     Residual,
+    SeparableConv2D,
     Sequential,
     Sigmoid,
+    SimpleRNN,
     StateError,
     SwiGLU,
     TimeDistributed,
@@ -68,6 +80,22 @@ def test_costs():
         (lambda: SwiGLU(3, 4), (3,), 48, 4 + 4 + 4),
         (lambda: Maxout(3, 4, 2), (3,), 48, 4 + 8),
         (lambda: Sequential([Dense(3, 4), Dense(4, 1)]), (3,), 32, 5),
+        # The operations are those that torch 2.14 counts, by FlopCounterMode.
+        (lambda: Conv1D(3, 5, 2, dilation=2), (9, 3), 420, 35),
+        (
+            lambda: Conv2D(4, 6, 3, stride=2, padding=1, n_groups=2),
+            (7, 8, 4),
+            3456,
+            96,
+        ),
+        (lambda: Conv2DTranspose(3, 5, 3, stride=2), (4, 5, 3), 5400, 9 * 11 * 5),
+        (lambda: MultiHeadAttention(8, 2), (5, 8), 3360, 40 + 120 + 40),
+        (lambda: LSTM(3, 4), (1, 3), 224, 4),
+        (lambda: GRU(3, 4), (5, 3), 5 * 2 * (3 + 4) * 12, 4),
+        (lambda: Bidirectional(SimpleRNN(3, 4)), (None, 3), 2 * 56, 24),
+        (lambda: DepthwiseConv2D(3, 2, depth_multiplier=2), (3, 3, 3), 2 * 24 * 4, 24),
+        (lambda: SeparableConv2D(3, 5, 2), (3, 3, 3), 2 * (12 + 15) * 4, 20 + 12 + 20),
+        (lambda: Embedding(9, 4), (5,), 0, 20),
     ],
 )
 def test_counts(layer, shape, flops, outputs):
@@ -79,6 +107,18 @@ def test_counts(layer, shape, flops, outputs):
     model = Sequential([made], input_shape=shape)
     assert (made.count_flops(), made.count_outputs()) == (flops, outputs)
     assert (model.count_flops(), model.count_outputs()) == (flops, outputs)
+
+
+def test_attention_to_a_memory_counts_its_steps():
+    products = 2 * (5 * 8 * 8 + 7 * 6 * 16 + 5 * 8 * 8) + 4 * 5 * 7 * 8
+    assert Graph({"x": (5, 8), "memory": (7, 6)}, nodes_of(), "y").count_flops() == products
+    assert Graph({"x": (None, 8), "memory": (None, 6)}, nodes_of(), "y").count_flops() == (
+        2 * (8 * 8 + 6 * 16 + 8 * 8) + 4 * 8
+    )
+
+
+def nodes_of():
+    return {"y": (CrossAttention(8, 2), ("x", "memory"))}
 
 
 @pytest.mark.parametrize(
