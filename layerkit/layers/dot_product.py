@@ -84,28 +84,29 @@ def attend(
     ones, dropped = np.ones(n_keys, dtype), []
     hidden = _hidden(n_queries, n_keys, dtype) if causal else None
     padding = None if mask is None else np.where(mask, 0, -np.inf).astype(dtype)[:, None, None]
-    for block in _blocks(n_samples, n_heads, n_queries * n_keys):
-        out = None if weights is None else weights[block]
-        scores = np.matmul(q[block], k[block].swapaxes(-1, -2), out=out)
-        _exponentiate(scores, hidden, None if padding is None else padding[block[0]])
+    for block, seen in _blocks(shape, causal=causal):
+        out = None if weights is None else weights[*block, seen]
+        scores = np.matmul(q[block], k[*block[:2], seen].swapaxes(-1, -2), out=out)
+        biases = [] if hidden is None else [hidden[block[2], seen]]
+        biases += [] if padding is None else [padding[block[0], ..., seen]]
+        _exponentiate(scores, biases)
         # A product with ones: several times faster than a sum over an axis.
-        sums[block] = scores @ ones
+        sums[block] = scores @ ones[seen]
         if dropout is not None and is_training:
             scores, kept = dropout.compute_forward(scores, training=True)
             dropped.append(kept)
-        np.matmul(scores, v[block], out=by_head[block])
+        np.matmul(scores, v[*block[:2], seen], out=by_head[block])
     sums += sums == 0  # of a query without keys, whose weights are 0
     # Divided after the product, which is smaller than the scores.
     context /= sums.swapaxes(1, 2)[..., None]
-    return context, (q, k, v, context, sums, weights, dropped)
+    return context, (q, k, v, context, sums, weights, dropped, causal)
 
 
-def _exponentiate(scores: Array, hidden: Array | None, padding: Array | None) -> None:
+def _exponentiate(scores: Array, biases: list[Array]) -> None:
     """Replace scores by their exponentials: shifted by the largest of each row, if one is large."""
     is_large = max(scores.max(initial=0), -scores.min(initial=0)) > _SMALL
-    for bias in (hidden, padding):
-        if bias is not None:
-            scores += bias
+    for bias in biases:
+        scores += bias
     if is_large:
         # Not −∞, where a row has no key: the difference would be NaN.
         scores -= scores.max(axis=-1, keepdims=True, initial=np.finfo(scores.dtype).min)
@@ -118,13 +119,21 @@ def _hidden(n_queries: int, n_keys: int, dtype: np.dtype[Any]) -> Array:
     return np.where(later, -np.inf, 0).astype(dtype)
 
 
-def _blocks(n_samples: int, n_heads: int, size: int) -> Iterator[tuple[slice, slice]]:
-    """Yield slices of samples and heads whose scores, ``size`` each, are few enough to a block."""
-    n_rows = max(1, _BLOCK // max(1, size * n_heads))
-    n_columns = min(n_heads, max(1, _BLOCK // max(1, size)))
+def _blocks(shape: Shape, *, causal: bool) -> Iterator[tuple[tuple[slice, slice, slice], slice]]:
+    """Yield slices of samples, heads and queries that make a block, and of the keys that they see.
+
+    Causal queries see the keys up to the last of them.
+    """
+    n_samples, n_heads, n_queries, n_keys = shape
+    n_rows = max(1, _BLOCK // max(1, n_heads * n_queries * n_keys))
+    n_columns = max(1, _BLOCK // max(1, n_queries * n_keys))
+    n_steps = max(1, _BLOCK // max(1, n_keys))
     for row in range(0, n_samples, n_rows):
         for column in range(0, n_heads, n_columns):
-            yield slice(row, row + n_rows), slice(column, column + n_columns)
+            for step in range(0, max(1, n_queries), n_steps):
+                block = slice(row, row + n_rows), slice(column, column + n_columns)
+                stop = min(step + n_steps, n_queries)
+                yield (*block, slice(step, stop)), slice(stop if causal else n_keys)
 
 
 def attend_back(
@@ -147,23 +156,31 @@ def attend_back(
     dropout : Dropout, optional
         The layer that `attend` was given.
     """
-    q, k, v, context, sums, weights, dropped = cache
-    n_samples, n_heads, n_queries, n_keys = weights.shape
+    q, k, v, context, sums, weights, dropped, causal = cache
     scale = q.dtype.type(1 / math.sqrt(q.shape[-1]))
     dy = dy / sums.swapaxes(1, 2)[..., None]
     along = np.einsum("nqhw,nqhw->nhq", dy, context)
     dy = dy.transpose(0, 2, 1, 3)
-    room = Room(n_samples)
-    for index, block in enumerate(_blocks(n_samples, n_heads, n_queries * n_keys)):
-        p, d_part = weights[block], dy[block]
-        ds = np.matmul(d_part, v[block].swapaxes(-1, -2), out=room.array("ds", p.shape, p.dtype))
-        seen = p
+    room = Room(len(q))
+    for index, (block, seen) in enumerate(_blocks(weights.shape, causal=causal)):
+        p, d_part, keys = weights[*block, seen], dy[block], (*block[:2], seen)
+        ds = np.matmul(d_part, v[keys].swapaxes(-1, -2), out=room.array("ds", p.shape, p.dtype))
+        kept = p
         if dropout is not None:  # a product with the mask, which is its own transpose
             ds = dropout.compute_backward(ds, dropped[index])
-            seen = dropout.compute_backward(p, dropped[index])
-        np.matmul(seen.swapaxes(-1, -2), d_part, out=dv[block])
+            kept = dropout.compute_backward(p, dropped[index])
+        _put(dv, keys, kept, d_part, is_first=block[2].start == 0)
         ds -= along[block][..., None]
         ds *= p
-        np.matmul(ds, k[block], out=dq[block])
-        np.matmul(ds.swapaxes(-1, -2), q[block], out=dk[block])
+        np.matmul(ds, k[keys], out=dq[block])
+        _put(dk, keys, ds, q[block], is_first=block[2].start == 0)
     dq *= scale
+
+
+def _put(total: Array, keys: Any, weights: Array, x: Array, *, is_first: bool) -> None:
+    """Write what a block of queries gives to its keys, or add it after the first such block."""
+    if is_first:
+        np.matmul(weights.swapaxes(-1, -2), x, out=total[keys])
+        total[*keys[:2], keys[2].stop :] = 0
+    else:
+        total[keys] += weights.swapaxes(-1, -2) @ x

@@ -63,25 +63,24 @@ def test_values_and_gradients_are_those_of_the_formula(mask, causal, scale):
         assert not context[2].any()
 
 
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("n_steps", [100, 150, 300])
-def test_many_scores_are_worked_on_in_blocks_of_samples_or_heads(n_steps):
-    """2, 1 and no whole samples of 3 heads at a time."""
+def test_many_scores_are_worked_on_in_blocks(n_steps, causal):
+    """2 samples of 3 heads at a time; 2 heads of one; some queries of one head."""
     q, k, v = arrays(5, 3, n_steps, n_steps)
     mask = RNG.uniform(size=(5, n_steps)) < 0.5
-    context, cache = attend(q, k, v, mask=mask, causal=True, room=Room(5))
+    context, cache = attend(q, k, v, mask=mask, causal=causal, room=Room(5))
     dy = RNG.normal(size=context.shape)
     grads = [np.full_like(array, np.nan) for array in (q, k, v)]
     attend_back(dy, cache, *grads)
-    assert_array_equal(attend(q, k, v, mask=mask, causal=True)[0], context)
-    for n in range(5):
-        for h in range(3):
-            own = [a[n : n + 1, h : h + 1] for a in (q, k, v)]
-            part, own_cache = attend(*own, mask=mask[n : n + 1], causal=True, room=Room(1))
-            own_grads = [np.empty_like(array) for array in own]
-            attend_back(dy[n : n + 1, :, h : h + 1], own_cache, *own_grads)
-            assert_allclose(context[n : n + 1, :, h : h + 1], part, rtol=1e-12, atol=1e-14)
-            for whole, single in zip(grads, own_grads, strict=True):
-                assert_allclose(whole[n, h], single[0, 0], rtol=1e-10, atol=1e-13)
+    assert_array_equal(attend(q, k, v, mask=mask, causal=causal)[0], context)
+    scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[3])
+    seen = np.tri(n_steps, dtype=bool) if causal else np.ones((n_steps, n_steps), bool)
+    weights = np.exp(scores) * (seen & mask[:, None, None])
+    weights /= np.maximum(weights.sum(axis=-1, keepdims=True), 1e-300)
+    assert_allclose(context, (weights @ v).transpose(0, 2, 1, 3), rtol=1e-10, atol=1e-13)
+    for got, true in zip(grads, plain_back(dy, q, k, v, weights), strict=True):
+        assert_allclose(got, true, rtol=1e-10, atol=1e-13)
 
 
 def test_a_large_score_leaves_one_weight():
@@ -135,12 +134,26 @@ def test_scores_take_memory_once_in_training_and_a_block_in_evaluation():
     assert peak(lambda: attend(q, k, v)) < 0.3 * scores + 4 * inputs
 
 
+def test_weights_are_dropped_in_blocks_of_queries():
+    """The same mask goes back as came forward: outputs and gradients are linear in v."""
+    q, k, v = arrays(1, 1, 300, 300)
+    dropout = Dropout(0.5, seed=1)
+    Sequential([dropout], input_shape=(None,))
+    context, cache = attend(q, k, v, causal=True, dropout=dropout, room=Room(1))
+    dy = RNG.normal(size=context.shape)
+    dq, dk, dv = (np.full_like(array, np.nan) for array in (q, k, v))
+    attend_back(dy, cache, dq, dk, dv, dropout=dropout)
+    assert_allclose((dv * v).sum(), (dy * context).sum(), rtol=1e-10)
+    assert np.isfinite(dq).all()
+    assert np.isfinite(dk).all()
+
+
 def test_weights_are_dropped_after_they_are_normalised():
     q, k, v = arrays(3, 2, 5, 4)
     dropout = Dropout(0.5, seed=1)
     Sequential([dropout], input_shape=(None,))
     context, cache = attend(q, k, v, dropout=dropout, room=Room(3))
-    mask = cache[-1][0]
+    mask = cache[-2][0]
     assert set(np.unique(mask)) == {0, 2}
     weights, _ = plain(q, k, v)
     assert_allclose(context, ((weights * mask) @ v).transpose(0, 2, 1, 3), rtol=1e-12)
