@@ -168,19 +168,21 @@ class MultiHeadAttention(Layer):
             y = np.where(seeing, y, 0)
         return y, (qkv_cache, cache, output_cache, seeing, turn, room)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array | None:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Array | None:
         """Go back through the product, the heads, and the product before."""
         qkv_cache, attended, output_cache, seeing, turn, room = cache
         if seeing is not None:
             dy = np.where(seeing, dy, 0)
-        d_context: Any = self.output.compute_backward(dy, output_cache)
+        d_context: Any = self.output.compute_backward(dy, output_cache, skip_frozen=skip_frozen)
         d_qkv = room.array("d_qkv", (*dy.shape[:2], 3 * self.n_in), dy.dtype)
         dq, dk, dv = _heads(d_qkv, 3, self.n_heads)
         d_context = d_context.reshape(*dy.shape[:2], self.n_heads, self.n_in // self.n_heads)
         attend_back(d_context, attended, dq, dk, dv, dropout=self.weight_dropout)
         if turn is not None:
             dq[...], dk[...] = _turned(dq, turn.conj()), _turned(dk, turn.conj())
-        dx = self.qkv.compute_backward(d_qkv, qkv_cache, need_dx=need_dx)
+        dx = self.qkv.compute_backward(d_qkv, qkv_cache, need_dx=need_dx, skip_frozen=skip_frozen)
         room.in_use = False
         return dx
 
@@ -363,19 +365,22 @@ class CrossAttention(Join):
         caches = (query_cache, key_value_cache, output_cache)
         return y, (caches, cache, seeing, memory.shape[1], len(masks), room)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Any:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Any:
         """Go back through the product, the heads, and the products before; the mask has no dx."""
         (query_cache, key_value_cache, output_cache), attended, seeing, *rest = cache
         n_keys, n_masks, room = rest
         if seeing is not None:
             dy = np.where(seeing, dy, 0)
-        d_context: Any = self.output.compute_backward(dy, output_cache)
+        d_context: Any = self.output.compute_backward(dy, output_cache, skip_frozen=skip_frozen)
         d_query = room.array("d_query", dy.shape, dy.dtype)
         d_key_value = room.array("d_key_value", (len(dy), n_keys, 2 * self.n_in), dy.dtype)
         (dq,), (dk, dv) = _heads(d_query, 1, self.n_heads), _heads(d_key_value, 2, self.n_heads)
         d_context = d_context.reshape(*dy.shape[:2], self.n_heads, self.n_in // self.n_heads)
         attend_back(d_context, attended, dq, dk, dv, dropout=self.weight_dropout)
-        dx = self.query.compute_backward(d_query, query_cache, need_dx=need_dx)
-        d_memory = self.key_value.compute_backward(d_key_value, key_value_cache, need_dx=need_dx)
+        options = {"need_dx": need_dx, "skip_frozen": skip_frozen}
+        dx = self.query.compute_backward(d_query, query_cache, **options)
+        d_memory = self.key_value.compute_backward(d_key_value, key_value_cache, **options)
         room.in_use = False
         return (dx, d_memory, *(None,) * n_masks)

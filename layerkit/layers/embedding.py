@@ -101,8 +101,10 @@ class Embedding(Layer):
             y[x == self.padding_id] = 0
         return y, x
 
-    def compute_backward(self, dy: Array, cache: Any) -> None:
+    def compute_backward(self, dy: Array, cache: Any, *, skip_frozen: bool = False) -> None:
         """Add up dy by ids, into the rows of the table's gradient."""
+        if skip_frozen and not self.table.trainable:
+            return
         ids, dy = cache.reshape(-1), dy.reshape(-1, self.n_out)
         if self.padding_id is not None:
             is_real = ids != self.padding_id

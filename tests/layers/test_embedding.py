@@ -143,3 +143,14 @@ BAD = {
 def test_bad_input(message):
     with pytest.raises(ArgumentError, match=message):
         BAD[message]()
+
+
+def test_a_frozen_table_has_no_gradient_computed():
+    model = Sequential([Embedding(5, 2)], input_shape=(3,), seed=0)
+    model.freeze()
+    model[0].table.grad = np.full((5, 2), 7.0)
+    y, cache = model[0].compute_forward(np.array([[0, 1, 4]]), training=True)
+    model[0].compute_backward(y, cache, skip_frozen=True)
+    assert (model[0].table.grad == 7).all()
+    model[0].compute_backward(y, cache)
+    assert (model[0].table.grad[[2, 3]] == 0).all()
