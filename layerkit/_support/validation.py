@@ -99,6 +99,10 @@ def standard_module(where: str, module: str, what: str) -> Any:
         fail(where, "Python", f"one with {what}", Said("one without"), remedy, error=StateError)
 
 
+# At least the smallest normal number of each dtype that models have.
+_LARGE_ENOUGH = 1.2e-38
+
+
 def integer(where: str, argument: str, value: object, *, minimum: int, remedy: str = "") -> int:
     """Check for an integer of at least ``minimum``: NumPy's integers pass, True and 2.0 don't."""
     if not isinstance(value, bool | np.bool_):
@@ -153,7 +157,7 @@ def number(
 
 def normal(where: str, argument: str, value: float, dtype: np.dtype[Any]) -> None:
     """Check that a number above 0 does not come near 0 in the dtype that it is computed with."""
-    if dtype.kind == "f":
+    if dtype.kind == "f" and value < _LARGE_ENOUGH:
         least = float(np.finfo(dtype).tiny)
         if value < least:
             fail(where, argument, f"at least {least:g} in {dtype}, to be told from 0", value)

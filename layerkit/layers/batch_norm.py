@@ -123,6 +123,7 @@ class BatchNorm(Layer):
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Normalise by the batch's figures in training, and else by the running ones."""
+        check.normal(f"{type(self).__name__}.compute_forward", "epsilon", self.epsilon, x.dtype)
         by_batch = training and self.trainable
         rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
         y = np.empty_like(rows)

@@ -58,6 +58,7 @@ class _TrailingAxesNorm(Layer):
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Normalise each row of the last axes, then scale and shift it."""
+        check.normal(f"{type(self).__name__}.compute_forward", "epsilon", self.epsilon, x.dtype)
         n = math.prod(x.shape[-self.n_axes :])
         rows = x.reshape(math.prod(x.shape[: -self.n_axes]), n)
         normalised, inverse = self._normalise(rows, n or 1)
@@ -338,6 +339,7 @@ class GroupNorm(Layer):
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Normalise each group, then scale and shift each channel."""
+        check.normal(f"{type(self).__name__}.compute_forward", "epsilon", self.epsilon, x.dtype)
         places = x.reshape(len(x), math.prod(x.shape[1:-1]), x.shape[-1])
         centred = places - self._means(_sums(places), places.shape[1])
         y = np.square(centred)

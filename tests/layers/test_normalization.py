@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from recorded_layers import compare
 
+import layerkit
 from layerkit import (
     Adam,
     ArgumentError,
@@ -194,3 +195,16 @@ def test_groups_of_a_single_number_are_refused():
     message = r"of more than one number a group; got \(1, 3\). Choose fewer"
     with pytest.raises(ShapeError, match=message):
         Sequential([GroupNorm(3)], input_shape=(1, 3))
+
+
+@pytest.mark.parametrize("call", ["BatchNorm", "LayerNorm", "RMSNorm", "GroupNorm"])
+def test_an_epsilon_that_is_0_in_float32_is_refused(call):
+    def model(dtype):
+        options = {"n_groups": 1} if call == "GroupNorm" else {}
+        layer = getattr(layerkit, call)(epsilon=1e-46, **options)
+        return Sequential([layer], input_shape=(3,), dtype=dtype)
+
+    message = rf"{call}.compute_forward: epsilon must be at least 1.17549e-38 in float32"
+    with pytest.raises(ArgumentError, match=message):
+        model(np.float32).predict(np.ones((4, 3)))
+    assert np.isfinite(model(np.float64).predict(np.ones((4, 3)))).all()
