@@ -595,6 +595,9 @@ EQUIVALENT = {
     },
     "Recurrent.compute_backward": {
         "False -> True (True)": (1, "another workspace is made, which costs time alone"),
+        "check.fail(where, 'cache', 'that of a forward pass, once', got, error=StateError) -> "
+        "check.fail('cache', where, 'that of a forward pass, once', got, error=StateError) "
+        "(swapped arguments)": (1, "words, which tests/layers/test_recurrence.py reads"),
     },
     "Dense.compute_backward": {
         "z -> y (y for z)": (1, "the buffer for dz is y's, which is not read any more either"),
