@@ -25,8 +25,9 @@ def recorded(rng, function, inputs, parameters, integers=None):
     found = function(*given)
     y, attributes = found if isinstance(found, tuple) else (found, {})
     dy = torch.tensor(rng.normal(size=tuple(y.shape)))
-    gradients = torch.autograd.grad(y, given, dy, allow_unused=True)  # a mask has none
-    gradients = [None if gradient is None else gradient.tolist() for gradient in gradients]
+    # None for an input that no gradient reaches, such as a mask; the tests expect the same.
+    found = torch.autograd.grad(y, given, dy, allow_unused=True)
+    gradients = [None if gradient is None else gradient.tolist() for gradient in found]
     return {
         "inputs": [array.tolist() for array in (inputs if integers is None else [integers])],
         "parameters": [array.tolist() for array in parameters],

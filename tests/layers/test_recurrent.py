@@ -61,6 +61,7 @@ def test_references(kind, reference):
     [
         *("LSTM(2, 3, return_sequences=True)", "LSTM(2, 3)"),
         *("GRU(2, 3, return_sequences=True)", "GRU(2, 3)"),
+        *("Masked(LSTM(2, 3, return_sequences=True))", "Masked(GRU(2, 3, return_sequences=True))"),
         *("SimpleRNN(2, 3, return_sequences=True)", "SimpleRNN(2, 3, ReLU())"),
     ],
 )

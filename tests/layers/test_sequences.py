@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from held_inputs import Held
 from numpy.testing import assert_allclose, assert_array_equal
+from ranks import on_ranks
 from recorded_layers import compare
 from recurrent_references import gru, lstm
 
@@ -260,11 +261,26 @@ def waves(n_pieces=8):
 OPTIONS = {"epochs": 6, "batch_size": 2, "shuffle": False}
 
 
-def trainer():
+def trainer(**options):
     carried = Carried(LSTM(1, 4, return_sequences=True))
     model = Sequential([carried, Dense(4, 1)], seed=0)
     reset = LambdaCallback(on_epoch_begin=lambda state: carried.reset_state())
-    return Trainer(model, HalfSquaredError(), Adam(0.01), callbacks=[reset], seed=0)
+    return Trainer(model, HalfSquaredError(), Adam(0.01), callbacks=[reset], seed=0, **options)
+
+
+def test_each_rank_carries_its_own_part_of_the_batch():
+    x, y = waves()
+
+    def program(communicator):
+        own = trainer(communicator=communicator)
+        own.fit(x, y, **OPTIONS)
+        return own.model.values.copy(), own.model[0].carried[0]
+
+    alone, together = program(None), on_ranks(2, program)
+    for values, _ in together:
+        assert_allclose(values, alone[0], rtol=1e-9)  # of 48 steps
+    carried = np.concatenate([state for _, state in together])
+    assert_allclose(carried, alone[1], rtol=1e-9)
 
 
 def test_training_is_stopped_saved_and_gone_on_with_exactly(tmp_path):

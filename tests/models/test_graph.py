@@ -46,7 +46,7 @@ class Lookup(Layer):
         np.add.at(self.table.grad, cache, dy)
 
 
-class Masked(Join):
+class Switched(Join):
     """x · mask, without a gradient for the mask."""
 
     def build(self, input_shapes):
@@ -269,7 +269,7 @@ def test_float32_and_weights():
 def test_integers_and_a_mask():
     model = Graph(
         {"tokens": (4,), "mask": (4, 3)},
-        {"words": (Lookup(), "tokens"), "seen": (Masked(), ("words", "mask"))},
+        {"words": (Lookup(), "tokens"), "seen": (Switched(), ("words", "mask"))},
         "seen",
         dtype=np.float32,
         seed=0,
@@ -285,7 +285,7 @@ def test_integers_and_a_mask():
 
 
 def test_parameters_that_no_gradient_reaches_get_zeros():
-    nodes = {"gate": (Dense(2, 2), "x"), "y": (Masked(), ("x", "gate"))}
+    nodes = {"gate": (Dense(2, 2), "x"), "y": (Switched(), ("x", "gate"))}
     model = Graph({"x": (2,)}, nodes, "y", seed=0)
     for _ in range(3):
         model.forward(np.ones((3, 2)), training=True)
@@ -411,17 +411,17 @@ def test_inputs_and_gradients_that_are_refused():
         model.backward(y)
 
 
-class Short(Masked):
+class Short(Switched):
     def compute_backward(self, dy, cache):
         return (dy,)
 
 
-class Wide(Masked):
+class Wide(Switched):
     def compute_forward(self, x, *, training):
         return np.concatenate(x, axis=1), x[1]
 
 
-class Fails(Masked):
+class Fails(Switched):
     def compute_forward(self, x, *, training):
         raise RuntimeError("no")
 

@@ -45,7 +45,7 @@ from layerkit.testing import check_gradients, check_layer
 RNG = np.random.default_rng(0)
 
 
-class Masked(Join):
+class Switched(Join):
     """x₀ · x₁, of which the second is a mask, without a gradient."""
 
     def build(self, input_shape):
@@ -114,7 +114,7 @@ KINDS = {
     ),
     "masked": (
         2,
-        lambda widths: Masked(),
+        lambda widths: Switched(),
         lambda p, x: x[0] * x[1],
         without_parameters(lambda x, dy: [dy * x[1], None]),
     ),
@@ -265,8 +265,8 @@ def test_drawn_graphs_survive_copies_and_files(plan):
             loaded = Graph.load(path)
         else:
             model.save(path)
-            loaded = Model.load(path, custom_objects={"Masked": Masked, "Through": Through})
-    names = {"Masked": Masked, "Through": Through, **vars(__import__("layerkit"))}
+            loaded = Model.load(path, custom_objects={"Switched": Switched, "Through": Through})
+    names = {"Switched": Switched, "Through": Through, **vars(__import__("layerkit"))}
     for other in (
         loaded,
         copy.copy(model),
@@ -299,7 +299,7 @@ def network(**options):
             "normed": (BatchNorm(), "first"),
             "inner": (inner, "normed"),
             "sum": (Add(), ("inner", "first")),
-            "seen": (Masked(), ("sum", "mask")),
+            "seen": (Switched(), ("sum", "mask")),
             "kind": (Dense(4, 3), "seen"),
         },
         ("kind", "size"),
@@ -310,7 +310,7 @@ def network(**options):
 X = {"x": RNG.normal(size=(6, 3)), "mask": RNG.integers(2, size=(6, 4))}
 Y = {"kind": RNG.integers(3, size=6), "size": RNG.normal(size=(6, 1))}
 LOSS = Losses({"kind": SoftmaxCrossEntropy(), "size": MeanSquaredError()}, weights={"size": 0.5})
-OWN = {"Masked": Masked}
+OWN = {"Switched": Switched}
 
 
 def step(model, optimizer, x=X, y=Y, loss=LOSS):
@@ -525,7 +525,7 @@ def two_towers(**options):
         {"x": (3,), "mask": (3,)},
         {
             "a": (Dense(3, 3, Tanh()), "x"),
-            "seen": (Masked(), ("a", "mask")),
+            "seen": (Switched(), ("a", "mask")),
             "kind": (Dense(3, 3), "seen"),
             "size": (Dense(3, 1), "a"),
         },
@@ -578,7 +578,7 @@ def test_a_trace_shows_every_node():
 def test_a_trace_of_what_no_gradient_reaches():
     model = Graph(
         {"x": (3,)},
-        {"gate": (Dense(3, 3), "x"), "y": (Masked(), ("x", "gate"))},
+        {"gate": (Dense(3, 3), "x"), "y": (Switched(), ("x", "gate"))},
         "y",
         seed=0,
     )

@@ -47,7 +47,7 @@ class Table(Layer):
         np.add.at(self.rows.grad, cache, dy)
 
 
-class Masked(Join):
+class Switched(Join):
     """x · mask; the mask has no gradient."""
 
     def build(self, input_shapes):
@@ -184,7 +184,7 @@ def test_a_graph_inside_another_model():
 def test_integers_and_masks_are_left_out():
     nodes = {
         "embedded": (Table(), "tokens"),
-        "seen": (Masked(), ("embedded", "mask")),
+        "seen": (Switched(), ("embedded", "mask")),
         "y": (Add(), ("seen", "b")),
     }
     inputs = {"tokens": (), "mask": (3,), "b": (3,)}
