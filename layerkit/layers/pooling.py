@@ -76,7 +76,7 @@ class Pooling(Layer):
         """Go through the taps of a window: which windows have it inside, and where it then is."""
         windows = self.windows
         rows, columns = (windows.places(axis, length) for axis, length in enumerate(lengths))
-        for (down, row), (across, column) in itertools.product(rows, columns):
+        for (_, down, row), (_, across, column) in itertools.product(rows, columns):
             yield (slice(None), down, across), (slice(None), row, column)
 
     def new_gradient(self, shape: Shape, dtype: np.dtype[Any]) -> tuple[Array, bool]:
@@ -175,7 +175,7 @@ class AveragePooling(Pooling):
         counts = []
         for axis, length in enumerate(lengths):
             inside = np.zeros(self.windows.count(axis, length))
-            for windows, _ in self.windows.places(axis, length):
+            for _, windows, _ in self.windows.places(axis, length):
                 inside[windows] += 1
             counts.append(inside)
         down, across = counts

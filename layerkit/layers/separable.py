@@ -179,9 +179,7 @@ class DepthwiseConv2D(Filters):
     def _taps(self, lengths: Shape) -> Iterator[tuple[tuple[int, int], Any, Any]]:
         """Go through the taps: the windows that have it inside the image, and where it then is."""
         rows, columns = (self.windows.places(axis, n) for axis, n in enumerate(lengths))
-        for (a, (down, row)), (b, (across, column)) in itertools.product(
-            enumerate(rows), enumerate(columns)
-        ):
+        for (a, down, row), (b, across, column) in itertools.product(rows, columns):
             yield (a, b), (slice(None), down, across), (slice(None), row, column)
 
     def _lines(self, tap: tuple[int, int], n_places: int) -> Array:

@@ -131,7 +131,10 @@ class Conv2DTranspose(Filters):
             wanted = f"of images of which padding={self.padding!r} leaves something"
             check.fail(where, argument, wanted, check.Said(str(shape)), error=ShapeError)
         # A stride of a file's choice: on an open axis, of which no other check knows the length.
-        flat.check_growth(where, (1,), tuple(max(1, windows.length(axis, 1)) for axis in (0, 1)))
+        grown = [windows.length(axis, n or 1) for axis, n in enumerate(shape[:2])]
+        if min(grown) > 0:
+            flat.check_growth(where, (1,), tuple(grown))
+            windows.check_growth(where, (*grown, self.n_out))
         return tuple(found)
 
     def build(self, input_shape: Shape) -> Shape:

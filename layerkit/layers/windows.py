@@ -94,17 +94,23 @@ class Windows:
         total = max(covered - length, 0)
         return total // 2, total - total // 2
 
-    def places(self, axis: int, length: int) -> list[tuple[slice, slice]]:
-        """Return for each tap the windows in which it is inside the axis, and where it then is."""
-        stride, n_windows = self.stride[axis], self.count(axis, length)
-        before, _ = self.margins(axis, length)
+    def places(self, axis: int, length: int) -> list[tuple[int, slice, slice]]:
+        """Return the taps that are inside the axis in some windows: which these are, and where.
+
+        Those that never are may be without number, where a window is larger than the axis.
+        """
+        stride, dilation = self.stride[axis], self.dilation[axis]
+        n_windows, (before, _) = self.count(axis, length), self.margins(axis, length)
+        lowest = max(0, -(((n_windows - 1) * stride - before) // dilation))
+        highest = min(self.size[axis] - 1, (before + length - 1) // dilation)
         found = []
-        for tap in range(self.size[axis]):
-            start = tap * self.dilation[axis] - before
+        for tap in range(lowest, highest + 1):
+            start = tap * dilation - before
             first = max(0, -(start // stride))
-            end = max(first, min(n_windows, (length - 1 - start) // stride + 1))
-            inside = slice(start + first * stride, start + (end - 1) * stride + 1, stride)
-            found.append((slice(first, end), inside if end > first else slice(0, 0)))
+            end = min(n_windows, (length - 1 - start) // stride + 1)
+            if end > first:
+                inside = slice(start + first * stride, start + (end - 1) * stride + 1, stride)
+                found.append((tap, slice(first, end), inside))
         return found
 
     def is_whole(self, axis: int) -> bool:
@@ -132,14 +138,23 @@ class Windows:
         )
         for axis, n_windows in enumerate(found):
             if n_windows is not None and n_windows < 1:
-                wanted = f"of length {self.span[first + axis]} or more along axis {axis + 1}"
+                needed = self.span[first + axis] - sum(self.margins(first + axis, 1))
+                wanted = f"of length {needed} or more along axis {axis + 1}"
                 remedy = 'Use padding="same", or smaller windows.'
                 got = check.Said(f"samples of shape {shape}")
                 check.fail(where, argument, wanted, got, remedy, error=ShapeError)
-        # Padding of a file's choice: on an open axis, of which no other check knows the length.
-        ones = [max(1, self.count(first + axis, 1)) for axis in range(len(inner))]
-        flat.check_growth(where, (1,), tuple(ones))
+        self.check_growth(where, shape)
         return found
+
+    def check_growth(self, where: str, shape: Shape) -> None:
+        """Refuse margins that a file chose, if samples of this shape take far more memory by them.
+
+        An axis that is open counts as one place, since nothing else can know its length.
+        """
+        *inner, n_in = (n or 1 for n in shape)
+        margins = (self.margins(2 - len(inner) + axis, n) for axis, n in enumerate(inner))
+        padded = (n + sum(ends) for n, ends in zip(inner, margins, strict=True))
+        flat.check_growth(where, (*inner, n_in), (*padded, n_in))
 
 
 def _pair(sizes: Sizes, other: int) -> tuple[int, int]:

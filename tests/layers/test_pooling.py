@@ -154,6 +154,13 @@ def test_padding_is_no_zero():
         np.testing.assert_array_equal(model.predict(x)[0, :, 0], expected)
 
 
+def test_a_window_may_be_far_larger_than_a_sample():
+    x = np.array([[[3.0], [8.0], [1.0]]])
+    for layer, expected in ((MaxPooling1D, 8), (AveragePooling1D, 4)):
+        model = Sequential([layer(10**9, padding="same")], input_shape=(3, 1))
+        np.testing.assert_array_equal(model.predict(x), [[[expected]]])
+
+
 BAD = {
     "MaxPooling2D.__init__: pool_size must be": lambda: MaxPooling2D(0),
     r"MaxPooling2D.__init__: pool_size must be .* 2 of them": lambda: MaxPooling2D((2, 2, 2)),

@@ -26,11 +26,15 @@ def test_counts_margins_and_places(length):
         assert max(n_windows, 0) == len(starts)
         if n_windows < 1:
             continue
-        for tap, (own, theirs) in enumerate(windows.places(1, length)):
+        found = {tap: pair for tap, *pair in windows.places(1, length)}
+        for tap in range(size):
             met = [(w, start + tap * dilation) for w, start in enumerate(starts)]
             met = [(w, place) for w, place in met if 0 <= place < length]
-            assert list(range(length))[theirs] == [place for _, place in met]
-            assert list(range(n_windows))[own] == [w for w, _ in met]
+            assert (tap in found) == bool(met)
+            if met:
+                own, theirs = found[tap]
+                assert list(range(length))[theirs] == [place for _, place in met]
+                assert list(range(n_windows))[own] == [w for w, _ in met]
         assert windows.is_whole(1) == (size == stride == 1 and padding not in (1, 3))
 
 
@@ -48,10 +52,29 @@ def test_lengths_keep_open_axes_and_refuse_short_ones():
         windows.lengths("f", "x", (4, None, 7))
 
 
-def test_a_file_does_not_choose_how_large_samples_become():
-    with Loading(10), pytest.raises(LoadError, match="output must be no larger than what the file"):
-        Windows((1, 1), (1, 1), (5_000, 5_000), (1, 1)).lengths("f", "x", (None, None, 1))
-    assert Windows((1, 1), (1, 1), (5_000, 5_000), (1, 1)).lengths("f", "x", (1, 1, 1))
+@pytest.mark.parametrize(
+    ("stride", "padding", "dilation"),
+    [(1, (5_000, 5_000), 1), (9_000, (5_000, 5_000), 1), (1, "same", 9_000)],
+)
+def test_a_file_does_not_choose_how_much_memory_margins_take(stride, padding, dilation):
+    windows = Windows((2, 2), (stride, stride), padding, (dilation, dilation))
+    for shape in ((None, None, 1), (2, 2, 1)):
+        with Loading(10), pytest.raises(LoadError, match="no larger than what the file has"):
+            windows.lengths("f", "x", shape)
+        windows.lengths("f", "x", shape)
+
+
+def test_taps_that_are_never_inside_cost_nothing():
+    windows = Windows((10**9, 10**9), (1, 1), "same", (1, 1))
+    assert len(windows.places(0, 3)) == 5
+    far = Windows(2, 5, 3, 1)  # whose windows are at -3 and 2
+    assert far.count(1, 1) == 2
+    assert far.places(1, 1) == []
+
+
+def test_the_length_that_is_needed_is_less_by_the_margins():
+    with pytest.raises(ShapeError, match="f: x must be of length 3 or more along axis 1; got"):
+        Windows(5, 1, 1, 1).lengths("f", "x", (2, 1))
 
 
 def test_windows_of_a_layer():
