@@ -65,7 +65,8 @@ class Filters(Layer):
     @property
     def windows(self) -> Windows:
         """Places of the filters."""
-        return Windows(self.kernel_size, self.stride, self.padding, self.dilation)
+        sizes = (self.kernel_size, self.stride, self.padding, self.dilation)
+        return Windows(*sizes, n_axes=self.n_axes)
 
     def accepts(self, input_shape: Shape) -> bool:
         """Return whether the last axis has n_in channels; a model fixes the axes before it."""

@@ -14,7 +14,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer, Workspace
 from layerkit.layers.correlation import Scratch
-from layerkit.layers.windows import Sizes, Windows, padding_of, sizes_of
+from layerkit.layers.windows import Windows, padding_of, sizes_of
 
 __all__ = [
     "AveragePooling1D",
@@ -45,8 +45,7 @@ class Pooling(Layer):
     ) -> None:
         where, n_axes = f"{type(self).__name__}.__init__", self.n_axes
         self.pool_size = sizes_of(where, "pool_size", pool_size, n_axes)
-        stride = self.pool_size if stride is None else stride
-        self.stride: Sizes = sizes_of(where, "stride", stride, n_axes)
+        self.stride = None if stride is None else sizes_of(where, "stride", stride, n_axes)
         self.padding = padding_of(where, padding, n_axes)
         if not self.windows.are_never_empty:
             remedy = "A window would hold padding alone."
@@ -56,7 +55,8 @@ class Pooling(Layer):
     @property
     def windows(self) -> Windows:
         """Places of the windows."""
-        return Windows(self.pool_size, self.stride, self.padding, 1)
+        stride = self.pool_size if self.stride is None else self.stride
+        return Windows(self.pool_size, stride, self.padding, 1, n_axes=self.n_axes)
 
     def build(self, input_shape: Shape) -> Shape:
         """Count the windows."""

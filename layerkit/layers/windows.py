@@ -15,14 +15,13 @@ Sizes = int | tuple[int, ...]
 
 
 def sizes_of(where: str, argument: str, value: Any, n_axes: int, *, minimum: int = 1) -> Sizes:
-    """Check for a whole number, or for one for each of several axes; return one each."""
+    """Check for a whole number for all axes, or for one for each of several."""
     if n_axes > 1 and isinstance(value, tuple | list):
         if len(value) != n_axes:
             wanted = f"a whole number, or {n_axes} of them, one for each inner axis"
             check.fail(where, argument, wanted, value)
         return tuple(check.integer(where, argument, size, minimum=minimum) for size in value)
-    size = check.integer(where, argument, value, minimum=minimum)
-    return size if n_axes == 1 else (size,) * n_axes
+    return check.integer(where, argument, value, minimum=minimum)
 
 
 def padding_of(where: str, value: Any, n_axes: int) -> str | Sizes:
@@ -38,7 +37,7 @@ def padding_of(where: str, value: Any, n_axes: int) -> str | Sizes:
 class Windows:
     """Windows over the two inner axes of a batch of images, in steps of the stride.
 
-    Of sizes for one axis, that of a series, the image has a single row.
+    A series, of one inner axis, is an image of a single row.
 
     Attributes
     ----------
@@ -53,12 +52,20 @@ class Windows:
 
     __slots__ = ("dilation", "padding", "size", "span", "stride")
 
-    def __init__(self, size: Sizes, stride: Sizes, padding: str | Sizes, dilation: Sizes) -> None:
-        self.size, self.stride = _pair(size, 1), _pair(stride, 1)
-        self.dilation = _pair(dilation, 1)
+    def __init__(
+        self,
+        size: Sizes,
+        stride: Sizes,
+        padding: str | Sizes,
+        dilation: Sizes,
+        *,
+        n_axes: int = 2,
+    ) -> None:
+        self.size, self.stride = _pair(size, n_axes, 1), _pair(stride, n_axes, 1)
+        self.dilation = _pair(dilation, n_axes, 1)
         rows, columns = ((n - 1) * d + 1 for n, d in zip(self.size, self.dilation, strict=True))
         self.span = (rows, columns)
-        self.padding = padding if isinstance(padding, str) else _pair(padding, 0)
+        self.padding = padding if isinstance(padding, str) else _pair(padding, n_axes, 0)
 
     def count(self, axis: int, length: int) -> int:
         """Return the number of windows along an axis; below 1 if it is too short for one."""
@@ -157,8 +164,8 @@ class Windows:
         flat.check_growth(where, (*inner, n_in), (*padded, n_in))
 
 
-def _pair(sizes: Sizes, other: int) -> tuple[int, int]:
+def _pair(sizes: Sizes, n_axes: int, of_one_row: int) -> tuple[int, int]:
     if isinstance(sizes, int):
-        return other, sizes
+        return (of_one_row if n_axes == 1 else sizes), sizes
     rows, columns = sizes
     return rows, columns

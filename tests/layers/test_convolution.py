@@ -204,6 +204,12 @@ def test_to_the_initializer_a_filter_has_the_inputs_that_it_reads(initializer):
     assert not np.array_equal(parts[0], parts[1])
 
 
+def test_sizes_are_kept_as_they_were_given():
+    assert repr(Conv2D(1, 4, 3, ReLU())) == "Conv2D(1, 4, 3, ReLU())"
+    assert repr(Conv2D(1, 4, (3, 2), stride=2)) == "Conv2D(1, 4, (3, 2), stride=2)"
+    assert repr(MaxPooling2D(3)) == "MaxPooling2D(3)"
+
+
 def images_of_lines(n=80):
     """Images of a horizontal or vertical line, by which."""
     rng = np.random.default_rng(0)

@@ -41,7 +41,7 @@ def test_products_their_adjoint_and_gradient(n_in, n_groups, dtype):
 
 
 def test_windows_that_see_padding_alone_send_nothing_back():
-    windows = Windows(2, 5, 3, 1)  # at -3 and 2, of the one place 0
+    windows = Windows(2, 5, 3, 1, n_axes=1)  # at -3 and 2, of the one place 0
     x, kernel, scratch = np.ones((1, 1, 1, 4)), np.ones((1, 2, 4, 1)), Scratch()
     z, dx = np.full((2, 1), np.nan), np.full_like(x, np.nan)
     correlate(x, kernel, windows, z, scratch)

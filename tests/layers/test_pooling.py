@@ -62,9 +62,9 @@ def plain(layer):
 
     def reference(x):
         if layer.n_axes == 2:
-            return pool(function, x, layer.pool_size, layer.stride, layer.padding)
+            return pool(function, x, layer.pool_size, layer.windows.stride, layer.padding)
         padding = layer.padding if isinstance(layer.padding, str) else (0, layer.padding)
-        return pool(function, x[:, None], (1, layer.pool_size), (1, layer.stride), padding)[:, 0]
+        return pool(function, x[:, None], (1, layer.pool_size), layer.windows.stride, padding)[:, 0]
 
     return reference
 
