@@ -21,15 +21,9 @@ from layerkit.layers.convolution import Conv1D, Conv2D
 from layerkit.layers.dense import Dense
 from layerkit.layers.dropout import Dropout
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
+from layerkit.layers.global_pooling import GlobalAveragePooling, GlobalMaxPooling
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
-from layerkit.layers.pooling import (
-    AveragePooling1D,
-    AveragePooling2D,
-    GlobalAveragePooling,
-    GlobalMaxPooling,
-    MaxPooling1D,
-    MaxPooling2D,
-)
+from layerkit.layers.pooling import AveragePooling1D, AveragePooling2D, MaxPooling1D, MaxPooling2D
 from layerkit.layers.separable import DepthwiseConv2D, SeparableConv2D
 from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
