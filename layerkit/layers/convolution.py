@@ -16,6 +16,7 @@ from layerkit.initializers import GlorotUniform, Initializer, Zeros
 from layerkit.layers.base import Layer, Workspace
 from layerkit.layers.correlation import Scratch, correlate, kernel_gradient, spread
 from layerkit.layers.windows import Sizes, Windows, padding_of, sizes_of
+from layerkit.parameters import Parameter
 
 __all__ = ["Conv1D", "Conv2D"]
 
@@ -32,6 +33,7 @@ class Filters(Layer):
 
     n_axes: ClassVar[int] = 2
     n_in: int
+    kernel: Parameter
     kernel_size: Sizes
     stride: Sizes
     padding: str | Sizes
@@ -89,9 +91,9 @@ class Filters(Layer):
 
     @abstractmethod
     def compute_gradients(
-        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch
+        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch, *, of_kernel: bool
     ) -> None:
-        """Write the kernel's gradient, and that of the images if there is an array for it."""
+        """Write the kernel's gradient, if asked, and the images' if there is an array for it."""
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y = f(z), z the products with the bias."""
@@ -113,7 +115,9 @@ class Filters(Layer):
             y = self.activation.forward(z, out=room.y)  # type: ignore[call-arg]
         return y.reshape(shape), (x, z, y, room)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array | None:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Array | None:
         """Compute dx, and the gradients of the kernel and the bias."""
         x, z, y, room = cache
         if room is not None and not room.in_use:
@@ -129,7 +133,9 @@ class Filters(Layer):
             np.ones(len(dz), dz.dtype).dot(dz, self.bias.grad)
         dx = np.empty(x.shape, x.dtype) if need_dx else None
         scratch = Scratch() if room is None else room.scratch
-        self.compute_gradients(_images(x), dz, None if dx is None else _images(dx), scratch)
+        of_kernel = not skip_frozen or self.kernel.trainable
+        to = None if dx is None else _images(dx)
+        self.compute_gradients(_images(x), dz, to, scratch, of_kernel=of_kernel)
         if room is not None:
             room.in_use = False
         return dx
@@ -223,10 +229,11 @@ class Convolution(Filters):
         correlate(images, of_images(self.kernel.value), self.windows, out, scratch)
 
     def compute_gradients(
-        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch
+        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch, *, of_kernel: bool
     ) -> None:
-        """Write the kernel's gradient, and that of the images if there is an array for it."""
-        kernel_gradient(images, dz, self.windows, of_images(self.kernel.grad), scratch)
+        """Write the kernel's gradient, if asked, and the images' if there is an array for it."""
+        if of_kernel:
+            kernel_gradient(images, dz, self.windows, of_images(self.kernel.grad), scratch)
         if dx is not None:
             spread(dz, of_images(self.kernel.value), self.windows, dx, scratch)
 

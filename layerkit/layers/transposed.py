@@ -161,10 +161,12 @@ class Conv2DTranspose(Filters):
         return rows.reshape(len(images), down, across, self.n_out)
 
     def compute_gradients(
-        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch
+        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch, *, of_kernel: bool
     ) -> None:
-        """Write the kernel's gradient, and that of the images if there is an array for it."""
-        gradient, rows = self._as_images(dz, images), images.reshape(-1, self.n_in)
-        kernel_gradient(gradient, rows, self.windows, self.kernel.grad, scratch)
+        """Write the kernel's gradient, if asked, and the images' if there is an array for it."""
+        gradient = self._as_images(dz, images)
+        if of_kernel:
+            rows = images.reshape(-1, self.n_in)
+            kernel_gradient(gradient, rows, self.windows, self.kernel.grad, scratch)
         if dx is not None:
             correlate(gradient, self.kernel.value, self.windows, dx.reshape(-1, self.n_in), scratch)
