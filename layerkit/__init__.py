@@ -75,6 +75,7 @@ from layerkit.layers.dropout import (
 )
 from layerkit.layers.embedding import Embedding, PaddingMask
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
+from layerkit.layers.global_pooling import GlobalAveragePooling, GlobalMaxPooling
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
 from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
@@ -82,8 +83,6 @@ from layerkit.layers.passes import go_back
 from layerkit.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
-    GlobalAveragePooling,
-    GlobalMaxPooling,
     MaxPooling1D,
     MaxPooling2D,
 )

@@ -67,7 +67,8 @@ class Filters(Layer):
     @property
     def windows(self) -> Windows:
         """Places of the filters."""
-        return Windows(self.kernel_size, self.stride, self.padding, self.dilation)
+        sizes = (self.kernel_size, self.stride, self.padding, self.dilation)
+        return Windows(*sizes, n_axes=self.n_axes)
 
     def accepts(self, input_shape: Shape) -> bool:
         """Return whether the last axis has n_in channels; a model fixes the axes before it."""
@@ -90,9 +91,9 @@ class Filters(Layer):
 
     @abstractmethod
     def compute_gradients(
-        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch
+        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch, *, of_kernel: bool
     ) -> None:
-        """Write the kernel's gradient, and that of the images if there is an array for it."""
+        """Write the kernel's gradient, if asked, and the images' if there is an array for it."""
 
     def count_flops(self) -> int:
         """Count 2 for each number of the kernel at each place; see `Layer.count_flops`."""
@@ -119,7 +120,9 @@ class Filters(Layer):
             y = self.activation.forward(z, out=room.y)  # type: ignore[call-arg]
         return y.reshape(shape), (x, z, y, room)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array | None:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Array | None:
         """Compute dx, and the gradients of the kernel and the bias."""
         x, z, y, room = cache
         if room is not None and not room.in_use:
@@ -135,7 +138,9 @@ class Filters(Layer):
             np.ones(len(dz), dz.dtype).dot(dz, self.bias.grad)
         dx = np.empty(x.shape, x.dtype) if need_dx else None
         scratch = Scratch() if room is None else room.scratch
-        self.compute_gradients(_images(x), dz, None if dx is None else _images(dx), scratch)
+        of_kernel = not skip_frozen or self.kernel.trainable
+        to = None if dx is None else _images(dx)
+        self.compute_gradients(_images(x), dz, to, scratch, of_kernel=of_kernel)
         if room is not None:
             room.in_use = False
         return dx
@@ -229,10 +234,11 @@ class Convolution(Filters):
         correlate(images, of_images(self.kernel.value), self.windows, out, scratch)
 
     def compute_gradients(
-        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch
+        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch, *, of_kernel: bool
     ) -> None:
-        """Write the kernel's gradient, and that of the images if there is an array for it."""
-        kernel_gradient(images, dz, self.windows, of_images(self.kernel.grad), scratch)
+        """Write the kernel's gradient, if asked, and the images' if there is an array for it."""
+        if of_kernel:
+            kernel_gradient(images, dz, self.windows, of_images(self.kernel.grad), scratch)
         if dx is not None:
             spread(dz, of_images(self.kernel.value), self.windows, dx, scratch)
 

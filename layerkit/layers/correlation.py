@@ -118,6 +118,9 @@ def _spread(dz: Array, kernel: Array, windows: Windows, dx: Array, scratch: Scra
     width = kernel.shape[1]
     down, across = windows.counts(dx.shape[1:3])
     of_rows, of_columns = windows.places(0, n_rows), windows.places(1, n_columns)
+    if not of_rows or not of_columns:  # padding is all that the windows see
+        dx[...] = 0
+        return
     n_numbers = (n_rows + down) * across * width * n_in
     step = max(1, _BLOCK_BYTES // max(1, n_numbers * dx.itemsize))
     for start in range(0, n_samples, step):
@@ -127,13 +130,14 @@ def _spread(dz: Array, kernel: Array, windows: Windows, dx: Array, scratch: Scra
         product = scratch.array("product", (len(some), width * n_in), dx.dtype)
         as_lines = product.reshape(-1, down, across, width * n_in)
         laid = as_lines if windows.is_whole(0) else scratch.array("laid", shape, dx.dtype)
-        for index, (matrix, (own, theirs)) in enumerate(zip(kernel, of_rows, strict=True)):
-            some.dot(matrix.reshape(width * n_in, -1).T, product)
+        for index, (tap, own, theirs) in enumerate(of_rows):
+            some.dot(kernel[tap].reshape(width * n_in, -1).T, product)
             if laid is not as_lines:
                 _add_lines(laid, as_lines[:, own], theirs, is_first=index == 0)
         columns = laid.reshape(*shape[:3], width, n_in).swapaxes(1, 2)
-        for tap, (own, theirs) in enumerate(of_columns):
-            _add_lines(images.swapaxes(1, 2), columns[:, own, :, tap], theirs, is_first=tap == 0)
+        for index, (tap, own, theirs) in enumerate(of_columns):
+            lines = columns[:, own, :, tap]
+            _add_lines(images.swapaxes(1, 2), lines, theirs, is_first=index == 0)
 
 
 def _add_lines(total: Array, lines: Array, places: slice, *, is_first: bool) -> None:

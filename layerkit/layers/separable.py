@@ -137,7 +137,7 @@ class DepthwiseConv2D(Filters):
                 part += np.multiply(wide[theirs], self._lines(tap, part.shape[2]), out=product)
 
     def compute_gradients(
-        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch
+        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch, *, of_kernel: bool
     ) -> None:
         """Add up the products of dz with the images and the kernel, tap by tap."""
         n_samples, *lengths, _ = images.shape
@@ -150,17 +150,19 @@ class DepthwiseConv2D(Filters):
             for tap, own, theirs in self._taps(tuple(lengths)):
                 part = z[block][own]
                 product = scratch.array("product", part.shape, part.dtype)
-                np.multiply(part, wide[theirs], out=product)
-                rows = product.reshape(-1, self.n_filters)
-                # A product with ones: several times faster than a sum over an axis.
-                grad[tap] += np.ones(len(rows), rows.dtype).dot(rows)
+                if of_kernel:
+                    np.multiply(part, wide[theirs], out=product)
+                    rows = product.reshape(-1, self.n_filters)
+                    # A product with ones: several times faster than a sum over an axis.
+                    grad[tap] += np.ones(len(rows), rows.dtype).dot(rows)
                 if dx is not None:
                     np.multiply(part, self._lines(tap, part.shape[2]), out=product)
                     back[theirs] += product
             if dx is not None:
                 copies = back.reshape(*back.shape[:3], self.n_in, self.depth_multiplier)
                 copies.sum(axis=4, out=dx[block])
-        self.kernel.grad = grad.reshape(self.kernel.shape)
+        if of_kernel:
+            self.kernel.grad = grad.reshape(self.kernel.shape)
 
     def _blocks(self, images: Array, z: Array, scratch: Scratch) -> Iterator[tuple[slice, Array]]:
         """Go through some samples at a time, each channel repeated for each of its filters."""
@@ -179,9 +181,7 @@ class DepthwiseConv2D(Filters):
     def _taps(self, lengths: Shape) -> Iterator[tuple[tuple[int, int], Any, Any]]:
         """Go through the taps: the windows that have it inside the image, and where it then is."""
         rows, columns = (self.windows.places(axis, n) for axis, n in enumerate(lengths))
-        for (a, (down, row)), (b, (across, column)) in itertools.product(
-            enumerate(rows), enumerate(columns)
-        ):
+        for (a, down, row), (b, across, column) in itertools.product(rows, columns):
             yield (a, b), (slice(None), down, across), (slice(None), row, column)
 
     def _lines(self, tap: tuple[int, int], n_places: int) -> Array:
@@ -324,9 +324,11 @@ class SeparableConv2D(Layer):
         y, second = self.pointwise.compute_forward(z, training=training)
         return y, (first, second)
 
-    def compute_backward(self, dy: Array, cache: Any, *, need_dx: bool = True) -> Array | None:
+    def compute_backward(
+        self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False
+    ) -> Array | None:
         """Go back through the mix, and through the filters."""
         first, second = cache
-        dz = self.pointwise.compute_backward(dy, second)
+        dz = self.pointwise.compute_backward(dy, second, skip_frozen=skip_frozen)
         assert dz is not None  # noqa: S101 - it is asked for
-        return self.depthwise.compute_backward(dz, first, need_dx=need_dx)
+        return self.depthwise.compute_backward(dz, first, need_dx=need_dx, skip_frozen=skip_frozen)

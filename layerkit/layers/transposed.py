@@ -138,7 +138,10 @@ class Conv2DTranspose(Filters):
             wanted = f"of images of which padding={self.padding!r} leaves something"
             check.fail(where, argument, wanted, check.Said(str(shape)), error=ShapeError)
         # A stride of a file's choice: on an open axis, of which no other check knows the length.
-        flat.check_growth(where, (1,), tuple(max(1, windows.length(axis, 1)) for axis in (0, 1)))
+        grown = [windows.length(axis, n or 1) for axis, n in enumerate(shape[:2])]
+        if min(grown) > 0:
+            flat.check_growth(where, (1,), tuple(grown))
+            windows.check_growth(where, (*grown, self.n_out))
         return tuple(found)
 
     def build(self, input_shape: Shape) -> Shape:
@@ -165,10 +168,12 @@ class Conv2DTranspose(Filters):
         return rows.reshape(len(images), down, across, self.n_out)
 
     def compute_gradients(
-        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch
+        self, images: Array, dz: Array, dx: Array | None, scratch: Scratch, *, of_kernel: bool
     ) -> None:
-        """Write the kernel's gradient, and that of the images if there is an array for it."""
-        gradient, rows = self._as_images(dz, images), images.reshape(-1, self.n_in)
-        kernel_gradient(gradient, rows, self.windows, self.kernel.grad, scratch)
+        """Write the kernel's gradient, if asked, and the images' if there is an array for it."""
+        gradient = self._as_images(dz, images)
+        if of_kernel:
+            rows = images.reshape(-1, self.n_in)
+            kernel_gradient(gradient, rows, self.windows, self.kernel.grad, scratch)
         if dx is not None:
             correlate(gradient, self.kernel.value, self.windows, dx.reshape(-1, self.n_in), scratch)

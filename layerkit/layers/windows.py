@@ -15,14 +15,13 @@ Sizes = int | tuple[int, ...]
 
 
 def sizes_of(where: str, argument: str, value: Any, n_axes: int, *, minimum: int = 1) -> Sizes:
-    """Check for a whole number, or for one for each of several axes; return one each."""
+    """Check for a whole number for all axes, or for one for each of several."""
     if n_axes > 1 and isinstance(value, tuple | list):
         if len(value) != n_axes:
             wanted = f"a whole number, or {n_axes} of them, one for each inner axis"
             check.fail(where, argument, wanted, value)
         return tuple(check.integer(where, argument, size, minimum=minimum) for size in value)
-    size = check.integer(where, argument, value, minimum=minimum)
-    return size if n_axes == 1 else (size,) * n_axes
+    return check.integer(where, argument, value, minimum=minimum)
 
 
 def padding_of(where: str, value: Any, n_axes: int) -> str | Sizes:
@@ -38,7 +37,7 @@ def padding_of(where: str, value: Any, n_axes: int) -> str | Sizes:
 class Windows:
     """Windows over the two inner axes of a batch of images, in steps of the stride.
 
-    Of sizes for one axis, that of a series, the image has a single row.
+    A series, of one inner axis, is an image of a single row.
 
     Attributes
     ----------
@@ -53,12 +52,20 @@ class Windows:
 
     __slots__ = ("dilation", "padding", "size", "span", "stride")
 
-    def __init__(self, size: Sizes, stride: Sizes, padding: str | Sizes, dilation: Sizes) -> None:
-        self.size, self.stride = _pair(size, 1), _pair(stride, 1)
-        self.dilation = _pair(dilation, 1)
+    def __init__(
+        self,
+        size: Sizes,
+        stride: Sizes,
+        padding: str | Sizes,
+        dilation: Sizes,
+        *,
+        n_axes: int = 2,
+    ) -> None:
+        self.size, self.stride = _pair(size, n_axes, 1), _pair(stride, n_axes, 1)
+        self.dilation = _pair(dilation, n_axes, 1)
         rows, columns = ((n - 1) * d + 1 for n, d in zip(self.size, self.dilation, strict=True))
         self.span = (rows, columns)
-        self.padding = padding if isinstance(padding, str) else _pair(padding, 0)
+        self.padding = padding if isinstance(padding, str) else _pair(padding, n_axes, 0)
 
     def count(self, axis: int, length: int) -> int:
         """Return the number of windows along an axis; below 1 if it is too short for one."""
@@ -94,17 +101,23 @@ class Windows:
         total = max(covered - length, 0)
         return total // 2, total - total // 2
 
-    def places(self, axis: int, length: int) -> list[tuple[slice, slice]]:
-        """Return for each tap the windows in which it is inside the axis, and where it then is."""
-        stride, n_windows = self.stride[axis], self.count(axis, length)
-        before, _ = self.margins(axis, length)
+    def places(self, axis: int, length: int) -> list[tuple[int, slice, slice]]:
+        """Return the taps that are inside the axis in some windows: which these are, and where.
+
+        Those that never are may be without number, where a window is larger than the axis.
+        """
+        stride, dilation = self.stride[axis], self.dilation[axis]
+        n_windows, (before, _) = self.count(axis, length), self.margins(axis, length)
+        lowest = max(0, -(((n_windows - 1) * stride - before) // dilation))
+        highest = min(self.size[axis] - 1, (before + length - 1) // dilation)
         found = []
-        for tap in range(self.size[axis]):
-            start = tap * self.dilation[axis] - before
+        for tap in range(lowest, highest + 1):
+            start = tap * dilation - before
             first = max(0, -(start // stride))
-            end = max(first, min(n_windows, (length - 1 - start) // stride + 1))
-            inside = slice(start + first * stride, start + (end - 1) * stride + 1, stride)
-            found.append((slice(first, end), inside if end > first else slice(0, 0)))
+            end = min(n_windows, (length - 1 - start) // stride + 1)
+            if end > first:
+                inside = slice(start + first * stride, start + (end - 1) * stride + 1, stride)
+                found.append((tap, slice(first, end), inside))
         return found
 
     def is_whole(self, axis: int) -> bool:
@@ -132,18 +145,27 @@ class Windows:
         )
         for axis, n_windows in enumerate(found):
             if n_windows is not None and n_windows < 1:
-                wanted = f"of length {self.span[first + axis]} or more along axis {axis + 1}"
+                needed = self.span[first + axis] - sum(self.margins(first + axis, 1))
+                wanted = f"of length {needed} or more along axis {axis + 1}"
                 remedy = 'Use padding="same", or smaller windows.'
                 got = check.Said(f"samples of shape {shape}")
                 check.fail(where, argument, wanted, got, remedy, error=ShapeError)
-        # Padding of a file's choice: on an open axis, of which no other check knows the length.
-        ones = [max(1, self.count(first + axis, 1)) for axis in range(len(inner))]
-        flat.check_growth(where, (1,), tuple(ones))
+        self.check_growth(where, shape)
         return found
 
+    def check_growth(self, where: str, shape: Shape) -> None:
+        """Refuse margins that a file chose, if samples of this shape take far more memory by them.
 
-def _pair(sizes: Sizes, other: int) -> tuple[int, int]:
+        An axis that is open counts as one place, since nothing else can know its length.
+        """
+        *inner, n_in = (n or 1 for n in shape)
+        margins = (self.margins(2 - len(inner) + axis, n) for axis, n in enumerate(inner))
+        padded = (n + sum(ends) for n, ends in zip(inner, margins, strict=True))
+        flat.check_growth(where, (*inner, n_in), (*padded, n_in))
+
+
+def _pair(sizes: Sizes, n_axes: int, of_one_row: int) -> tuple[int, int]:
     if isinstance(sizes, int):
-        return other, sizes
+        return (of_one_row if n_axes == 1 else sizes), sizes
     rows, columns = sizes
     return rows, columns

@@ -29,14 +29,13 @@ from layerkit.layers.dropout import (
 )
 from layerkit.layers.embedding import Embedding, PaddingMask
 from layerkit.layers.gated import GLU, Maxout, SwiGLU
+from layerkit.layers.global_pooling import GlobalAveragePooling, GlobalMaxPooling
 from layerkit.layers.joins import Add, Concatenate, Dot, Multiply
 from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
 from layerkit.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
-    GlobalAveragePooling,
-    GlobalMaxPooling,
     MaxPooling1D,
     MaxPooling2D,
 )

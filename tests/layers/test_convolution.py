@@ -10,13 +10,16 @@ from layerkit import (
     ArgumentError,
     Conv1D,
     Conv2D,
+    Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Flatten,
     GlobalMaxPooling,
     HeNormal,
     MaxPooling2D,
     Orthogonal,
     ReLU,
+    SeparableConv2D,
     Sequential,
     ShapeError,
     Softmax,
@@ -202,6 +205,38 @@ def test_to_the_initializer_a_filter_has_the_inputs_that_it_reads(initializer):
             # Of 4,608 numbers, whose deviation is known to a percent.
             assert abs(part.std() / np.sqrt(2 / (9 * 16)) - 1) < 0.05
     assert not np.array_equal(parts[0], parts[1])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Conv2D(2, 2, 2, Tanh()),
+        lambda: DepthwiseConv2D(2, 2),
+        lambda: Conv2DTranspose(2, 3, 2),
+        lambda: SeparableConv2D(2, 3, 2),
+    ],
+)
+def test_the_gradient_of_a_frozen_kernel_is_not_computed_if_nobody_needs_it(make):
+    results = []
+    for skip_frozen in (False, True):
+        model = Sequential([make()], input_shape=(3, 3, 2), seed=0)
+        for parameter in model.parameters:
+            parameter.trainable = parameter.name == "bias"
+        x = np.random.default_rng(0).normal(size=(2, 3, 3, 2))
+        y, cache = model[0].compute_forward(x, training=True)
+        model.grads = np.full_like(model.grads, 7)
+        dx = model[0].compute_backward(np.cos(y), cache, skip_frozen=skip_frozen)
+        results.append((dx, model.parameters[-1].grad.copy()))
+        for parameter in model.parameters[:-1]:
+            assert (parameter.grad == 7).all() == skip_frozen
+    for first, second in zip(*results, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_sizes_are_kept_as_they_were_given():
+    assert repr(Conv2D(1, 4, 3, ReLU())) == "Conv2D(1, 4, 3, ReLU())"
+    assert repr(Conv2D(1, 4, (3, 2), stride=2)) == "Conv2D(1, 4, (3, 2), stride=2)"
+    assert repr(MaxPooling2D(3)) == "MaxPooling2D(3)"
 
 
 def images_of_lines(n=80):

@@ -38,3 +38,13 @@ def test_products_their_adjoint_and_gradient(n_in, n_groups, dtype):
     spread(dz, kernel, windows, dx, scratch)
     # Both are linear: each adjoint is told by a product.
     np.testing.assert_allclose([(grad * kernel).sum(), (dx * x).sum()], total, **tolerance)
+
+
+def test_windows_that_see_padding_alone_send_nothing_back():
+    windows = Windows(2, 5, 3, 1, n_axes=1)  # at -3 and 2, of the one place 0
+    x, kernel, scratch = np.ones((1, 1, 1, 4)), np.ones((1, 2, 4, 1)), Scratch()
+    z, dx = np.full((2, 1), np.nan), np.full_like(x, np.nan)
+    correlate(x, kernel, windows, z, scratch)
+    spread(np.ones((2, 1)), kernel, windows, dx, scratch)
+    assert not z.any()
+    assert not dx.any()
