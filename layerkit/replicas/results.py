@@ -33,7 +33,8 @@ class Results:
         Error that ended the fit of a replica, such as a `NonFiniteError`, or None. Its parameters
         are those before the update that failed.
     engine_used : EngineUsed
-        Engine that trained the replicas, and the reason.
+        Engine that trained the replicas, and the reason. Where another trained one of them,
+        `Trainer.engine_used` names it.
 
     Attributes
     ----------

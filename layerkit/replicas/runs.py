@@ -180,7 +180,7 @@ class Replicas:
             progress = sys.stderr.isatty() and epochs > 0
         line = Line(len(self.trainers), check.boolean(where, "progress", progress))
         data = self._data(where, x, y, batch_size, validation_data)
-        refusal = self._why_not_compiled(where, data[0][0], engine)
+        refusal = self._why_not_compiled(where, data, engine)
         run = Run(self.trainers, data, line.tell, engine=engine, epochs=epochs, shuffle=shuffle)
         is_validated = validation_data is not None
         for trainer in self.trainers:
@@ -193,7 +193,10 @@ class Replicas:
             run.train(refusal)
         finally:
             for trainer in self.trainers:
-                trainer.setup.engine_used = run.engine_used
+                own = trainer.engine_used
+                # Fitted by itself, one may have been served by the other engine.
+                if own is None or own.name == run.engine_used.name:
+                    trainer.setup.engine_used = run.engine_used
             line.close()
             self.results = Results(
                 self.seeds,
@@ -250,21 +253,32 @@ class Replicas:
                     check.fail(where, "StopAt", wanted, stop)
         return [checked[key] for key in keys]
 
-    def _why_not_compiled(self, where: str, data: ArrayBatches, engine: EngineName) -> str | None:
+    def _why_not_compiled(
+        self,
+        where: str,
+        data: Sequence[tuple[ArrayBatches, ArrayBatches | None]],
+        engine: EngineName,
+    ) -> str | None:
         """Return why the compiled engine doesn't serve, or None if it does."""
         if engine == "numpy":
             return "the caller asks for it"
-        if engine == "auto" and any(trainer.engine == "numpy" for trainer in self.trainers):
-            return "a trainer asks for it"
-        first = self.trainers[0]
-        work = first.setup.new_fit(copy.copy(data), epochs=0)
-        wanted = engine if engine == "numba" else first.engine
-        reason = why_not_compiled(work, wanted, has_groups=bool(first.groups))
-        if reason is not None and engine == "numba":
-            got = check.Said(f"a fit that it can't do, since {reason}")
-            remedy = "Pass engine='auto', which takes NumPy then."
-            check.fail(where, "engine", "able to serve", got, remedy)
-        return reason
+        if engine == "auto":
+            if any(trainer.engine == "numpy" for trainer in self.trainers):
+                return "a trainer asks for it"
+            # The first stands for all, as each fit chooses anew.
+            return self._why_not_one(0, data[0][0], self.trainers[0].engine)
+        for k, (batches, _) in enumerate(data):
+            reason = self._why_not_one(k, batches, engine)
+            if reason is not None:
+                got = check.Said(f"a fit that it can't do, since {reason}")
+                remedy = "Pass engine='auto', which takes NumPy then."
+                check.fail(where, "engine", "able to serve", got, remedy)
+        return None
+
+    def _why_not_one(self, k: int, data: ArrayBatches, engine: EngineName) -> str | None:
+        trainer = self.trainers[k]
+        work = trainer.setup.new_fit(copy.copy(data), epochs=0)
+        return why_not_compiled(work, engine, has_groups=bool(trainer.groups))
 
     def __len__(self) -> int:
         """Count the replicas."""

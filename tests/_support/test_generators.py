@@ -66,7 +66,7 @@ for _name in ("PCG64", "PCG64DXSM"):
         FORGED += [
             (_name, ("state", _key), value) for value in (*NO_INTEGER, -1, 1 << 128, 1 << 129)
         ]
-    FORGED += [(_name, ("state", "inc"), 2), (_name, ("state", "inc"), 0)]
+    FORGED += [(_name, ("state", "inc"), value) for value in (2, 0, (1 << 128) + 1)]
 for _name in ("PCG64", "PCG64DXSM", "Philox", "SFC64"):
     FORGED += [(_name, ("has_uint32",), value) for value in (*NO_INTEGER, -1, 2, 2**40)]
     FORGED += [(_name, ("uinteger",), value) for value in (*NO_INTEGER, -1, 2**32)]

@@ -24,6 +24,8 @@ def test_what_train_keeps():
     assert known.classes == ["x", 1, 2.5]
     number = Sequential([Dense(2, 1)])
     assert columns_of("here", number, EXTRA | {"classes": None}).classes is None
+    single = Sequential([Dense(1, 3)])
+    assert columns_of("here", single, EXTRA | {"features": ["a"]}).features == ["a"]
     assert columns_of("here", MODEL, {}) is None
     assert columns_of("here", MODEL, {"kind": np.ones(2)}) is None
     assert columns_of("here", MODEL, EXTRA | {"kind": "picture"}) is None
@@ -38,6 +40,7 @@ FORGED = [
     {"features": ["a"]},
     {"features": "ab"},
     {"features": [1, 2]},
+    {"features": ["a", 1]},
     {"features": None},
     {"features": []},
     {"target": 3},

@@ -21,8 +21,10 @@ from layerkit import (
     ShapeError,
     Sigmoid,
     SoftmaxCrossEntropy,
+    SquaredDistance,
     StateError,
     StopAt,
+    Tanh,
     Trainer,
 )
 from layerkit.replicas import Replicas
@@ -306,6 +308,60 @@ def test_what_is_refused_changes_nothing():
         replicas.trainers[0].engine,
     )
     assert replicas.results is None
+
+
+def with_an_adam(seed):
+    optimizer = Adam() if seed == 2 else SGD(1.0)
+    return Trainer(model(seed), HalfSquaredError(), optimizer, seed=seed)
+
+
+def test_numba_has_to_serve_each_replica_before_any_is_trained():
+    replicas = Replicas(with_an_adam, 3)
+    before = replicas.values.copy()
+    with pytest.raises(ArgumentError, match=r"can't do, since the optimizer, Adam.* is not SGD"):
+        fit(replicas, engine="numba")
+    assert_array_equal(replicas.values, before)
+    assert replicas.results is None
+
+
+def test_each_trainer_names_the_engine_that_served_it():
+    replicas = Replicas(with_an_adam, 3)
+    results = fit(replicas)
+    assert results.engine_used.name == "numba"
+    assert [trainer.engine_used.name for trainer in replicas.trainers] == ["numba"] * 2 + ["numpy"]
+    assert "is not SGD" in replicas.trainers[2].engine_used.reason
+
+    def asking(seed):
+        layer = Dense(8, 8, Sigmoid() if seed else Tanh())
+        engine = "numpy" if seed == 2 else "auto"
+        return Trainer(Sequential([layer]), HalfSquaredError(), SGD(1.0), engine=engine)
+
+    replicas = Replicas(asking, 3)
+    results = fit(replicas)
+    assert "the fits are made one after the other" in results.engine_used.reason
+    assert [trainer.engine_used.name for trainer in replicas.trainers] == ["numba"] * 2 + ["numpy"]
+    assert replicas.trainers[2].engine_used == results.engine_used
+
+
+def test_the_data_is_read_once_for_replicas_of_one_kind():
+    class Read:
+        """Numbers that are read anew each time they are asked for."""
+
+        n_times = 0
+
+        def __array__(self, dtype=None, copy=None):
+            self.n_times += 1
+            return X
+
+    def n_times(build):
+        x = Read()
+        Replicas(build, 4).fit(x, X, epochs=0)
+        return x.n_times
+
+    def of_two_kinds(seed):
+        return build(seed, metrics=[SquaredDistance()] if seed else [])
+
+    assert n_times(of_two_kinds) == 2 * n_times(build)
 
 
 def test_without_numba(monkeypatch):

@@ -35,6 +35,9 @@ def test_what_is_written_is_taken():
     check_position("here", example() | {"batch_loss": np.array(0.5, np.float32)}, VALUES)
     settings = {"a" * 99: None, "b": "x" * 100, "c": True, "d": -3}
     check_position("here", example() | {"settings": settings}, VALUES)
+    # Of metrics that count for each class.
+    for kind in (np.int64, np.uint8, np.float32):
+        check_position("here", example() | {"totals": [0.5, np.ones((3, 2), kind), 2]}, VALUES)
     for engine in ("numpy", "parts", "numba"):
         check_position("here", example() | {"arithmetic": engine}, VALUES)
     # All samples so far have had a weight of 0.
@@ -121,6 +124,7 @@ def test_nobody_is_in_the_middle_of_epoch_0():
 def test_a_place_in_the_data():
     check_place("here", example(), 3, 2, 2)
     check_place("here", example() | {"order": None}, None, None, 2)
+    check_place("here", example() | {"accumulated": None}, 3, 2, 1)
     check_place("here", example() | {"step": 2, "n_batches": 4}, 3, 2, 2)
     for tree, arguments, message in (
         ({}, (4, 2, 2), "order must be that of 4 samples"),
@@ -165,6 +169,7 @@ def test_totals_of_metrics():
         assert not totals_fit(wrong, None, 2, 4, is_whole=True)
     assert totals_fit([0.0, 0.0], sample, 2, 0, is_whole=True)
     assert not totals_fit([0.0, 0.5], sample, 2, 0, is_whole=True)
+    assert not totals_fit([np.zeros(2), 0.0], sample, 2, 0, is_whole=True)
     assert not totals_fit([0.0, 0.0, 4], sample, 2, 0, is_whole=True)  # its own number counts
     assert not totals_fit([], sample, 2, 4, is_whole=True)
     assert totals_fit([], sample, 2, 4, is_whole=False)  # where another rank has them
