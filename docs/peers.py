@@ -15,6 +15,7 @@ import layerkit
 from layerkit import (
     Activation,
     Callback,
+    Constraint,
     Initializer,
     Layer,
     Loss,
@@ -36,6 +37,7 @@ FAMILIES = {
     "Schedules of the learning rate": Schedule,
     "Initializers": Initializer,
     "Regularizers": Regularizer,
+    "Constraints": Constraint,
     "Callbacks": Callback,
 }
 
@@ -49,7 +51,7 @@ MODULES = {
     "keras.optimizers.schedules": (Schedule,),
     "keras.initializers": (Initializer,),
     "keras.regularizers": (Regularizer,),
-    "keras.constraints": (),
+    "keras.constraints": (Constraint,),
     "keras.callbacks": (Callback,),
     "torch.nn": (Layer, Activation, Loss),
     "torch.optim": (Optimizer,),
@@ -66,7 +68,9 @@ PEERS = {
     "AveragePooling1D": ("AveragePooling1D", "AvgPool1d"),
     "AveragePooling2D": ("AveragePooling2D", "AvgPool2d"),
     "BatchNorm": ("BatchNormalization", "BatchNorm1d BatchNorm2d SyncBatchNorm"),
-    "Chain": ("", ""),
+    "Bidirectional": ("Bidirectional", ""),
+    "Carried": ("", ""),
+    "Chain": ("StackedRNNCells", ""),
     "Concatenate": ("Concatenate", ""),
     "Conv1D": ("Conv1D", "Conv1d"),
     "Conv2D": ("Conv2D", "Conv2d"),
@@ -114,6 +118,7 @@ PEERS = {
     "TimeDistributed": ("TimeDistributed", ""),
     "TransformerBlock": ("", "TransformerEncoderLayer"),
     "UpSampling": ("UpSampling1D UpSampling2D", "Upsample UpsamplingNearest2d"),
+    "WithState": ("", ""),
     "ZeroPadding": ("ZeroPadding1D ZeroPadding2D", "ZeroPad1d ZeroPad2d"),
     # Activations
     "CELU": ("celu", "CELU"),
@@ -192,7 +197,7 @@ PEERS = {
     "Exponential": ("ExponentialDecay", "ExponentialLR"),
     "Step": ("", "StepLR"),
     "Warmup": ("", "LinearLR SequentialLR"),
-    # Initializers and regularizers
+    # Initializers, regularizers and constraints
     "Constant": ("Constant Ones", "constant_ ones_"),
     "GlorotNormal": ("GlorotNormal", "xavier_normal_"),
     "GlorotUniform": ("GlorotUniform", "xavier_uniform_"),
@@ -205,6 +210,10 @@ PEERS = {
     "Zeros": ("Zeros", "zeros_"),
     "L1": ("L1 L1L2", ""),
     "L2": ("L2 L1L2", ""),
+    "MaxNorm": ("MaxNorm", ""),
+    "MinMaxNorm": ("MinMaxNorm", ""),
+    "NonNegative": ("NonNeg", ""),
+    "UnitNorm": ("UnitNorm", ""),
     # Callbacks
     "CSVLogger": ("CSVLogger", ""),
     "EarlyStopping": ("EarlyStopping", ""),

@@ -79,7 +79,7 @@ from layerkit.layers.global_pooling import GlobalAveragePooling, GlobalMaxPoolin
 from layerkit.layers.joins import Add, Concatenate, Dot, Join, Multiply
 from layerkit.layers.masking import Masked
 from layerkit.layers.normalization import GroupNorm, LayerNorm, RMSNorm
-from layerkit.layers.passes import go_back
+from layerkit.layers.passes import go_back, go_forth
 from layerkit.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -370,6 +370,7 @@ __all__ = [
     "ZeroPadding",
     "Zeros",
     "go_back",
+    "go_forth",
     "read_csv",
     "read_idx",
     "show_config",
