@@ -38,6 +38,14 @@ def go_forth(
         Outputs.
     cache : object
         Cache for `go_back`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import Dense, Sequential, go_forth
+    >>> model = Sequential([Dense(2, 3)])
+    >>> go_forth(model, np.ones((4, 2)), training=False, mask=np.ones((4, 2)))[0].shape
+    (4, 3)
     """
     if mask is None or not layer.takes_mask:
         return layer.compute_forward(x, training=training)
