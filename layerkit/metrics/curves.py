@@ -233,6 +233,11 @@ class ROCCurve(_Curve):
      [ inf 0.8  0.4  0.35 0.1 ]]
     """
 
+    @property
+    def name(self) -> str:
+        """Name of the curve in the return value of `Trainer.evaluate`."""
+        return "roc_curve"
+
     def _points(self, thresholds: Array, positives: Array, negatives: Array) -> Array:
         thresholds, positives, negatives = _from_none((thresholds, positives, negatives))
         return np.stack([_shares(negatives), _shares(positives), thresholds])

@@ -15,6 +15,7 @@ from layerkit.plots.layers import (
     hidden_codes,
     weights,
 )
+from layerkit.plots.scores import precision_recall_curve, roc_curve
 
 __all__ = [
     "activation_histograms",
@@ -26,5 +27,7 @@ __all__ = [
     "graph",
     "hidden_codes",
     "learning_curves",
+    "precision_recall_curve",
+    "roc_curve",
     "weights",
 ]
