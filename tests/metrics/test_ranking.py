@@ -22,6 +22,7 @@ from layerkit import (
     Weighted,
 )
 from layerkit.metrics.ranking import counts_of, merged_parts
+from layerkit.replicas import Replicas
 
 RNG = np.random.default_rng(0)
 
@@ -145,3 +146,17 @@ def test_over_ranks(size):
     for together in on_ranks(size, program):
         for name, figures in alone.items():
             np.testing.assert_allclose(together[name], figures, rtol=1e-12, atol=1e-13)
+
+
+def test_in_replicas():
+    def build(seed):
+        model = Sequential([Dense(3, 1)], seed=seed)
+        metrics = [AUC(), AveragePrecision(n_thresholds=20), Weighted(AUC())]
+        return Trainer(model, SigmoidCrossEntropy(), SGD(0.1), metrics=metrics, seed=seed)
+
+    results = Replicas(build, 3).fit(X, Y, epochs=2, batch_size=5)
+    for seed, history in enumerate(results.histories):
+        alone = build(seed).fit(X, Y, epochs=2, batch_size=5)
+        assert list(history) == list(alone)
+        for name, figures in alone.items():
+            assert list(history[name]) == pytest.approx(list(figures), rel=1e-12)
