@@ -35,6 +35,7 @@ PEERS = {
         "macro", 2.0, threshold=0.5
     ),
     "PearsonCorrelation()": lambda: keras.metrics.PearsonCorrelation(axis=0),
+    "ConcordanceCorrelation()": lambda: keras.metrics.ConcordanceCorrelation(axis=0),
 }
 
 
@@ -58,16 +59,16 @@ def main():
             names = "rows", "labels"
         elif call == "MeanIoU()":
             names = "rows", "classes"
-        elif call == "PearsonCorrelation()":
+        elif "Correlation" in call:
             names = "rows", "numbers"
         else:
             names = "scores", "answers"
         y_pred, y_true = (data[name].astype(float) for name in names)
         own = {"y_pred": names[0], "y_true": names[1]}
         for kind, weight in (("plain", None), ("weighted", data["weight"])):
-            if weight is not None and call.startswith("Pearson"):
+            if weight is not None and "Correlation" in call:
                 continue
-            if call.startswith("Pearson"):  # a mean over batches of theirs; so one batch
+            if "Correlation" in call:  # a mean over batches of theirs; so one batch
                 batches = [slice(None)]
             else:
                 batches = [slice(0, 7), slice(7, 40), slice(40, n)]

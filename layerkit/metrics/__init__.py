@@ -13,8 +13,12 @@ from layerkit.metrics.averages import (
     Specificity,
 )
 from layerkit.metrics.base import Metric
-from layerkit.metrics.classification import Accuracy, ConfusionMatrix, TopKAccuracy
-from layerkit.metrics.correlation import PearsonCorrelation, SpearmanCorrelation
+from layerkit.metrics.classification import Accuracy, ConfusionMatrix, HammingLoss, TopKAccuracy
+from layerkit.metrics.correlation import (
+    ConcordanceCorrelation,
+    PearsonCorrelation,
+    SpearmanCorrelation,
+)
 from layerkit.metrics.curves import AUC, AveragePrecision, PrecisionRecallCurve, ROCCurve
 from layerkit.metrics.operating import (
     PrecisionAtRecall,
@@ -43,11 +47,13 @@ __all__ = [
     "Brier",
     "CalibrationError",
     "CohenKappa",
+    "ConcordanceCorrelation",
     "ConfusionMatrix",
     "ExplainedVariance",
     "F1Score",
     "FBeta",
     "ForOutput",
+    "HammingLoss",
     "LogLoss",
     "MatthewsCorrelation",
     "MeanAbsoluteError",

@@ -10,7 +10,7 @@ from layerkit.errors import ShapeError
 from layerkit.metrics.classes import ClassMetric, ThresholdMetric, classes_of
 from layerkit.metrics.weights import mean_sum
 
-__all__ = ["Accuracy", "ConfusionMatrix", "TopKAccuracy"]
+__all__ = ["Accuracy", "ConfusionMatrix", "HammingLoss", "TopKAccuracy"]
 
 
 def _mean_count(right: Array, n_samples: int, weight: Array | None) -> float:
@@ -76,6 +76,52 @@ class Accuracy(ThresholdMetric):
         else:
             right = y_pred.argmax(axis=-1) == classes_of(y_pred, y_true)
         return _mean_count(right, len(y_pred), weight)
+
+
+class HammingLoss(ThresholdMetric):
+    """The share of labels that are wrong, each label of each sample on its own.
+
+    With ``multilabel``, 1 less the accuracy of the single yes or no, where
+    ``Accuracy(multilabel=True)`` asks that all labels of a sample are right. Of one class for each
+    sample it is 1 less the accuracy. Classes, targets and thresholds are those of `Accuracy`.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        For a single output or ``multilabel``: number that an output reaches for a yes. By default
+        the one that suits the loss, as for `Accuracy`.
+    multilabel : bool
+        Whether each output is a label of its own, so that a sample may have several or none.
+
+    Raises
+    ------
+    ArgumentError
+        If the threshold is no finite number; when called, as for `Accuracy`.
+
+    References
+    ----------
+    Schapire & Singer (1999), "Improved boosting algorithms using confidence-rated predictions",
+    section 7.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import HammingLoss
+    >>> y_pred = np.array([[0.1, 0.9], [0.8, 0.2]])
+    >>> HammingLoss(multilabel=True)(y_pred, np.array([[0, 1], [1, 1]]))
+    0.25
+    """
+
+    def __init__(self, threshold: float | None = None, *, multilabel: bool = False) -> None:
+        super().__init__(threshold, multilabel)
+
+    def total(self, y_pred: Array, y_true: Array, weight: Array | None = None) -> float:
+        """Sum the samples' shares of labels that are wrong; see `Metric.total`."""
+        if self.multilabel or y_pred.shape[-1] == 1:
+            wrong = self.answers(y_pred) != self.marks(y_pred, y_true).reshape(y_pred.shape)
+        else:
+            wrong = y_pred.argmax(axis=-1) != classes_of(y_pred, y_true)
+        return _mean_count(wrong, len(y_pred), weight)
 
 
 class TopKAccuracy(ClassMetric):

@@ -12,7 +12,7 @@ from layerkit.metrics.moments import merged_moments, moments
 from layerkit.metrics.ranking import merged_parts
 from layerkit.metrics.regression import NumberMetric
 
-__all__ = ["PearsonCorrelation", "SpearmanCorrelation"]
+__all__ = ["ConcordanceCorrelation", "PearsonCorrelation", "SpearmanCorrelation"]
 
 
 class PearsonCorrelation(NumberMetric):
@@ -50,6 +50,34 @@ class PearsonCorrelation(NumberMetric):
     def result(self, total: Array, n_samples: int) -> float:
         """Compute the correlations, and their mean; see `Metric.result`."""
         return _mean_correlation(*total[3:])
+
+
+class ConcordanceCorrelation(PearsonCorrelation):
+    """Lin's concordance of predictions and targets, for each output, and its mean.
+
+    2 · Cov(p, t) / (Var(p) + Var(t) + (p̄ − t̄)²): Pearson's r, less what the predictions are off in
+    scale and in mean. An output whose predictions and targets are all the same number has none
+    (NaN), and is left out of the mean. Batches are put together as for `PearsonCorrelation`.
+
+    References
+    ----------
+    Lin (1989), "A concordance correlation coefficient to evaluate reproducibility", eq. 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import ConcordanceCorrelation
+    >>> y_pred = np.array([[2.0], [3.0], [4.0]])
+    >>> round(ConcordanceCorrelation()(y_pred, np.array([[1.0], [2.0], [3.0]])), 4)
+    0.5714
+    """
+
+    def result(self, total: Array, n_samples: int) -> float:
+        """Compute the concordances, and their mean; see `Metric.result`."""
+        count, mean_pred, mean_true, spread_pred, spread_true, products = total
+        whole = spread_pred + spread_true + count * np.square(mean_pred - mean_true)
+        known = whole != 0
+        return float((2 * products[known] / whole[known]).mean()) if known.any() else math.nan
 
 
 class SpearmanCorrelation(NumberMetric):

@@ -24,8 +24,8 @@ class Weighted(Metric):
     Without it, metrics count all samples alike, whatever weights the loss has; both may stand in
     one `Trainer`. A mean becomes Σ weight · figure / Σ weight, and a count a sum of weights, so
     that a sample of weight 2 is like two of them, and one of weight 0 like none, whatever its
-    predictions are. Where there are no weights, each is 1. Weights of positions are those of the
-    loss.
+    predictions are. Where there are no weights, each is 1. Weights are those of the loss: of
+    positions too, and in training times ``class_weight``.
 
     Parameters
     ----------

@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parts import agree, agree_weighted, weights_of
 
-from layerkit import ArgumentError, PearsonCorrelation, SpearmanCorrelation
+from layerkit import (
+    ArgumentError,
+    ConcordanceCorrelation,
+    PearsonCorrelation,
+    SpearmanCorrelation,
+)
 
 PAIRS = [
     (PearsonCorrelation(), scipy.stats.pearsonr),
@@ -98,3 +103,34 @@ def test_names():
     names = [metric.name for metric, _ in PAIRS]
     assert names == ["pearson_correlation", "spearman_correlation"]
     assert all(metric.greater_is_better for metric, _ in PAIRS)
+
+
+def concordance(p, t):
+    """Lin's equation, from means over all samples."""
+    return 2 * np.cov(p, t, ddof=0)[0, 1] / (p.var() + t.var() + (p.mean() - t.mean()) ** 2)
+
+
+@given(seed=st.integers(0, 2**32), n=st.integers(2, 30), width=st.integers(1, 3))
+def test_concordance(seed, n, width):
+    rng = np.random.default_rng(seed)
+    y_pred, y_true = rng.normal(size=(n, width)), rng.normal(0.5, 2, size=(n, width))
+    expected = np.mean([concordance(*own) for own in zip(y_pred.T, y_true.T, strict=True)])
+    agree(ConcordanceCorrelation(), y_pred, y_true, expected, rng, 1e-12, 1e-12)
+    weight = rng.integers(4, size=n)
+    weight[0] = 2
+    columns = zip(y_pred.T, y_true.T, strict=True)
+    own = [concordance(*(np.repeat(c, weight) for c in pair)) for pair in columns]
+    agree_weighted(
+        ConcordanceCorrelation(), y_pred, y_true, weight, np.mean(own), rng, 1e-12, 1e-12
+    )
+
+
+def test_concordance_of_equal_numbers():
+    ones = np.ones((3, 1))
+    assert math.isnan(ConcordanceCorrelation()(ones, ones))
+    assert ConcordanceCorrelation()(2 * ones, ones) == 0
+    assert ConcordanceCorrelation()(np.hstack([ones, ones]), np.hstack([ones, 2 * ones])) == 0
+    y_true = np.arange(4.0)[:, None]
+    assert ConcordanceCorrelation()(y_true, y_true) == 1
+    assert math.isnan(ConcordanceCorrelation()(ones * np.nan, ones))
+    assert ConcordanceCorrelation().name == "concordance_correlation"

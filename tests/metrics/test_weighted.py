@@ -146,6 +146,16 @@ def test_in_training_and_evaluation():
         assert history[name][0] == pytest.approx(figure, rel=1e-12)
 
 
+def test_weights_of_classes_count_in_training():
+    of_classes = {0: 2.0, 2: 0.5}
+    trainer = trainer_of()
+    called = trainer.model.predict(X).argmax(axis=1)
+    weight = np.array([of_classes.get(int(label), 1.0) for label in LABELS])
+    history = trainer.fit(X, LABELS, epochs=1, batch_size=11, class_weight=of_classes)
+    expected = np.average(called == LABELS, weights=weight)
+    assert history["weighted_accuracy"][0] == pytest.approx(expected, rel=1e-12)
+
+
 def test_positions_have_weights_of_their_own():
     y_pred, y_true = RNG.normal(size=(4, 5, 3)), RNG.integers(3, size=(4, 5))
     weight = RNG.choice([0.0, 0.5, 2.0], size=(4, 5))
