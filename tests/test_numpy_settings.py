@@ -9,20 +9,21 @@ from numpy.testing import assert_array_equal
 
 import layerkit
 from layerkit import (
+    AUC,
     ELU,
     GELU,
     L1,
     L2,
     SGD,
     AbsoluteError,
-    Accuracy,
+    AveragePrecision,
     BatchNorm,
+    Brier,
+    CalibrationError,
     ClipByGlobalNorm,
-    ConfusionMatrix,
     CosineDistance,
     Dense,
     Dropout,
-    F1Score,
     Focal,
     Graph,
     HalfSquaredError,
@@ -31,14 +32,14 @@ from layerkit import (
     KLDivergence,
     LambdaCallback,
     LogCosh,
+    LogLoss,
     Losses,
-    MeanAbsoluteError,
+    LossMetric,
     MeanSquaredError,
     Multiply,
     Poisson,
     R2Score,
     ReLU,
-    RootMeanSquaredError,
     Sequential,
     Sigmoid,
     SigmoidCrossEntropy,
@@ -46,11 +47,10 @@ from layerkit import (
     Softmax,
     SoftmaxCrossEntropy,
     Softplus,
-    SquaredDistance,
     Standardize,
     Tanh,
-    TopKAccuracy,
     Trainer,
+    Weighted,
 )
 from layerkit.replicas import Replicas
 
@@ -154,7 +154,7 @@ LOSSES = [
 
 
 def test_all_losses_are_here():
-    kinds = {type(loss).__name__ for loss, _ in LOSSES} | {"Loss", "Losses"}
+    kinds = {type(loss).__name__ for loss, _ in LOSSES} | {"Loss", "LossMetric", "Losses"}
     assert kinds == set(layerkit.losses.__all__)
 
 
@@ -184,18 +184,34 @@ def test_a_gradient_is_finite_where_the_value_is_not(strict, loss):
     assert gradient.all()
 
 
-@pytest.mark.parametrize(
-    "metric",
-    [
-        *(Accuracy(), ConfusionMatrix(3), F1Score(), MeanAbsoluteError(), R2Score()),
-        *(RootMeanSquaredError(), SquaredDistance(), TopKAccuracy(2)),
-    ],
-    ids=repr,
-)
+METRIC_ARGUMENTS = {"FBeta": (2.0,), "TopKAccuracy": (2,), "ConfusionMatrix": (3,)} | dict.fromkeys(
+    ("PrecisionAtRecall", "RecallAtPrecision", "SensitivityAtSpecificity",
+     "SpecificityAtSensitivity"), (0.4,)
+)  # fmt: skip
+METRICS = [
+    kind(*METRIC_ARGUMENTS.get(name, ()))
+    for name in layerkit.metrics.__all__
+    if (kind := getattr(layerkit, name)).takes_weight
+]
+METRICS += [
+    kind(from_logits=True, **options)
+    for kind in (AUC, AveragePrecision, Brier, CalibrationError, LogLoss)
+    for options in ({}, {"multilabel": True})
+]
+METRICS += [LossMetric(MeanSquaredError()), AUC(n_thresholds=9, from_logits=True)]
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=repr)
 def test_metrics(strict, metric):
-    y_pred = RNG.normal(size=(12, 3)) * np.logspace(-300, 3, 12)[:, None]
+    with np.errstate(under="ignore"):
+        y_pred = RNG.normal(size=(12, 3)) * np.logspace(-300, 5, 12)[:, None]
+        if getattr(metric, "from_logits", True) is None:
+            y_pred = np.clip(np.abs(y_pred), 0, 1)
     y_true = np.eye(3)[np.arange(12) % 3]
     assert_array_equal(metric(y_pred, y_true), reference(lambda: metric(y_pred, y_true)))
+    metric = Weighted(metric)
+    got = metric(y_pred, y_true, WEIGHT)
+    assert_array_equal(got, reference(lambda: metric(y_pred, y_true, WEIGHT)))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -1,8 +1,9 @@
 """Losses and regularizers: functions to minimise, and their gradients.
 
-What is only reported is a metric.
+What is only reported is a metric; `LossMetric` makes one of a loss.
 """
 
+from layerkit.losses.as_metric import LossMetric
 from layerkit.losses.base import Loss
 from layerkit.losses.classification import (
     Focal,
@@ -32,6 +33,7 @@ __all__ = [
     "KLDivergence",
     "LogCosh",
     "Loss",
+    "LossMetric",
     "Losses",
     "MeanSquaredError",
     "Poisson",

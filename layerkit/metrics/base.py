@@ -25,8 +25,9 @@ __all__ = ["Metric"]
 class Metric(ConstructorRepr, ABC):
     """Base of the metrics: a subclass writes `total`, and `result` if it is not the mean.
 
-    A total is a number, or an array of numbers. Those of all batches, and of all ranks, are added
-    up, in double precision; a metric whose totals can't be added overrides `merge`.
+    A total is a number, an array of numbers, a list of arrays, or a tuple of totals. Those of all
+    batches, and of all ranks, are added up, in double precision; a metric whose totals can't be
+    added overrides `merge`.
 
     Attributes
     ----------
@@ -38,6 +39,11 @@ class Metric(ConstructorRepr, ABC):
         Whether it gives one number, which a `History` can hold.
     takes_targets : bool
         Whether it compares predictions with targets; if not, ``y_true`` may be None.
+    takes_weight : bool
+        Whether its `total` takes a third argument, ``weight``, of shape (n_samples,): then
+        `Weighted` can weigh the samples.
+    is_weighted : bool
+        Whether it is to be handed the weights of the samples, as `Weighted` is.
 
     Examples
     --------
@@ -55,6 +61,8 @@ class Metric(ConstructorRepr, ABC):
     greater_is_better: bool = False
     is_figure: bool = True
     takes_targets: bool = True
+    takes_weight: bool = False
+    is_weighted: bool = False
 
     @property
     def name(self) -> str:
@@ -102,7 +110,7 @@ class Metric(ConstructorRepr, ABC):
         total : float or ndarray
             Totals of all batches, put together.
         n_samples : int
-            Number of samples that it is over.
+            Number of samples that it is over; under `Weighted`, the sum of their weights.
 
         Returns
         -------

@@ -9,8 +9,9 @@ from layerkit._support import validation as check
 from layerkit._support.samples import name_of
 from layerkit._support.validation import Array, Shape
 from layerkit.metrics.base import Metric
+from layerkit.metrics.weights import at_positions
 
-__all__ = ["ClassMetric", "ThresholdMetric"]
+__all__ = ["ClassMetric", "LabelMetric", "ThresholdMetric"]
 
 # How far from 1 a row of probabilities may add up: float16's rounding, far below a real mistake.
 _OFF = 2e-3
@@ -68,25 +69,22 @@ class ClassMetric(Metric):
         return bool(np.isnan(y_pred).any())
 
 
-class ThresholdMetric(ClassMetric):
-    """Base of those that compare outputs with a threshold, one output or several labels.
+class LabelMetric(ClassMetric):
+    """Base of those that take labels too, each output a question of its own.
+
+    Each of them takes weights of samples.
 
     Attributes
     ----------
-    threshold : float or None
-        Number that an output reaches for a yes; None for the one that suits the loss.
     multilabel : bool
         Whether each output is a label of its own, so that a sample may have several or none.
     """
 
-    threshold: float | None = None
     multilabel: bool = False
+    takes_weight = True
 
-    def __init__(self, threshold: float | None, multilabel: bool) -> None:
+    def __init__(self, multilabel: bool) -> None:
         where = f"{type(self).__name__}.__init__"
-        self.threshold = threshold
-        if threshold is not None:
-            self.threshold = check.number(where, "threshold", threshold)
         self.multilabel = check.boolean(where, "multilabel", multilabel)
 
     def check_targets(self, where: str, y_true_shape: Shape, output_shape: Shape) -> None:
@@ -104,11 +102,47 @@ class ThresholdMetric(ClassMetric):
             super().check_values(where, y_true, output_shape)
 
     def for_predictions(self, where: str, predictions: Any) -> Metric:
-        """Return it with the threshold that suits the loss; see `Metric.for_predictions`."""
+        """Refuse labels beside a loss of classes; see `Metric.for_predictions`."""
         if self.multilabel and predictions == "class_logits":
             wanted = "of one class in each sample, as the loss is"
             remedy = "For labels that don't exclude each other, write SigmoidCrossEntropy()."
             check.fail(where, "metrics", wanted, self, remedy)
+        return self
+
+    def _remedy(self) -> str:
+        return f"For several classes in a sample, write {type(self).__name__}(multilabel=True)."
+
+    def marks(self, y_pred: Array, y_true: Array) -> Array:
+        """Mark which classes or labels are true, of shape (n_positions, n_outputs)."""
+        n_outputs = y_pred.shape[-1]
+        if self.multilabel or n_outputs == 1:
+            marks: Array = y_true.reshape(-1, n_outputs) >= 0.5
+            return marks
+        marks = classes_of(y_pred, y_true).reshape(-1, 1) == np.arange(n_outputs)
+        return marks
+
+
+class ThresholdMetric(LabelMetric):
+    """Base of those that compare outputs with a threshold, one output or several labels.
+
+    Attributes
+    ----------
+    threshold : float or None
+        Number that an output reaches for a yes; None for the one that suits the loss.
+    """
+
+    threshold: float | None = None
+
+    def __init__(self, threshold: float | None, multilabel: bool) -> None:
+        where = f"{type(self).__name__}.__init__"
+        self.threshold = threshold
+        if threshold is not None:
+            self.threshold = check.number(where, "threshold", threshold)
+        super().__init__(multilabel)
+
+    def for_predictions(self, where: str, predictions: Any) -> Metric:
+        """Return it with the threshold that suits the loss; see `Metric.for_predictions`."""
+        super().for_predictions(where, predictions)
         if self.threshold is not None:
             return self
         suited = copy.copy(self)
@@ -116,13 +150,34 @@ class ThresholdMetric(ClassMetric):
         suited.threshold = 0.5 if predictions in (None, "probabilities") else 0.0
         return suited
 
-    def _remedy(self) -> str:
-        return f"For several classes in a sample, write {type(self).__name__}(multilabel=True)."
-
     def answers(self, outputs: Array) -> Array:
         """Return whether each output is a yes."""
         answers: Array = outputs >= (0.5 if self.threshold is None else self.threshold)
         return answers
+
+    def pairs(self, y_pred: Array, y_true: Array, weight: Array | None) -> Array:
+        """Count, or weigh, how often each class was taken for each, of each label by itself.
+
+        Returns
+        -------
+        ndarray of shape (n_classes, n_classes), or (n_labels, 2, 2) with ``multilabel``
+            Row i, column j is what was i and taken for j.
+        """
+        n_outputs = y_pred.shape[-1]
+        if not self.multilabel and n_outputs > 1:
+            predicted, true = y_pred.argmax(axis=-1), classes_of(y_pred, y_true)
+            return _pairs(predicted.reshape(-1), true.reshape(-1), n_outputs, weight)
+        predicted = self.answers(y_pred).reshape(-1, n_outputs)
+        true = y_true.reshape(-1, n_outputs) >= 0.5
+        labels = zip(predicted.T, true.T, strict=True)
+        found = [_pairs(*label, 2, weight) for label in labels]
+        return np.stack(found) if self.multilabel else found[0]
+
+
+def _pairs(predicted: Array, true: Array, n_classes: int, weight: Array | None) -> Array:
+    weights = None if weight is None else at_positions(weight, len(true))
+    pairs = np.bincount(true * n_classes + predicted, weights, minlength=n_classes**2)
+    return pairs.reshape(n_classes, n_classes)
 
 
 def classes_of(y_pred: Array, y_true: Array) -> Array:

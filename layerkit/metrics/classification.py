@@ -8,12 +8,15 @@ from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.metrics.classes import ClassMetric, ThresholdMetric, classes_of
+from layerkit.metrics.weights import mean_sum
 
-__all__ = ["Accuracy", "ConfusionMatrix", "TopKAccuracy"]
+__all__ = ["Accuracy", "ConfusionMatrix", "HammingLoss", "TopKAccuracy"]
 
 
-def _mean_count(right: Array, n_samples: int) -> float:
+def _mean_count(right: Array, n_samples: int, weight: Array | None) -> float:
     """Sum over the samples the share of their positions that are right."""
+    if weight is not None:
+        return mean_sum(right.reshape(n_samples, -1), weight)
     count = int(np.count_nonzero(right))
     return count if right.size == n_samples else count * n_samples / right.size
 
@@ -64,7 +67,7 @@ class Accuracy(ThresholdMetric):
     def __init__(self, threshold: float | None = None, *, multilabel: bool = False) -> None:
         super().__init__(threshold, multilabel)
 
-    def total(self, y_pred: Array, y_true: Array) -> float:
+    def total(self, y_pred: Array, y_true: Array, weight: Array | None = None) -> float:
         """Count the samples that are right; see `Metric.total`."""
         if self.multilabel:
             right = (self.answers(y_pred) == (y_true.reshape(y_pred.shape) >= 0.5)).all(axis=-1)
@@ -72,7 +75,53 @@ class Accuracy(ThresholdMetric):
             right = self.answers(y_pred.reshape(-1)) == (y_true.reshape(-1) >= 0.5)
         else:
             right = y_pred.argmax(axis=-1) == classes_of(y_pred, y_true)
-        return _mean_count(right, len(y_pred))
+        return _mean_count(right, len(y_pred), weight)
+
+
+class HammingLoss(ThresholdMetric):
+    """The share of labels that are wrong, each label of each sample on its own.
+
+    With ``multilabel``, 1 less the accuracy of the single yes or no, where
+    ``Accuracy(multilabel=True)`` asks that all labels of a sample are right. Of one class for each
+    sample it is 1 less the accuracy. Classes, targets and thresholds are those of `Accuracy`.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        For a single output or ``multilabel``: number that an output reaches for a yes. By default
+        the one that suits the loss, as for `Accuracy`.
+    multilabel : bool
+        Whether each output is a label of its own, so that a sample may have several or none.
+
+    Raises
+    ------
+    ArgumentError
+        If the threshold is no finite number; when called, as for `Accuracy`.
+
+    References
+    ----------
+    Schapire & Singer (1999), "Improved boosting algorithms using confidence-rated predictions",
+    section 7.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import HammingLoss
+    >>> y_pred = np.array([[0.1, 0.9], [0.8, 0.2]])
+    >>> HammingLoss(multilabel=True)(y_pred, np.array([[0, 1], [1, 1]]))
+    0.25
+    """
+
+    def __init__(self, threshold: float | None = None, *, multilabel: bool = False) -> None:
+        super().__init__(threshold, multilabel)
+
+    def total(self, y_pred: Array, y_true: Array, weight: Array | None = None) -> float:
+        """Sum the samples' shares of labels that are wrong; see `Metric.total`."""
+        if self.multilabel or y_pred.shape[-1] == 1:
+            wrong = self.answers(y_pred) != self.marks(y_pred, y_true).reshape(y_pred.shape)
+        else:
+            wrong = y_pred.argmax(axis=-1) != classes_of(y_pred, y_true)
+        return _mean_count(wrong, len(y_pred), weight)
 
 
 class TopKAccuracy(ClassMetric):
@@ -102,6 +151,7 @@ class TopKAccuracy(ClassMetric):
     """
 
     greater_is_better = True
+    takes_weight = True
 
     def __init__(self, k: int = 5) -> None:
         self.k = check.integer("TopKAccuracy.__init__", "k", k, minimum=1)
@@ -120,10 +170,10 @@ class TopKAccuracy(ClassMetric):
             wanted = "the scores of several classes"
             check.fail(where, "the outputs", wanted, got, remedy, error=ShapeError)
 
-    def total(self, y_pred: Array, y_true: Array) -> float:
+    def total(self, y_pred: Array, y_true: Array, weight: Array | None = None) -> float:
         """Count the samples that are right; see `Metric.total`."""
         own = np.take_along_axis(y_pred, classes_of(y_pred, y_true)[..., None], axis=-1)
-        return _mean_count((y_pred >= own).sum(axis=-1) <= self.k, len(y_pred))
+        return _mean_count((y_pred >= own).sum(axis=-1) <= self.k, len(y_pred), weight)
 
 
 class ConfusionMatrix(ThresholdMetric):
@@ -162,26 +212,13 @@ class ConfusionMatrix(ThresholdMetric):
     def __init__(self, threshold: float | None = None, *, multilabel: bool = False) -> None:
         super().__init__(threshold, multilabel)
 
-    def total(self, y_pred: Array, y_true: Array) -> Array:
+    def total(self, y_pred: Array, y_true: Array, weight: Array | None = None) -> Array:
         """Count the pairs of a batch; see `Metric.total`."""
-        n_outputs = y_pred.shape[-1]
-        if not self.multilabel and n_outputs > 1:
-            predicted, true = y_pred.argmax(axis=-1), classes_of(y_pred, y_true)
-            return _pairs(predicted.reshape(-1), true.reshape(-1), n_outputs)
-        predicted = self.answers(y_pred).reshape(-1, n_outputs)
-        true = y_true.reshape(-1, n_outputs) >= 0.5
-        if not self.multilabel:
-            return _pairs(predicted[:, 0], true[:, 0], 2)
-        return np.stack([_pairs(*label, 2) for label in zip(predicted.T, true.T, strict=True)])
+        return self.pairs(y_pred, y_true, weight)
 
     def result(self, total: Any, n_samples: int) -> Any:
-        """Return the counts as they are; see `Metric.result`."""
+        """Return the counts as they are, integers if all are whole; see `Metric.result`."""
         if np.isnan(total).any():
             check.fail("ConfusionMatrix.result", "the predictions", "numbers", check.Said("nan"))
-        return np.asarray(total).astype(np.intp)
-
-
-def _pairs(predicted: Array, true: Array, n_classes: int) -> Array:
-    """Count how often each class was taken for each."""
-    pairs = np.bincount(true * n_classes + predicted, minlength=n_classes**2)
-    return pairs.reshape(n_classes, n_classes)
+        counts = np.asarray(total)
+        return counts.astype(np.intp) if (counts == np.floor(counts)).all() else counts

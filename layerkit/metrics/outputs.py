@@ -46,6 +46,7 @@ class ForOutput(Metric):
         self.greater_is_better = metric.greater_is_better
         self.is_figure = metric.is_figure
         self.takes_targets = metric.takes_targets
+        self.is_weighted = metric.is_weighted
 
     @property
     def name(self) -> str:
@@ -55,9 +56,13 @@ class ForOutput(Metric):
     def _own(self, arrays: Any) -> Any:
         return arrays[self.output] if self.takes_targets else None
 
-    def total(self, y_pred: Any, y_true: Any) -> Any:
+    def total(self, y_pred: Any, y_true: Any, weight: Any = None) -> Any:
         """Compute the metric's total for the output; see `Metric.total`."""
-        return self.metric.total(y_pred[self.output], self._own(y_true))
+        given = (y_pred[self.output], self._own(y_true))
+        if self.is_weighted:
+            weighted: Any = self.metric
+            return weighted.total(*given, weight)
+        return self.metric.total(*given)
 
     def merge(self, total: Any, other: Any) -> Any:
         """Put together the metric's totals; see `Metric.merge`."""

@@ -14,7 +14,7 @@ from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.metrics.base import Metric
 
-__all__ = ["PREDICTIONS", "figure", "merged", "suited", "totals", "widened"]
+__all__ = ["PREDICTIONS", "figure", "merged", "spoiled", "suited", "totals", "widened"]
 
 # What a loss can say of its predictions.
 PREDICTIONS = ("logits", "class_logits", "probabilities", "scores")
@@ -49,9 +49,10 @@ def totals(
 ) -> list[Any]:
     """Compute the totals of a batch, and the number of samples that they are over.
 
-    Weights of samples are not looked at. Where positions have weights, of shape
-    (n_samples, *positions), those that weigh something count like samples of their own, and the
-    others, such as padding, don't. A NaN that a metric would not notice makes its total NaN.
+    Weights of samples are for a metric that `Metric.is_weighted` alone. Where positions have
+    weights, of shape (n_samples, *positions), those that weigh something count like samples of
+    their own, and the others, such as padding, don't. A NaN that a metric would not notice makes
+    its total NaN.
 
     Parameters
     ----------
@@ -77,11 +78,21 @@ def totals(
         if not n_counted:
             return [*[0.0] * len(metrics), 0]
         y_pred, y_true = _counted(y_pred, counts), _counted(y_true, counts)
+        weight = weight[counts]
     found: list[Any] = []
     for metric in metrics:
-        total = metric.total(y_pred, y_true)
-        found.append(total * math.nan if metric.hides_nan(y_pred) else total)
+        takes_it: Any = metric  # which then has a third argument
+        given = (y_pred, y_true, weight) if metric.is_weighted else (y_pred, y_true)
+        total = takes_it.total(*given)
+        found.append(spoiled(total) if metric.hides_nan(y_pred) else total)
     return [*found, n_counted]
+
+
+def spoiled(total: Any) -> Any:
+    """Return a total like this one, in which every number is NaN."""
+    if isinstance(total, list | tuple):
+        return type(total)(map(spoiled, total))
+    return total * math.nan
 
 
 def _counted(values: Any, counts: Array) -> Any:

@@ -16,6 +16,7 @@ from layerkit.plots.layers import (
     hidden_codes,
     weights,
 )
+from layerkit.plots.scores import precision_recall_curve, roc_curve
 
 __all__ = [
     "activation_histograms",
@@ -28,5 +29,7 @@ __all__ = [
     "hidden_codes",
     "image_rows",
     "learning_curves",
+    "precision_recall_curve",
+    "roc_curve",
     "weights",
 ]

@@ -101,8 +101,21 @@ def _is_order(value: Any) -> bool:
     return bool(seen.all())
 
 
-def _is_total(value: Any) -> bool:
+def _is_total(value: Any, depth: int = 0) -> bool:
+    if isinstance(value, list | tuple):
+        return depth < 3 and len(value) > 0 and all(_is_total(part, depth + 1) for part in value)
     return is_number(value) or (isinstance(value, np.ndarray) and value.dtype.kind in "iuf")
+
+
+def _are_alike(one: Any, value: Any) -> bool:
+    """Return whether two totals have the same shape; of a list, the last axes may be longer."""
+    if isinstance(one, tuple):
+        is_pair = isinstance(value, tuple) and len(value) == len(one)
+        return is_pair and all(map(_are_alike, one, value))
+    if isinstance(one, list):
+        parts = map(np.shape, value if isinstance(value, list) else [0.0])
+        return all(shape and shape[:-1] == one[0].shape[:-1] for shape in parts)
+    return not isinstance(value, list | tuple) and np.shape(one) == np.shape(value)
 
 
 def _check_accumulated(where: str, parts: Any, values: Array) -> None:
@@ -185,7 +198,7 @@ def totals_fit(
         return False
     is_unseen = not float(n_counted[0] if n_counted else n_samples)
     return sample is None or all(
-        np.shape(one) == np.shape(value) or (is_unseen and is_number(value) and float(value) == 0)
+        _are_alike(one, value) or (is_unseen and is_number(value) and float(value) == 0)
         for one, value in zip(sample, own, strict=True)
     )
 

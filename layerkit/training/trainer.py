@@ -200,8 +200,9 @@ class Trainer:
             Number of batches of a stream that make an epoch. Only an iterator needs it.
         sample_weight : array_like of shape (n_samples,) or (n_samples, *positions), optional
             Weight of each sample, or of each position of it; the loss is Σ weight · loss /
-            Σ weight. Metrics leave out positions of weight 0, and are not weighted else. A batch
-            may weigh nothing; an epoch, a part of a split or an evaluation may not.
+            Σ weight. Metrics leave out positions of weight 0, and are not weighted else, unless
+            each is `Weighted`. A batch may weigh nothing; an epoch, a part of a split or an
+            evaluation may not.
         class_weight : dict of int to float or {"balanced"}, optional
             Weight of the samples of each class, in training but not in validation; 1 for a class
             that is not named.

@@ -35,6 +35,7 @@ import numpy as np
 
 import layerkit
 from layerkit import (
+    AUC,
     SGD,
     Accuracy,
     BatchNorm,
@@ -56,6 +57,7 @@ from layerkit import (
     Standardize,
     Trainer,
     WeightAverage,
+    Weighted,
 )
 from layerkit.__main__ import main as layerkit_main
 from layerkit.storage import files
@@ -67,6 +69,7 @@ EVIL = "evil"  # a name that no program writes to
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(11, 3)), RNG.integers(2, size=(11, 2)).astype(float)
 METRICS = [Accuracy(multilabel=True), F1Score(multilabel=True)]
+METRICS += [AUC(multilabel=True), Weighted(Accuracy(multilabel=True))]
 
 VALUES = [
     None, True, False, 0, 1, -1, 2, 7, 255, 2**31 - 1, 2**31, 2**53, 2**63, 2**64, 2**127, 10**300,

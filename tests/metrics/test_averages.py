@@ -9,9 +9,16 @@ import sklearn.metrics as sk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerkit import ArgumentError, F1Score, Precision, Recall
+from layerkit import ArgumentError, F1Score, FBeta, MeanIoU, Precision, Recall, Specificity
+
+
+def f_half(average, *arguments, **options):
+    return FBeta(0.5, average, *arguments, **options)
+
 
 PAIRS = [
+    (f_half, functools.partial(sk.fbeta_score, beta=0.5)),
+    (MeanIoU, sk.jaccard_score),
     (Precision, sk.precision_score),
     (Recall, sk.recall_score),
     (F1Score, sk.f1_score),
@@ -83,6 +90,46 @@ def test_of_one_output(seed, n, n_classes, pair, average, dtype):
         np.testing.assert_allclose(got, expected if average else [expected], rtol=1e-14)
 
 
+@given(**{name: problems[name] for name in ("seed", "n", "n_classes", "average")})
+def test_specificity_is_the_recall_of_what_is_not_so(seed, n, n_classes, average):
+    rng = np.random.default_rng(seed)
+    y_true = rng.random((n, n_classes)) < rng.choice([0.2, 0.7, 1], size=n_classes)
+    y_pred = rng.random((n, n_classes))
+    metric = Specificity(average, multilabel=True)
+    got = over_batches(metric, y_pred, y_true, rng)
+    own = reference(sk.recall_score, ~y_true, y_pred < 0.5, average=None)
+    expected = own
+    if average == "micro":
+        expected = reference(sk.recall_score, ~y_true, y_pred < 0.5, average="micro")
+    elif average:
+        weights = y_true.sum(axis=0) if average == "weighted" else np.ones(n_classes)
+        expected = own @ weights / (weights.sum() or 1)
+    np.testing.assert_allclose(got, expected, rtol=1e-14)
+    labels = rng.integers(n_classes, size=n)
+    got = over_batches(Specificity(average), y_pred, labels, rng)
+    true, called = (c[:, None] != np.arange(n_classes) for c in (labels, y_pred.argmax(axis=1)))
+    own = reference(sk.recall_score, true, called, average=None)
+    seen = (true | called).any(axis=0)
+    expected = own
+    if average == "micro":
+        expected = reference(sk.recall_score, true, called, average="micro")
+    elif average:
+        expected = own @ (seen if average == "macro" else n - true.sum(axis=0))
+        expected /= seen.sum() if average == "macro" else n
+    np.testing.assert_allclose(got, expected, rtol=1e-14)
+    got = Specificity()(y_pred[:, :1], y_true[:, :1])
+    expected = reference(sk.recall_score, ~y_true[:, 0], y_pred[:, 0] < 0.5)
+    np.testing.assert_allclose(got, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("beta", [0, -1.0, np.nan, "1"])
+def test_a_beta_that_there_is_not(beta):
+    with pytest.raises(
+        ArgumentError, match=r"FBeta.__init__: beta must be a finite number above 0"
+    ):
+        FBeta(beta)
+
+
 def test_each_label_is_a_figure_of_its_own():
     metric = Recall(None, multilabel=True)
     assert not metric.is_figure
@@ -108,5 +155,9 @@ def test_they_read_like_what_made_them():
     assert repr(Recall()) == "Recall()"
     assert repr(Recall(None, 0.2, multilabel=True)) == "Recall(None, 0.2, multilabel=True)"
     assert Precision.from_config(Precision("weighted").get_config()).average == "weighted"
-    assert [metric().name for metric, _ in PAIRS] == ["precision", "recall", "f1_score"]
-    assert all(metric().greater_is_better for metric, _ in PAIRS)
+    assert repr(FBeta(2.0, "micro")) == "FBeta(2.0, 'micro')"
+    metrics = [Precision(), Recall(), F1Score(), FBeta(2), FBeta(0.5), MeanIoU(), Specificity()]
+    assert [metric.name for metric in metrics] == [
+        "precision", "recall", "f1_score", "f2_score", "f0.5_score", "mean_iou", "specificity"
+    ]  # fmt: skip
+    assert all(metric.greater_is_better for metric in metrics)

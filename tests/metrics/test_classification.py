@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import layerkit
-from layerkit import Accuracy, ConfusionMatrix, TopKAccuracy
+from layerkit import Accuracy, ConfusionMatrix, HammingLoss, TopKAccuracy, Weighted
 
 RNG = np.random.default_rng(0)
 LOGITS, LABELS = RNG.normal(size=(60, 4)).round(1), RNG.integers(4, size=60)
@@ -92,6 +92,7 @@ def test_labels_are_judged_as_scikit_learn_does(seed, n, n_labels, dtype, n_cuts
     cuts = np.sort(rng.integers(n + 1, size=n_cuts))
     for metric, function in (
         (Accuracy(multilabel=True), sk.accuracy_score),
+        (HammingLoss(multilabel=True), sk.hamming_loss),
         (ConfusionMatrix(multilabel=True), sk.multilabel_confusion_matrix),
     ):
         expected = function(y_true, y_pred >= 0.5)
@@ -114,6 +115,7 @@ def test_classes_are_judged_as_scikit_learn_does(seed, n, n_classes, dtype):
     y_pred, y_true = rng.normal(size=(n, n_classes)), rng.integers(n_classes, size=n)
     predicted, given_labels = y_pred.argmax(axis=1), y_true.astype(dtype)
     assert Accuracy()(y_pred, given_labels) == sk.accuracy_score(y_true, predicted)
+    assert HammingLoss()(y_pred, given_labels) == sk.hamming_loss(y_true, predicted)
     np.testing.assert_array_equal(
         ConfusionMatrix()(y_pred, given_labels),
         sk.confusion_matrix(y_true, predicted, labels=labels),
@@ -142,3 +144,15 @@ def test_all_labels_of_a_sample_have_to_be_right():
     assert Accuracy(multilabel=True)(y_pred, y_true) == pytest.approx(2 / 3)
     positions = Accuracy(multilabel=True)(y_pred[None], y_true[None])
     assert positions == pytest.approx(2 / 3)
+
+
+def test_hamming_loss_of_one_output_and_at_positions():
+    y_pred, y_true = RNG.random((4, 5, 3)), RNG.integers(2, size=(4, 5, 3))
+    expected = sk.hamming_loss(y_true.reshape(20, 3), y_pred.reshape(20, 3) >= 0.3)
+    assert HammingLoss(0.3, multilabel=True)(y_pred, y_true) == pytest.approx(expected, rel=1e-15)
+    assert HammingLoss(0.3)(SCORES, ANSWERS) == sk.hamming_loss(ANSWERS, SCORES >= 0.3)
+    weight = RNG.random(60)
+    expected = sk.hamming_loss(ANSWERS, SCORES >= 0.5, sample_weight=weight)
+    assert Weighted(HammingLoss())(SCORES, ANSWERS, weight) == pytest.approx(expected, rel=1e-13)
+    assert not HammingLoss().greater_is_better
+    assert HammingLoss().name == "hamming_loss"

@@ -4,13 +4,26 @@ import numpy as np
 import pytest
 
 from layerkit import (
+    AUC,
+    MAPE,
     Accuracy,
+    AveragePrecision,
+    BalancedAccuracy,
+    Brier,
+    CalibrationError,
+    CohenKappa,
     ConfusionMatrix,
     F1Score,
+    FBeta,
+    LogLoss,
+    MatthewsCorrelation,
     MeanAbsoluteError,
+    MeanIoU,
     Precision,
     R2Score,
+    RecallAtPrecision,
     RootMeanSquaredError,
+    Specificity,
     SquaredDistance,
     TopKAccuracy,
 )
@@ -34,6 +47,21 @@ CASES = [
     (MeanAbsoluteError(), NUMBERS, TRUTHS),
     (RootMeanSquaredError(), NUMBERS, TRUTHS),
     (SquaredDistance(), NUMBERS, TRUTHS),
+    (FBeta(2.0), LOGITS, CLASSES),
+    (MeanIoU(), LOGITS, CLASSES),
+    (Specificity("weighted"), LOGITS, CLASSES),
+    (BalancedAccuracy(), LOGITS, CLASSES),
+    (MatthewsCorrelation(), LOGITS, CLASSES),
+    (CohenKappa(threshold=0.0), SCORES, ANSWERS),
+    (AUC(from_logits=True), LOGITS, CLASSES),
+    (AUC(), SCORES, ANSWERS),
+    (AUC(n_thresholds=7, from_logits=True), LOGITS, CLASSES),
+    (AveragePrecision(), SCORES, ANSWERS),
+    (RecallAtPrecision(0.5), SCORES, ANSWERS),
+    (LogLoss(from_logits=True), LOGITS, CLASSES),
+    (Brier(from_logits=True), LOGITS, CLASSES),
+    (CalibrationError(from_logits=True), LOGITS, CLASSES),
+    (MAPE(), NUMBERS, TRUTHS),
 ]
 each = pytest.mark.parametrize(("metric", "y_pred", "y_true"), CASES)
 

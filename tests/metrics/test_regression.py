@@ -7,8 +7,17 @@ import pytest
 import sklearn.metrics as sk
 from hypothesis import given
 from hypothesis import strategies as st
+from parts import agree, agree_weighted, weights_of
 
-from layerkit import MeanAbsoluteError, R2Score, RootMeanSquaredError, SquaredDistance
+from layerkit import (
+    MAPE,
+    ExplainedVariance,
+    MeanAbsoluteError,
+    R2Score,
+    RootMeanSquaredError,
+    SquaredDistance,
+    Weighted,
+)
 
 YEARS = 1.7e9 + np.arange(60.0)[:, None]
 WHOLE = [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64]
@@ -87,6 +96,8 @@ def test_several_outputs_are_averaged():
         (SquaredDistance(), 8.0),
         (RootMeanSquaredError(), 2.0),
         (R2Score(), -0.28),
+        (ExplainedVariance(), 1.0),
+        (MAPE(), (2 / 3 + 2 / 102) / 2),
     ],
     ids=repr,
 )
@@ -95,7 +106,7 @@ def test_numbers_of_any_dtype_do_not_wrap_around(metric, expected, dtype):
     if isinstance(metric, R2Score):
         y_pred, y_true = np.array([[1], [100]], dtype), np.array([[100], [1]], dtype)
         expected = -3.0
-    assert metric(y_pred, y_true) == expected
+    assert metric(y_pred, y_true) == pytest.approx(expected, rel=1e-15)
 
 
 def test_numbers_of_whole_dtypes_that_overflow():
@@ -112,3 +123,41 @@ def test_numbers_of_whole_dtypes_that_overflow():
 def test_targets_that_are_not_finite(bad):
     with pytest.raises(ValueError, match=r"R2Score.__call__: y_true must be finite; got .* sample"):
         R2Score()(np.zeros((2, 1)), np.array([[0.0], [bad]]))
+
+
+@given(seed=st.integers(0, 2**32), n=st.integers(2, 30), width=st.integers(1, 3))
+def test_shares_are_those_of_scikit_learn(seed, n, width):
+    rng = np.random.default_rng(seed)
+    # Of numbers of few bits scikit-learn's mean is exact too, and equal ones have no deviations.
+    y_true = rng.choice([-2.0, 0.5, 3.0, 7.25], size=(n, width)) * rng.choice([1.0, 2**-10, 2**10])
+    y_pred = y_true + rng.choice([0.0, 0.25, 2.0], size=(n, width))
+    weight = weights_of(rng, n)
+    for metric, function in (
+        (ExplainedVariance(), sk.explained_variance_score),
+        (MAPE(), sk.mean_absolute_percentage_error),
+    ):
+        expected = function(y_true, y_pred)
+        agree(metric, y_pred, y_true, expected, rng)
+        seen = weight != 0
+        expected = function(y_true[seen], y_pred[seen], sample_weight=weight[seen])
+        agree_weighted(metric, y_pred, y_true, weight, expected, rng)
+
+
+def test_errors_that_are_all_equal_are_explained():
+    assert ExplainedVariance()(YEARS + 100, YEARS) == 1
+    assert ExplainedVariance()(np.full((4, 1), 0.3), np.full((4, 1), 0.1)) == 1
+    assert ExplainedVariance()(np.arange(4.0)[:, None], np.full((4, 1), 0.1)) == 0
+    assert np.isnan(ExplainedVariance()(np.full((4, 1), np.nan), np.ones((4, 1))))
+    assert ExplainedVariance().name == "explained_variance"
+    assert (MAPE().name, MAPE().greater_is_better) == ("mape", False)
+
+
+def test_rounding_of_weighted_means_is_no_deviation():
+    """Where scikit-learn has 0.5: its weighted mean of equal errors is not equal to them."""
+    y_pred, y_true = np.array([[5.0, 0.8], [0.0, 0.8]]), np.array([[3.0, 0.5], [-2.0, 0.5]])
+    assert Weighted(ExplainedVariance())(y_pred, y_true, np.array([1.5, 0.25])) == 1
+
+
+def test_percentages_of_0():
+    assert MAPE()(np.array([[0.0]]), np.array([[0.0]])) == 0
+    assert MAPE()(np.array([[1.0]]), np.array([[0.0]])) == 1 / np.finfo(float).eps

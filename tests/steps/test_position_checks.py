@@ -173,3 +173,35 @@ def test_totals_of_metrics():
     assert not totals_fit([0.0, 0.0, 4], sample, 2, 0, is_whole=True)  # its own number counts
     assert not totals_fit([], sample, 2, 4, is_whole=True)
     assert totals_fit([], sample, 2, 4, is_whole=False)  # where another rank has them
+
+
+def test_totals_that_are_lists_and_tuples():
+    """A list may have more arrays, and longer ones, than that of a batch; a tuple is a record."""
+    sample = [[np.zeros((3, 4))], (np.zeros((3, 2)), 1.0)]
+    for right in (
+        sample,
+        [[np.zeros((3, 40)), np.zeros((3, 1))], (np.ones((3, 2)), 0.5)],
+    ):
+        assert totals_fit([*right, 4], sample, 2, 4, is_whole=True)
+    assert totals_fit([0.0, 0.0, 0], sample, 2, 0, is_whole=True)
+    for wrong in (
+        [[np.zeros((2, 4))], sample[1]],
+        [[np.zeros(3)], sample[1]],
+        [[np.zeros((3, 4)), 1.0], sample[1]],
+        [np.zeros((3, 4)), sample[1]],
+        [1.0, sample[1]],
+        [(np.zeros((3, 4)),), sample[1]],
+        [sample[0], [np.zeros((3, 2)), 1.0]],
+        [sample[0], (np.zeros((3, 3)), 1.0)],
+        [sample[0], (np.zeros((3, 2)),)],
+        [sample[0], (np.zeros((3, 2)), [1.0])],
+        [sample[0], np.zeros((3, 2))],
+    ):
+        assert not totals_fit([*wrong, 4], sample, 2, 4, is_whole=True)
+    assert not totals_fit([[np.ones(2)], 4], [np.ones(2)], 1, 4, is_whole=True)
+
+
+@pytest.mark.parametrize("total", [[], (), ["x"], [[[[[1.0]]]]], [np.ones(2) > 0]])
+def test_lists_that_are_no_totals(total):
+    with pytest.raises(LoadError, match="the position's totals must be a list of numbers and arr"):
+        check_position("here", example() | {"totals": [total, 4]}, VALUES)
