@@ -72,6 +72,7 @@ from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.losses import (
     AbsoluteError,
+    CategoricalHinge,
     CosineDistance,
     Focal,
     HalfSquaredError,
@@ -81,10 +82,13 @@ from layerkit.losses import (
     LogCosh,
     Loss,
     Losses,
+    MeanAbsolutePercentageError,
     MeanSquaredError,
+    MeanSquaredLogarithmicError,
     Poisson,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
+    SquaredHinge,
 )
 from layerkit.losses.regularizers import L1, L2, Regularizer
 from layerkit.metrics import (
@@ -171,6 +175,7 @@ __all__ = [
     "BatchNorm",
     "CSVLogger",
     "Callback",
+    "CategoricalHinge",
     "Chain",
     "ClipByGlobalNorm",
     "ClipByNorm",
@@ -228,7 +233,9 @@ __all__ = [
     "MPICommunicator",
     "Maxout",
     "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
     "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
     "Metric",
     "Mish",
     "MissingExtraError",
@@ -275,6 +282,7 @@ __all__ = [
     "Softsign",
     "Sparsemax",
     "SquaredDistance",
+    "SquaredHinge",
     "Squareplus",
     "Standardize",
     "StateError",

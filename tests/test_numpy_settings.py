@@ -17,6 +17,7 @@ from layerkit import (
     AbsoluteError,
     Accuracy,
     BatchNorm,
+    CategoricalHinge,
     ClipByGlobalNorm,
     ConfusionMatrix,
     CosineDistance,
@@ -33,7 +34,9 @@ from layerkit import (
     LogCosh,
     Losses,
     MeanAbsoluteError,
+    MeanAbsolutePercentageError,
     MeanSquaredError,
+    MeanSquaredLogarithmicError,
     Multiply,
     Poisson,
     R2Score,
@@ -47,6 +50,7 @@ from layerkit import (
     SoftmaxCrossEntropy,
     Softplus,
     SquaredDistance,
+    SquaredHinge,
     Standardize,
     Tanh,
     TopKAccuracy,
@@ -138,6 +142,7 @@ def test_what_looks_into_a_model(strict):
 PROBABILITIES = np.eye(3)[[0, 1, 2, 0]]
 LOSSES = [
     (AbsoluteError(), 1),
+    (CategoricalHinge(), [0, 1, 2, 0]),
     (CosineDistance(), 1),
     (Focal(), 1),
     (HalfSquaredError(), 1),
@@ -145,11 +150,14 @@ LOSSES = [
     (Huber(), 1),
     (KLDivergence(), PROBABILITIES),
     (LogCosh(), 1),
+    (MeanAbsolutePercentageError(), 1),
     (MeanSquaredError(), 1),
+    (MeanSquaredLogarithmicError(), 1),
     (Poisson(), 1),
     (SigmoidCrossEntropy(), 1),
     (SoftmaxCrossEntropy(), [0, 1, 2, 0]),
     (SoftmaxCrossEntropy("probabilities"), PROBABILITIES),
+    (SquaredHinge(), 1),
 ]
 
 

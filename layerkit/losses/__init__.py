@@ -5,25 +5,28 @@ What is only reported is a metric.
 
 from layerkit.losses.base import Loss
 from layerkit.losses.classification import (
-    Focal,
-    Hinge,
     KLDivergence,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
 from layerkit.losses.combined import Losses
+from layerkit.losses.focal import Focal
+from layerkit.losses.margins import CategoricalHinge, Hinge, SquaredHinge
 from layerkit.losses.regression import (
     AbsoluteError,
     CosineDistance,
     HalfSquaredError,
     Huber,
     LogCosh,
+    MeanAbsolutePercentageError,
     MeanSquaredError,
+    MeanSquaredLogarithmicError,
     Poisson,
 )
 
 __all__ = [
     "AbsoluteError",
+    "CategoricalHinge",
     "CosineDistance",
     "Focal",
     "HalfSquaredError",
@@ -33,8 +36,11 @@ __all__ = [
     "LogCosh",
     "Loss",
     "Losses",
+    "MeanAbsolutePercentageError",
     "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
     "Poisson",
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
+    "SquaredHinge",
 ]

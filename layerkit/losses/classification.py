@@ -1,18 +1,17 @@
 """Losses of classification: all take logits, so the last layer has no activation."""
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from layerkit._support import validation as check
-from layerkit._support.numerics import CONSTANTS, sigmoid
-from layerkit._support.samples import name_of
+from layerkit._support.numerics import sigmoid
 from layerkit._support.validation import Array, Shape
-from layerkit.errors import ShapeError
-from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, refuse_named_outputs, share_of
+from layerkit.losses.base import BuiltInLoss, share_of
+from layerkit.losses.targets import ClassLoss, check_probabilities
 
-__all__ = ["Focal", "Hinge", "KLDivergence", "SigmoidCrossEntropy", "SoftmaxCrossEntropy"]
+__all__ = ["KLDivergence", "SigmoidCrossEntropy", "SoftmaxCrossEntropy"]
 
 # Below this, rounding of numbers around 1 takes more than half of a number's digits.
 _HALF_OF_THE_DIGITS = {
@@ -58,7 +57,7 @@ class SigmoidCrossEntropy(BuiltInLoss):
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse another shape, and targets outside [0, 1]; see `Loss.check_targets`."""
         super().check_targets(where, y_true, output_shape)
-        _check_probabilities(where, y_true)
+        check_probabilities(where, y_true)
 
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         y_true = self._smoothed(y_true)
@@ -94,7 +93,7 @@ class SigmoidCrossEntropy(BuiltInLoss):
         return smoothed
 
 
-class SoftmaxCrossEntropy(BuiltInLoss):
+class SoftmaxCrossEntropy(ClassLoss):
     """Cross-entropy of logits: −Σ y log p over the classes, with p = softmax(y_pred).
 
     Takes logits: the last layer has no activation. The gradient is (p − y) / n_samples.
@@ -137,36 +136,11 @@ class SoftmaxCrossEntropy(BuiltInLoss):
         targets: Literal["indices", "probabilities"] = "indices",
         label_smoothing: float = 0.0,
     ) -> None:
-        choices = ("indices", "probabilities")
+        super().__init__(targets)
         where = "SoftmaxCrossEntropy.__init__"
-        self.targets = check.choice(where, "targets", targets, choices)
         self.label_smoothing = check.number(
             where, "label_smoothing", label_smoothing, minimum=0, below=1
         )
-
-    def target_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
-        """Return intp for class indices; see `Loss.target_dtype`."""
-        return np.dtype(np.intp) if self.targets == "indices" else dtype
-
-    def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
-        """Refuse targets of the other kind or out of range; see `Loss.check_targets`."""
-        if not isinstance(output_shape, tuple):
-            refuse_named_outputs(where, self, output_shape)
-        if self.targets == "indices":
-            _check_indices(where, y_true, output_shape)
-        elif y_true.ndim == len(output_shape):
-            check.fail(
-                where,
-                "y_true",
-                f"probabilities of shape {_of_samples(output_shape)}",
-                y_true,
-                'For class indices, write SoftmaxCrossEntropy("indices").',
-                error=ShapeError,
-            )
-        else:
-            super().check_targets(where, y_true, output_shape)
-            _check_probabilities(where, y_true)
-            _check_totals(where, y_true)
 
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         shape = y_pred.shape
@@ -177,7 +151,7 @@ class SoftmaxCrossEntropy(BuiltInLoss):
         n_samples, n_classes = y_pred.shape
         by_index = self.targets == "indices" and not self.label_smoothing
         if self.label_smoothing:
-            y_true = self._smoothed(y_true, n_classes, y_pred.dtype)
+            y_true = self._smoothed(y_true, y_pred)
         # Shifted by each sample's largest logit, so that exp can't overflow.
         largest = np.maximum.reduce(y_pred, axis=1, keepdims=True)
         shifted = np.subtract(y_pred, largest, np.empty(y_pred.shape, y_pred.dtype))
@@ -209,17 +183,16 @@ class SoftmaxCrossEntropy(BuiltInLoss):
             value = float(self._cross_entropies(y_pred, y_true).mean())
         return value, gradient if len(shape) == 2 else gradient.reshape(shape)
 
-    def _smoothed(self, y_true: Array, n_classes: int, dtype: np.dtype[Any]) -> Array:
+    def _smoothed(self, y_true: Array, y_pred: Array) -> Array:
         """Return the probabilities of targets of either kind, none of them certain."""
-        if self.targets == "indices":
-            y_true = np.eye(n_classes, dtype=dtype)[y_true]
+        y_true = self.as_probabilities(y_true, y_pred)
         smoothing = self.label_smoothing
-        smoothed: Array = y_true * (1 - smoothing) + smoothing / n_classes
+        smoothed: Array = y_true * (1 - smoothing) + smoothing / y_pred.shape[-1]
         return smoothed
 
     def _per_position(self, y_pred: Array, y_true: Array) -> Array:
         if self.label_smoothing:
-            y_true = self._smoothed(y_true, y_pred.shape[-1], y_pred.dtype)
+            y_true = self._smoothed(y_true, y_pred)
         return self._cross_entropies(y_pred, y_true)
 
     def _cross_entropies(self, y_pred: Array, y_true: Array) -> Array:
@@ -239,10 +212,6 @@ class SoftmaxCrossEntropy(BuiltInLoss):
         else:
             losses = share_of(logs, y_true).sum(axis=-1)
         return losses
-
-    def position_shape(self, output_shape: Shape) -> Shape:
-        """Return the axes before that of the classes."""
-        return output_shape[:-1]
 
 
 class KLDivergence(SoftmaxCrossEntropy):
@@ -286,161 +255,3 @@ def _entropies(shares: Array) -> Array:
     # A share of 0 adds nothing: 0 · log 1.
     entropies: Array = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=-1)
     return entropies
-
-
-class Hinge(ElementwiseLoss):
-    """max(0, 1 − y_true · y_pred), for targets of −1 and 1.
-
-    The mean over outputs and samples; the gradient is −y_true / (n_outputs · n_samples) where
-    y_true · y_pred < 1, and else 0.
-
-    Raises
-    ------
-    ArgumentError
-        By `check_targets`, for targets but −1 and 1.
-
-    References
-    ----------
-    Cortes & Vapnik (1995), "Support-vector networks".
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from layerkit import Hinge
-    >>> Hinge().value(np.array([[0.25], [2.0]]), np.array([[1.0], [1.0]]))
-    0.375
-    """
-
-    predictions = "scores"
-
-    def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
-        """Refuse another shape, and targets but −1 and 1; see `Loss.check_targets`."""
-        super().check_targets(where, y_true, output_shape)
-        for start, rows in check.row_blocks(y_true):
-            other = (rows != 1) & (rows != -1)
-            if other.any():
-                first = np.argwhere(other)[0]
-                got = check.Said(f"{rows[tuple(first)]} in {name_of(start + int(first[0]))}")
-                check.fail(where, "y_true", "-1 or 1", got, "For 0 and 1, write 2.0 * y - 1.")
-
-    def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
-        room = 1 - y_true * y_pred
-        return np.maximum(room, 0), np.where(room > 0, -y_true, 0).astype(y_pred.dtype)
-
-
-class Focal(ElementwiseLoss):
-    """Binary cross-entropy of logits in which what is known already counts less.
-
-    −α y (1 − s)^γ log s − (1 − α) (1 − y) s^γ log(1 − s) with s = sigmoid(y_pred); the mean over
-    the outputs, each a question of its own, and over the samples. Targets lie in [0, 1].
-
-    Parameters
-    ----------
-    gamma : float
-        γ, at least 0; 0 is the cross-entropy.
-    alpha : float, optional
-        α, the weight of a yes, above 0 and below 1; without it, both weights are 1.
-
-    Raises
-    ------
-    ArgumentError
-        If a parameter is out of range; by `check_targets`, for targets outside [0, 1].
-
-    References
-    ----------
-    Lin et al. (2017), "Focal loss for dense object detection", eq. 4 and 5.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from layerkit import Focal
-    >>> round(Focal().value(np.array([[0.0]]), np.array([[1.0]])), 4)
-    0.1733
-    """
-
-    predictions = "logits"
-
-    def __init__(self, gamma: float = 2.0, alpha: float | None = None) -> None:
-        where = "Focal.__init__"
-        self.gamma = check.number(where, "gamma", gamma, minimum=0)
-        self.alpha = alpha
-        if alpha is not None:
-            self.alpha = check.number(where, "alpha", alpha, above=0, below=1)
-
-    def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
-        """Refuse another shape, and targets outside [0, 1]; see `Loss.check_targets`."""
-        super().check_targets(where, y_true, output_shape)
-        _check_probabilities(where, y_true)
-
-    def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
-        yes, yes_slope = self._of_a_yes(y_pred)
-        no, no_slope = self._of_a_yes(-y_pred)
-        of_yes, of_no = y_true, 1 - y_true
-        if self.alpha is not None:
-            of_yes, of_no = self.alpha * of_yes, (1 - self.alpha) * of_no
-        slopes = of_yes * yes_slope - of_no * no_slope
-        return share_of(yes, of_yes) + share_of(no, of_no), slopes
-
-    def _of_a_yes(self, z: Array) -> tuple[Array, Array]:
-        share, rest = sigmoid(z), sigmoid(-z)
-        surprise = np.log1p(np.exp(-np.abs(z))) + np.maximum(-z, 0)
-        factor = rest**self.gamma
-        # Beyond the bound, the share is 0 but for rounding, and so is the product.
-        bounded = np.minimum(surprise, CONSTANTS[z.dtype].exp_limit)
-        return factor * surprise, -factor * (self.gamma * share * bounded + rest)
-
-
-def _check_probabilities(where: str, y_true: Array) -> None:
-    for start, rows in check.row_blocks(y_true):
-        outside = (rows < 0) | (rows > 1)
-        if outside.any():
-            first = np.argwhere(outside)[0]
-            got = check.Said(f"{rows[tuple(first)]} in {name_of(start + int(first[0]))}")
-            check.fail(where, "y_true", "between 0 and 1", got)
-
-
-def _check_totals(where: str, y_true: Array) -> None:
-    for start, rows in check.row_blocks(y_true):
-        totals = rows.sum(axis=-1, dtype=np.float64)
-        # Far above float32's rounding over thousands of classes, far below a real mistake.
-        off = abs(totals - 1) > 1e-3
-        if off.any():
-            first = tuple(np.argwhere(off)[0].tolist())
-            got = check.Said(f"a total of {totals[first]} in {_place(start, first)}")
-            each = "sample" if off.ndim == 1 else "position"
-            check.fail(where, "y_true", f"probabilities that add up to 1 in each {each}", got)
-
-
-def _check_indices(where: str, y_true: Array, output_shape: Shape) -> None:
-    n_classes = output_shape[-1]
-    wanted = (
-        f"class indices, integers of shape {_of_samples(output_shape[:-1])} "
-        f"from 0 to {n_classes - 1}"
-    )
-    if y_true.ndim == len(output_shape) + 1:
-        remedy = 'For one-hot rows or probabilities, write SoftmaxCrossEntropy("probabilities").'
-        check.fail(where, "y_true", wanted, y_true, remedy, error=ShapeError)
-    if not check.fits(y_true.shape[1:], output_shape[:-1]):
-        remedy = "Each position before the classes, the last axis of the outputs, has one."
-        check.fail(where, "y_true", wanted, y_true, remedy, error=ShapeError)
-    if y_true.dtype.kind not in "iu":
-        check.fail(where, "y_true", wanted, y_true, "Convert them: y_true.astype(int).")
-    for start, rows in check.row_blocks(y_true):
-        outside = (rows < 0) | (rows >= n_classes)
-        if outside.any():
-            first = tuple(np.argwhere(outside)[0].tolist())
-            got = check.Said(f"{rows[first]} in {_place(start, first)}")
-            remedy = "Padding takes any class, and 0 in sample_weight." if rows.ndim > 1 else ""
-            check.fail(where, "y_true", wanted, got, remedy)
-
-
-def _of_samples(shape: Shape) -> str:
-    """Write the shape of a batch of samples of this shape."""
-    lengths = ", ".join(map(str, shape))
-    return f"(n_samples, {lengths})" if lengths else "(n_samples,)"
-
-
-def _place(start: int, index: tuple[int, ...]) -> str:
-    """Name a sample, and a position in it, in a block of samples that begins at ``start``."""
-    position = f", position {', '.join(map(str, index[1:]))}" if index[1:] else ""
-    return f"{name_of(start + index[0])}{position}"

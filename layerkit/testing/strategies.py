@@ -14,7 +14,15 @@ from layerkit._support.validation import Array, Shape
 from layerkit.activations import ELU, Activation, Identity, LeakyReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
-from layerkit.losses import CosineDistance, Hinge, Loss, Losses, SoftmaxCrossEntropy
+from layerkit.losses import (
+    CosineDistance,
+    Hinge,
+    Loss,
+    Losses,
+    MeanAbsolutePercentageError,
+    SoftmaxCrossEntropy,
+)
+from layerkit.losses.targets import ClassLoss
 from layerkit.models.sequential import Sequential
 
 try:
@@ -150,14 +158,15 @@ def losses_with_targets(
     of_one_output = [kind() for kind in concrete(Loss) if kind is not Losses]
     kinds = [*of_one_output, SoftmaxCrossEntropy("probabilities")]
     loss = draw(st.sampled_from(kinds))
-    if isinstance(loss, SoftmaxCrossEntropy):
+    if isinstance(loss, ClassLoss):
         classes = draw(st.lists(st.integers(0, width - 1), min_size=n, max_size=n))
         indices = np.array(classes, dtype=np.intp)
         return loss, indices if loss.targets == "indices" else np.eye(width)[indices]
     if isinstance(loss, Hinge):
         signs = st.sampled_from([-1.0, 1.0])
         return loss, draw(st_numpy.arrays(np.float64, (n, width), elements=signs))
-    # A vector of zeros has no direction.
-    least = 1 / 64 if isinstance(loss, CosineDistance) else 0
+    # A vector of zeros has no direction, and no number is a percentage of 0.
+    is_divided = isinstance(loss, CosineDistance | MeanAbsolutePercentageError)
+    least = 1 / 64 if is_divided else 0
     unit = st.floats(least, 1, allow_subnormal=False)
     return loss, draw(st_numpy.arrays(np.float64, (n, width), elements=unit))

@@ -6,7 +6,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from layerkit import Loss, SoftmaxCrossEntropy
+from layerkit import (
+    CategoricalHinge,
+    Loss,
+    MeanAbsolutePercentageError,
+    MeanSquaredLogarithmicError,
+    SoftmaxCrossEntropy,
+    SquaredHinge,
+)
 from layerkit.testing import CheckError, check_loss, loss_checks
 
 MUTANTS = []
@@ -172,10 +179,58 @@ class RemembersItsError(Squared):
         return kept if kept.shape == y_pred.shape else np.zeros_like(y_pred)
 
 
+@mutant("y_pred: wrong", pure=True)
+class SquaredHingeOfAnEdge(SquaredHinge):
+    """The slope of the plain hinge."""
+
+    def _terms(self, y_pred, y_true):
+        room = np.maximum(1 - y_true * y_pred, 0)
+        return np.square(room), np.where(room > 0, -2 * y_true, 0)
+
+
+@mutant("zero in other places than the true one", pure=True)
+class HingeWithoutItsRival(CategoricalHinge):
+    """Nothing pushes the best of the wrong classes down."""
+
+    def _compute(self, y_pred, y_true):
+        losses, _ = self._losses(y_pred, self.as_probabilities(y_true, y_pred))
+        gradient = -np.eye(y_pred.shape[-1], dtype=y_pred.dtype)[y_true]
+        return float(losses.mean()), gradient * (losses > 0)[..., None] / losses.size
+
+
+@mutant("a constant factor 100 off", pure=True)
+class PercentagesAsShares(MeanAbsolutePercentageError):
+    def _terms(self, y_pred, y_true):
+        value, slope = super()._terms(y_pred, y_true)
+        return value / 100, slope
+
+
+@mutant("wrong only where", pure=True)
+class LogarithmsWithoutTheirSlope(MeanSquaredLogarithmicError):
+    def _terms(self, y_pred, y_true):
+        value, slope = super()._terms(y_pred, y_true)
+        return value, slope * (1 + np.maximum(y_pred, 0))
+
+
+@mutant("zero in other places than the true one", pure=True)
+class LogarithmsBelow0(MeanSquaredLogarithmicError):
+    """A gradient where the value has none."""
+
+    def _terms(self, y_pred, y_true):
+        value, slope = super()._terms(y_pred, y_true)
+        return value, np.where(y_pred > 0, slope, -2 * np.log1p(y_true))
+
+
+TARGETS = {
+    SquaredHinge: lambda rng, n: rng.choice([-1.0, 1.0], size=(n, 3)),
+    MeanSquaredLogarithmicError: lambda rng, n: rng.exponential(size=(n, 3)),
+}
+
+
 @cache
 def failure(kind):
     with pytest.raises(CheckError) as caught:
-        check_loss(kind)
+        check_loss(kind, targets=TARGETS.get(kind.__base__))
     return caught.value
 
 

@@ -31,7 +31,9 @@ def test_all_are_found():
 # What no default of the suite finds.
 TARGETS = {
     "Hinge": lambda shape: lambda rng, n: rng.choice([-1.0, 1.0], size=(n, *shape)),
+    "MeanSquaredLogarithmicError": lambda shape: lambda rng, n: rng.exponential(size=(n, *shape)),
     "Poisson": lambda shape: lambda rng, n: rng.poisson(3, size=(n, *shape)).astype(float),
+    "SquaredHinge": lambda shape: lambda rng, n: rng.choice([-1.0, 1.0], size=(n, *shape)),
 }
 
 

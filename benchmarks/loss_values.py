@@ -1,0 +1,118 @@
+"""Record the values and gradients of Keras's and torch's losses, for the tests of layerkit's.
+
+python benchmarks/loss_values.py  (needs pip install -e '.[benchmarks]')
+"""
+
+import json
+import os
+from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "jax"
+
+import jax
+import numpy as np
+import torch
+
+jax.config.update("jax_enable_x64", True)
+import keras  # noqa: E402 - which reads both settings
+
+keras.config.set_floatx("float64")
+# Its own mean is one of float32.
+keras.src.ops.mean = jax.numpy.mean
+RNG = np.random.default_rng(0)
+
+
+def numbers(*shape, size=2.0):
+    return RNG.normal(0, size, size=shape)
+
+
+def signs(*shape):
+    return RNG.choice([-1.0, 1.0], size=shape)
+
+
+def classes(*shape, n_classes):
+    return RNG.integers(n_classes, size=shape)
+
+
+def one_hot(*shape, n_classes):
+    return np.eye(n_classes)[classes(*shape, n_classes=n_classes)]
+
+
+def of_keras(function):
+    """Return the value and the gradient of a loss per sample, or per position, of Keras."""
+
+    def mean(y_pred, y_true):
+        return jax.numpy.mean(function(y_true, y_pred))
+
+    def both(y_pred, y_true):
+        value, gradient = jax.value_and_grad(mean)(jax.numpy.asarray(y_pred), y_true)
+        return float(value), np.asarray(gradient)
+
+    return both
+
+
+def of_torch(function):
+    """Return the value and the gradient of a loss per sample of torch."""
+
+    def both(y_pred, y_true):
+        given = torch.tensor(y_pred, requires_grad=True)
+        value = function(given, torch.tensor(y_true)).mean()
+        (gradient,) = torch.autograd.grad(value, given)
+        return float(value), gradient.numpy()
+
+    return both
+
+
+def margins():
+    """Yield the call that makes layerkit's loss, the peer, predictions and targets."""
+    yield "SquaredHinge()", of_keras(keras.losses.squared_hinge), numbers(5, 3), signs(5, 3)
+    yield "Hinge()", of_keras(keras.losses.hinge), numbers(2, 4, 3), signs(2, 4, 3)
+    yield "SquaredHinge()", of_keras(keras.losses.squared_hinge), numbers(2, 4, 3), signs(2, 4, 3)
+    peer = of_keras(keras.losses.categorical_hinge)
+    for shape, n_classes in (((6,), 4), ((3, 5), 3), ((8,), 2)):
+        y_pred = numbers(*shape, n_classes)
+        yield (
+            "CategoricalHinge('probabilities')",
+            peer,
+            y_pred,
+            one_hot(*shape, n_classes=n_classes),
+        )
+        soft = RNG.dirichlet(np.ones(n_classes), shape)
+        yield "CategoricalHinge('probabilities')", peer, y_pred, soft
+        y_true = classes(*shape, n_classes=n_classes)
+        by_index = of_keras(
+            lambda y, z, n=n_classes: keras.losses.categorical_hinge(jax.nn.one_hot(y, n), z)
+        )
+        yield "CategoricalHinge()", by_index, y_pred, y_true
+
+
+def relative_errors():
+    """Yield errors in percent, and of logarithms."""
+    for shape in ((6, 3), (2, 3, 4)):
+        y_true = numbers(*shape)
+        y_true.flat[:2] = 0, 1e-9  # smaller than epsilon
+        peer = of_keras(keras.losses.mean_absolute_percentage_error)
+        yield "MeanAbsolutePercentageError()", peer, numbers(*shape), y_true
+        # Above Keras's epsilon of 1e-7, below which it lets nothing fall.
+        y_pred, y_true = np.abs(numbers(2, *shape, size=30.0)) + 1e-6
+        peer = of_keras(keras.losses.mean_squared_logarithmic_error)
+        yield "MeanSquaredLogarithmicError()", peer, y_pred, y_true
+
+
+FAMILIES = [margins, relative_errors]
+
+
+def main():
+    recorded = {"torch": torch.__version__, "keras": keras.__version__, "cases": []}
+    for family in FAMILIES:
+        for call, peer, y_pred, y_true in family():
+            value, gradient = peer(y_pred, y_true)
+            case = {"y_pred": y_pred, "y_true": y_true, "gradient": gradient}
+            case = {name: np.asarray(array).tolist() for name, array in case.items()}
+            recorded["cases"].append({"call": call, **case, "value": value})
+    path = Path(__file__).parents[1] / "tests" / "recorded" / "loss_values.json"
+    path.write_text(json.dumps(recorded) + "\n")
+
+
+if __name__ == "__main__":
+    main()
