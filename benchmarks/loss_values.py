@@ -58,7 +58,7 @@ def of_torch(function):
         given = torch.tensor(y_pred, requires_grad=True)
         value = function(given, torch.tensor(y_true)).mean()
         (gradient,) = torch.autograd.grad(value, given)
-        return float(value), gradient.numpy()
+        return float(value.detach()), gradient.numpy()
 
     return both
 
@@ -99,7 +99,51 @@ def relative_errors():
         yield "MeanSquaredLogarithmicError()", peer, y_pred, y_true
 
 
-FAMILIES = [margins, relative_errors]
+def pinball(levels):
+    levels = torch.tensor(levels, dtype=torch.float64)[:, None]
+
+    def mean(y_pred, y_true):
+        parts = y_pred.reshape(len(y_pred), len(levels), -1)
+        error = y_true[:, None] - parts
+        return torch.maximum(levels * error, (levels - 1) * error)
+
+    return mean
+
+
+def normal(full):
+    loss = torch.nn.GaussianNLLLoss(full=full, eps=0.0, reduction="none")
+
+    def mean(y_pred, y_true):
+        location, log_variance = y_pred.chunk(2, -1)
+        return loss(location, y_true, log_variance.exp())
+
+    return mean
+
+
+def negative_binomial(y_pred, y_true):
+    log_mean, log_dispersion = y_pred.chunk(2, -1)
+    kind = torch.distributions.NegativeBinomial
+    return -kind((-log_dispersion).exp(), logits=log_mean + log_dispersion).log_prob(y_true)
+
+
+def distributions():
+    """Yield losses of several outputs for each target."""
+    for levels in ([0.5], [0.9], [0.1, 0.25, 0.8]):
+        for n_outputs in (1, 2):
+            shape = (7, len(levels) * n_outputs)
+            y_true = numbers(7, n_outputs)
+            yield f"Quantile({levels})", of_torch(pinball(levels)), numbers(*shape), y_true
+    for full in (False, True):
+        peer = of_torch(normal(full))
+        yield f"GaussianNLL({full})", peer, numbers(6, 4), numbers(6, 2)
+        yield f"GaussianNLL({full})", peer, numbers(2, 3, 2), numbers(2, 3, 1)
+    for size in (0.5, 2.0):
+        counts = RNG.poisson(3.0, size=(8, 2)).astype(float)
+        peer = of_torch(negative_binomial)
+        yield "NegativeBinomial()", peer, numbers(8, 4, size=size), counts
+
+
+FAMILIES = [margins, relative_errors, distributions]
 
 
 def main():

@@ -25,6 +25,7 @@ from layerkit import (
     Dropout,
     F1Score,
     Focal,
+    GaussianNLL,
     Graph,
     HalfSquaredError,
     Hinge,
@@ -38,7 +39,9 @@ from layerkit import (
     MeanSquaredError,
     MeanSquaredLogarithmicError,
     Multiply,
+    NegativeBinomial,
     Poisson,
+    Quantile,
     R2Score,
     ReLU,
     RootMeanSquaredError,
@@ -145,6 +148,7 @@ LOSSES = [
     (CategoricalHinge(), [0, 1, 2, 0]),
     (CosineDistance(), 1),
     (Focal(), 1),
+    (GaussianNLL(), 1),
     (HalfSquaredError(), 1),
     (Hinge(), 1),
     (Huber(), 1),
@@ -153,7 +157,9 @@ LOSSES = [
     (MeanAbsolutePercentageError(), 1),
     (MeanSquaredError(), 1),
     (MeanSquaredLogarithmicError(), 1),
+    (NegativeBinomial(), 1),
     (Poisson(), 1),
+    (Quantile(), 1),
     (SigmoidCrossEntropy(), 1),
     (SoftmaxCrossEntropy(), [0, 1, 2, 0]),
     (SoftmaxCrossEntropy("probabilities"), PROBABILITIES),
@@ -174,7 +180,9 @@ def test_losses(strict, loss, targets, size, dtype):
         y_pred = (np.array([[-1, 0.3, 1], [1, 1, 1], [0, 0, 0], [2, -3, 0.5]]) * size).astype(dtype)
     if np.ndim(targets) == 0:
         targets = np.ones((4, 3))
-    if isinstance(loss, Poisson) and size > 80:
+    if isinstance(loss, GaussianNLL | NegativeBinomial):
+        y_pred = np.concatenate([y_pred, y_pred[:, ::-1]], axis=1)
+    if isinstance(loss, GaussianNLL | NegativeBinomial | Poisson) and size > 80:
         return  # the exponential of these is infinite, which is no harmless thing
     whole = Losses({"a": loss, "b": loss}, weights={"a": 1e-300, "b": 1.0})
     for method in ("value", "gradient", "per_sample", "per_position"):

@@ -10,6 +10,7 @@ from layerkit.losses.classification import (
     SoftmaxCrossEntropy,
 )
 from layerkit.losses.combined import Losses
+from layerkit.losses.distributions import GaussianNLL, NegativeBinomial, Quantile
 from layerkit.losses.focal import Focal
 from layerkit.losses.margins import CategoricalHinge, Hinge, SquaredHinge
 from layerkit.losses.regression import (
@@ -29,6 +30,7 @@ __all__ = [
     "CategoricalHinge",
     "CosineDistance",
     "Focal",
+    "GaussianNLL",
     "HalfSquaredError",
     "Hinge",
     "Huber",
@@ -39,7 +41,9 @@ __all__ = [
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
+    "NegativeBinomial",
     "Poisson",
+    "Quantile",
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
     "SquaredHinge",

@@ -16,10 +16,12 @@ from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
 from layerkit.losses import (
     CosineDistance,
+    GaussianNLL,
     Hinge,
     Loss,
     Losses,
     MeanAbsolutePercentageError,
+    NegativeBinomial,
     SoftmaxCrossEntropy,
 )
 from layerkit.losses.targets import ClassLoss
@@ -157,7 +159,7 @@ def losses_with_targets(
     width = draw(st.integers(1, 8)) if n_outputs is None else n_outputs
     of_one_output = [kind() for kind in concrete(Loss) if kind is not Losses]
     kinds = [*of_one_output, SoftmaxCrossEntropy("probabilities")]
-    loss = draw(st.sampled_from(kinds))
+    loss = draw(st.sampled_from([kind for kind in kinds if width % _n_parts(kind) == 0]))
     if isinstance(loss, ClassLoss):
         classes = draw(st.lists(st.integers(0, width - 1), min_size=n, max_size=n))
         indices = np.array(classes, dtype=np.intp)
@@ -169,4 +171,10 @@ def losses_with_targets(
     is_divided = isinstance(loss, CosineDistance | MeanAbsolutePercentageError)
     least = 1 / 64 if is_divided else 0
     unit = st.floats(least, 1, allow_subnormal=False)
-    return loss, draw(st_numpy.arrays(np.float64, (n, width), elements=unit))
+    shape = (n, width // _n_parts(loss))
+    return loss, draw(st_numpy.arrays(np.float64, shape, elements=unit))
+
+
+def _n_parts(loss: Loss) -> int:
+    """Return how many outputs a loss takes for each target."""
+    return 2 if isinstance(loss, GaussianNLL | NegativeBinomial) else 1

@@ -8,9 +8,12 @@ import pytest
 
 from layerkit import (
     CategoricalHinge,
+    GaussianNLL,
     Loss,
     MeanAbsolutePercentageError,
     MeanSquaredLogarithmicError,
+    NegativeBinomial,
+    Quantile,
     SoftmaxCrossEntropy,
     SquaredHinge,
 )
@@ -221,7 +224,51 @@ class LogarithmsBelow0(MeanSquaredLogarithmicError):
         return value, np.where(y_pred > 0, slope, -2 * np.log1p(y_true))
 
 
+@mutant("y_pred: wrong", pure=True)
+class QuantilesOnTheOtherSide(Quantile):
+    """1 − q below the target, and q above it."""
+
+    def __init__(self, levels=0.9):
+        super().__init__(levels)
+
+    def _terms(self, parts, y_true):
+        terms, slopes = super()._terms(parts, y_true)
+        return terms, -np.sign(slopes) * (np.abs(slopes) - 1)
+
+
+@mutant("y_pred: wrong", pure=True)
+class VarianceWithoutItsTerm(GaussianNLL):
+    """The log of the variance adds nothing to the gradient, which can't stop it."""
+
+    def _terms(self, parts, y_true):
+        terms, slopes = super()._terms(parts, y_true)
+        slopes[..., 1:, :] -= 0.5
+        return terms, slopes
+
+
+@mutant("overflow|not finite")
+class PlainVariance(GaussianNLL):
+    def _terms(self, parts, y_true):
+        mean, s = parts[..., :1, :], parts[..., 1:, :]
+        error = mean - y_true
+        slopes = [error * np.exp(-s), (1 - error**2 * np.exp(-s)) / 2]
+        return (s + error**2 * np.exp(-s)) / 2, np.concatenate(slopes, axis=-2)
+
+
+@mutant("y_pred: wrong", pure=True)
+class DispersionWithoutItsGamma(NegativeBinomial):
+    """As if log Γ did not depend on the dispersion."""
+
+    def _terms(self, parts, y_true):
+        terms, slopes = super()._terms(parts, y_true)
+        r = np.exp(-parts[..., 1:, :])
+        slopes[..., 1:, :] -= r * sum(1 / (r + k) - 1 / (r + y_true + k) for k in range(500))
+        return terms, slopes
+
+
 TARGETS = {
+    GaussianNLL: lambda rng, n: rng.normal(size=(n, 2)),
+    NegativeBinomial: lambda rng, n: rng.poisson(3, size=(n, 2)).astype(float),
     SquaredHinge: lambda rng, n: rng.choice([-1.0, 1.0], size=(n, 3)),
     MeanSquaredLogarithmicError: lambda rng, n: rng.exponential(size=(n, 3)),
 }
@@ -229,8 +276,9 @@ TARGETS = {
 
 @cache
 def failure(kind):
+    shape = (4,) if issubclass(kind, GaussianNLL | NegativeBinomial) else (3,)
     with pytest.raises(CheckError) as caught:
-        check_loss(kind, targets=TARGETS.get(kind.__base__))
+        check_loss(kind, shape, targets=TARGETS.get(kind.__base__))
     return caught.value
 
 

@@ -26,6 +26,7 @@ from layerkit import (
     Dense,
     F1Score,
     Focal,
+    GaussianNLL,
     HalfSquaredError,
     Hinge,
     Huber,
@@ -40,8 +41,10 @@ from layerkit import (
     MeanSquaredLogarithmicError,
     Metric,
     NAdam,
+    NegativeBinomial,
     NonFiniteError,
     Poisson,
+    Quantile,
     R2Score,
     ReLU,
     RMSprop,
@@ -116,6 +119,9 @@ LOSSES = [
     MeanAbsolutePercentageError(0.1),
     MeanSquaredLogarithmicError(),
     Focal(1.5, 0.3),
+    Quantile(0.7),
+    GaussianNLL(full=True),
+    NegativeBinomial(),
 ]
 OPTIMIZERS = [
     lambda rate: SGD(rate),
@@ -141,7 +147,7 @@ def targets(loss, n, n_out, rng):
         return rng.integers(2, size=(n, n_out))
     if isinstance(loss, Hinge):
         return 2 * rng.integers(2, size=(n, n_out)) - 1
-    if isinstance(loss, Poisson):
+    if isinstance(loss, Poisson | NegativeBinomial):
         return rng.poisson(2.0, size=(n, n_out))
     if isinstance(loss, MeanSquaredLogarithmicError):
         return rng.exponential(size=(n, n_out))
@@ -155,7 +161,11 @@ def problems(draw):
     activations = [draw(st.sampled_from(ACTIVATIONS)) for _ in widths[1:]]
     biases = [draw(st.booleans()) for _ in widths[1:]]
     loss = draw(st.sampled_from(LOSSES))
-    if isinstance(loss, Poisson):  # whose gradient grows exponentially, and training may diverge
+    has_parts = isinstance(loss, GaussianNLL | NegativeBinomial)
+    widths[-1] *= 1 + has_parts  # two outputs stand for each target
+    if (
+        isinstance(loss, Poisson) or has_parts
+    ):  # whose gradient grows exponentially, and training may diverge
         activations[-1] = Tanh()
     metrics = [Accuracy(), SquaredDistance(), MeanAbsoluteError(), RootMeanSquaredError()]
     metrics += [WorstError(), R2Score(), F1Score()]
@@ -163,9 +173,10 @@ def problems(draw):
         metrics = [Accuracy(), F1Score()]
     elif isinstance(loss, SigmoidCrossEntropy | Focal) and draw(st.booleans()):
         metrics[0], metrics[-1] = Accuracy(multilabel=True), F1Score(multilabel=True)
-    metrics = draw(st.lists(st.sampled_from(metrics), unique=True, max_size=3))
+    metrics = [] if has_parts else metrics  # which compare outputs with targets one by one
+    metrics = draw(st.lists(st.sampled_from(metrics), unique=True, max_size=3)) if metrics else []
     # Gradients of these losses may add up to 0 but for rounding, and Lion steps by the sign of it.
-    steady = AbsoluteError | CategoricalHinge | MeanAbsolutePercentageError
+    steady = AbsoluteError | CategoricalHinge | MeanAbsolutePercentageError | Quantile
     cancels = isinstance(loss, steady | CosineDistance | Hinge | Huber)
     optimizer = draw(st.sampled_from(OPTIMIZERS[:-1] if cancels else OPTIMIZERS))
     n_replicas = draw(st.integers(1, 6))
@@ -174,7 +185,7 @@ def problems(draw):
     seeds = [seed + k for k in range(n_replicas)]
     n = draw(st.integers(1, 12))
     rng = np.random.default_rng(seed)
-    x, y = rng.normal(size=(n, widths[0])), targets(loss, n, widths[-1], rng)
+    x, y = rng.normal(size=(n, widths[0])), targets(loss, n, widths[-1] // (1 + has_parts), rng)
     y = y if isinstance(loss, Hinge) and widths[-1] == 1 else of_one_class(y, metrics)
     y = 2 * y - 1 if isinstance(loss, Hinge | CosineDistance) and y.min() == 0 else y
     arguments = {

@@ -10,6 +10,7 @@ from layerkit import (
     Focal,
     Huber,
     Loss,
+    Quantile,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
@@ -28,19 +29,30 @@ def test_all_are_found():
     assert len(BUILT_IN) >= 4
 
 
+def counts(rng, shape):
+    return rng.poisson(3, size=shape).astype(float)
+
+
 # What no default of the suite finds.
 TARGETS = {
+    "GaussianNLL": lambda shape: lambda rng, n: rng.normal(size=(n, shape[0] // 2)),
     "Hinge": lambda shape: lambda rng, n: rng.choice([-1.0, 1.0], size=(n, *shape)),
     "MeanSquaredLogarithmicError": lambda shape: lambda rng, n: rng.exponential(size=(n, *shape)),
-    "Poisson": lambda shape: lambda rng, n: rng.poisson(3, size=(n, *shape)).astype(float),
+    "NegativeBinomial": lambda shape: lambda rng, n: counts(rng, (n, shape[0] // 2)),
+    "Poisson": lambda shape: lambda rng, n: counts(rng, (n, *shape)),
     "SquaredHinge": lambda shape: lambda rng, n: rng.choice([-1.0, 1.0], size=(n, *shape)),
 }
 
 
+# How many outputs stand for each target.
+N_PARTS = {"GaussianNLL": 2, "NegativeBinomial": 2}
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
-@pytest.mark.parametrize("shape", [(3,), (1,), (7,)])
+@pytest.mark.parametrize("n_targets", [3, 1, 7])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_built_in_losses_pass(name, shape, seed):
+def test_built_in_losses_pass(name, n_targets, seed):
+    shape = (n_targets * N_PARTS.get(name, 1),)
     targets = TARGETS[name](shape) if name in TARGETS else None
     check_loss(getattr(layerkit, name), shape, targets=targets, seed=seed)
 
@@ -57,6 +69,7 @@ def test_with_probabilities():
         lambda: SigmoidCrossEntropy(0.1),
         lambda: Focal(0.5, 0.25),
         lambda: Huber(0.3),
+        lambda: Quantile(0.9),
     ],
     ids=lambda make: repr(make()),
 )
