@@ -143,7 +143,40 @@ def distributions():
         yield "NegativeBinomial()", peer, numbers(8, 4, size=size), counts
 
 
-FAMILIES = [margins, relative_errors, distributions]
+def smooth_dice(y_pred, y_true):
+    axes = tuple(range(1, y_pred.ndim - 1))
+    p = y_pred.softmax(-1)
+    common, sizes = 2 * (p * y_true).sum(axes), (p + y_true).sum(axes)
+    return 1 - (common + 0.5) / (sizes + 0.5)
+
+
+def overlaps():
+    """Yield losses of regions; Keras's ε is in the denominator alone, and next to nothing here."""
+    keras.config.set_epsilon(1e-300)
+    sigmoid, softmax = jax.nn.sigmoid, jax.nn.softmax
+    for shape in ((4, 6), (3, 5, 4, 2)):
+        y_true, axes = RNG.integers(2, size=shape).astype(float), tuple(range(1, len(shape)))
+        y_pred = numbers(*shape)
+        peer = of_keras(lambda y, z, axes=axes: keras.losses.dice(y, sigmoid(z), axis=axes))
+        yield "Dice(epsilon=1e-300)", peer, y_pred, y_true
+        # Keras's alpha is the weight of what is missed.
+        peer = of_keras(
+            lambda y, z, axes=axes: keras.losses.tversky(
+                y, sigmoid(z), alpha=0.8, beta=0.3, axis=axes
+            )
+        )
+        yield "Tversky(0.3, 0.8, epsilon=1e-300)", peer, y_pred, y_true
+    y_pred, y_true = numbers(3, 4, 5, 3), one_hot(3, 4, 5, n_classes=3)
+    peer = of_keras(lambda y, z: keras.losses.dice(y, softmax(z), axis=(1, 2)))
+    yield "Dice('probabilities', per_class=True, epsilon=1e-300)", peer, y_pred, y_true
+    peer = of_keras(lambda y, z: keras.losses.dice(y, softmax(z), axis=(1, 2, 3)))
+    yield "Dice('probabilities', epsilon=1e-300)", peer, y_pred, y_true
+    call = "Dice('probabilities', per_class=True, epsilon=0.5)"
+    yield call, of_torch(smooth_dice), y_pred, y_true
+    keras.config.set_epsilon(1e-7)
+
+
+FAMILIES = [margins, relative_errors, distributions, overlaps]
 
 
 def main():

@@ -74,6 +74,7 @@ from layerkit.losses import (
     AbsoluteError,
     CategoricalHinge,
     CosineDistance,
+    Dice,
     Focal,
     GaussianNLL,
     HalfSquaredError,
@@ -92,6 +93,7 @@ from layerkit.losses import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
     SquaredHinge,
+    Tversky,
 )
 from layerkit.losses.regularizers import L1, L2, Regularizer
 from layerkit.metrics import (
@@ -192,6 +194,7 @@ __all__ = [
     "CosineDistance",
     "Dataset",
     "Dense",
+    "Dice",
     "Dot",
     "Dropout",
     "EarlyStopping",
@@ -307,6 +310,7 @@ __all__ = [
     "TopKAccuracy",
     "Trainer",
     "TrainingState",
+    "Tversky",
     "Uniform",
     "Warmup",
     "WeightAverage",

@@ -22,6 +22,7 @@ from layerkit import (
     ConfusionMatrix,
     CosineDistance,
     Dense,
+    Dice,
     Dropout,
     F1Score,
     Focal,
@@ -58,6 +59,7 @@ from layerkit import (
     Tanh,
     TopKAccuracy,
     Trainer,
+    Tversky,
 )
 from layerkit.replicas import Replicas
 
@@ -147,6 +149,7 @@ LOSSES = [
     (AbsoluteError(), 1),
     (CategoricalHinge(), [0, 1, 2, 0]),
     (CosineDistance(), 1),
+    (Dice(), 1),
     (Focal(), 1),
     (GaussianNLL(), 1),
     (HalfSquaredError(), 1),
@@ -164,6 +167,7 @@ LOSSES = [
     (SoftmaxCrossEntropy(), [0, 1, 2, 0]),
     (SoftmaxCrossEntropy("probabilities"), PROBABILITIES),
     (SquaredHinge(), 1),
+    (Tversky(), 1),
 ]
 
 

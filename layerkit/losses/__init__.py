@@ -13,6 +13,7 @@ from layerkit.losses.combined import Losses
 from layerkit.losses.distributions import GaussianNLL, NegativeBinomial, Quantile
 from layerkit.losses.focal import Focal
 from layerkit.losses.margins import CategoricalHinge, Hinge, SquaredHinge
+from layerkit.losses.overlap import Dice, Tversky
 from layerkit.losses.regression import (
     AbsoluteError,
     CosineDistance,
@@ -29,6 +30,7 @@ __all__ = [
     "AbsoluteError",
     "CategoricalHinge",
     "CosineDistance",
+    "Dice",
     "Focal",
     "GaussianNLL",
     "HalfSquaredError",
@@ -47,4 +49,5 @@ __all__ = [
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
     "SquaredHinge",
+    "Tversky",
 ]

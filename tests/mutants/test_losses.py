@@ -8,6 +8,7 @@ import pytest
 
 from layerkit import (
     CategoricalHinge,
+    Dice,
     GaussianNLL,
     Loss,
     MeanAbsolutePercentageError,
@@ -16,6 +17,7 @@ from layerkit import (
     Quantile,
     SoftmaxCrossEntropy,
     SquaredHinge,
+    Tversky,
 )
 from layerkit.testing import CheckError, check_loss, loss_checks
 
@@ -264,6 +266,28 @@ class DispersionWithoutItsGamma(NegativeBinomial):
         r = np.exp(-parts[..., 1:, :])
         slopes[..., 1:, :] -= r * sum(1 / (r + k) - 1 / (r + y_true + k) for k in range(500))
         return terms, slopes
+
+
+@mutant("y_pred: wrong", pure=True)
+class FalseForMissed(Tversky):
+    """The gradient of the index with α and β the other way round."""
+
+    def _compute(self, y_pred, y_true):
+        value, _ = super()._compute(y_pred, y_true)
+        turned = Tversky(self.beta, self.alpha)
+        return value, turned.gradient(y_pred, y_true)
+
+    def __init__(self, alpha=0.2, beta=0.9):
+        super().__init__(alpha, beta)
+
+
+@mutant("not the mean of the samples' losses")
+class DiceOfTheBatch(Dice):
+    """One region of all samples together."""
+
+    def _overlaps(self, y_pred, y_true):
+        shares, lacking, wanted, *sums = super()._overlaps(y_pred, y_true)
+        return shares, lacking, wanted, *(part.sum(axis=0, keepdims=True) for part in sums)
 
 
 TARGETS = {

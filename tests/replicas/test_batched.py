@@ -24,6 +24,7 @@ from layerkit import (
     Constant,
     CosineDistance,
     Dense,
+    Dice,
     F1Score,
     Focal,
     GaussianNLL,
@@ -61,6 +62,7 @@ from layerkit import (
     StopAt,
     Tanh,
     Trainer,
+    Tversky,
 )
 from layerkit.activations import Activation as AnyActivation
 from layerkit.losses.base import BuiltInLoss
@@ -122,6 +124,9 @@ LOSSES = [
     Quantile(0.7),
     GaussianNLL(full=True),
     NegativeBinomial(),
+    Dice(),
+    Dice("indices"),
+    Tversky(0.3, 0.7),
 ]
 OPTIMIZERS = [
     lambda rate: SGD(rate),
