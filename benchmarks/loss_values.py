@@ -176,7 +176,33 @@ def overlaps():
     keras.config.set_epsilon(1e-7)
 
 
-FAMILIES = [margins, relative_errors, distributions, overlaps]
+def weighted_classes():
+    """Yield cross-entropies with weights, and focal ones."""
+    cross_entropy, binary = torch.nn.functional.cross_entropy, torch.nn.BCEWithLogitsLoss
+    for weight in (2.5, [0.5, 1.0, 7.0]):
+        given = torch.tensor(weight, dtype=torch.float64)
+        peer = of_torch(binary(pos_weight=given, reduction="none"))
+        call = f"SigmoidCrossEntropy(pos_weight={weight})"
+        yield call, peer, numbers(6, 3), RNG.integers(2, size=(6, 3)).astype(float)
+        yield call, peer, numbers(2, 4, 3), RNG.uniform(size=(2, 4, 3))
+    for smoothing in (0.0, 0.1):
+        options = {"weight": torch.tensor([0.5, 1, 2, 4.0]).double(), "label_smoothing": smoothing}
+        peer = of_torch(lambda z, y, o=options: cross_entropy(z, y, **o, reduction="none"))
+        call = f"SoftmaxCrossEntropy(%r, {smoothing}, class_weight=[0.5, 1, 2, 4])"
+        yield call % "indices", peer, numbers(7, 4), classes(7, n_classes=4)
+        yield call % "probabilities", peer, numbers(7, 4), RNG.dirichlet(np.ones(4), 7)
+    keras.config.set_epsilon(1e-300)
+    focal = keras.losses.categorical_focal_crossentropy
+    for gamma, alpha, smoothing in ((2.0, 0.25, 0.0), (0.5, [1.0, 2.0, 0.5], 0.0), (1, 1.0, 0.2)):
+        options = {"gamma": gamma, "alpha": alpha, "label_smoothing": smoothing}
+        peer = of_keras(lambda y, z, o=options: focal(y, z, from_logits=True, **o))
+        call = f"CategoricalFocal('probabilities', {gamma}, {alpha}, {smoothing})"
+        yield call, peer, numbers(6, 3), one_hot(6, n_classes=3)
+        yield call, peer, numbers(2, 4, 3), RNG.dirichlet(np.ones(3), (2, 4))
+    keras.config.set_epsilon(1e-7)
+
+
+FAMILIES = [margins, relative_errors, distributions, overlaps, weighted_classes]
 
 
 def main():

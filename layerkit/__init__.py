@@ -72,6 +72,7 @@ from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.losses import (
     AbsoluteError,
+    CategoricalFocal,
     CategoricalHinge,
     CosineDistance,
     Dice,
@@ -180,6 +181,7 @@ __all__ = [
     "BatchNorm",
     "CSVLogger",
     "Callback",
+    "CategoricalFocal",
     "CategoricalHinge",
     "Chain",
     "ClipByGlobalNorm",

@@ -17,6 +17,7 @@ from layerkit import (
     AbsoluteError,
     Accuracy,
     BatchNorm,
+    CategoricalFocal,
     CategoricalHinge,
     ClipByGlobalNorm,
     ConfusionMatrix,
@@ -147,6 +148,7 @@ def test_what_looks_into_a_model(strict):
 PROBABILITIES = np.eye(3)[[0, 1, 2, 0]]
 LOSSES = [
     (AbsoluteError(), 1),
+    (CategoricalFocal(), [0, 1, 2, 0]),
     (CategoricalHinge(), [0, 1, 2, 0]),
     (CosineDistance(), 1),
     (Dice(), 1),
@@ -164,7 +166,9 @@ LOSSES = [
     (Poisson(), 1),
     (Quantile(), 1),
     (SigmoidCrossEntropy(), 1),
+    (SigmoidCrossEntropy(pos_weight=2.0), 1),
     (SoftmaxCrossEntropy(), [0, 1, 2, 0]),
+    (SoftmaxCrossEntropy(class_weight=[1, 2, 3]), [0, 1, 2, 0]),
     (SoftmaxCrossEntropy("probabilities"), PROBABILITIES),
     (SquaredHinge(), 1),
     (Tversky(), 1),

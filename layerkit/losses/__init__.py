@@ -11,7 +11,7 @@ from layerkit.losses.classification import (
 )
 from layerkit.losses.combined import Losses
 from layerkit.losses.distributions import GaussianNLL, NegativeBinomial, Quantile
-from layerkit.losses.focal import Focal
+from layerkit.losses.focal import CategoricalFocal, Focal
 from layerkit.losses.margins import CategoricalHinge, Hinge, SquaredHinge
 from layerkit.losses.overlap import Dice, Tversky
 from layerkit.losses.regression import (
@@ -28,6 +28,7 @@ from layerkit.losses.regression import (
 
 __all__ = [
     "AbsoluteError",
+    "CategoricalFocal",
     "CategoricalHinge",
     "CosineDistance",
     "Dice",

@@ -1,6 +1,7 @@
 """Losses of classification: all take logits, so the last layer has no activation."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ from layerkit._support import validation as check
 from layerkit._support.numerics import sigmoid
 from layerkit._support.validation import Array, Shape
 from layerkit.losses.base import BuiltInLoss, share_of
-from layerkit.losses.targets import ClassLoss, check_probabilities
+from layerkit.losses.targets import ClassLoss, check_length, check_probabilities, weights_of
 
 __all__ = ["KLDivergence", "SigmoidCrossEntropy", "SoftmaxCrossEntropy"]
 
@@ -20,22 +21,27 @@ _HALF_OF_THE_DIGITS = {
 
 
 class SigmoidCrossEntropy(BuiltInLoss):
-    """Binary cross-entropy of logits: −y log s − (1 − y) log(1 − s) with s = sigmoid(y_pred).
+    """Binary cross-entropy of logits: −w y log s − (1 − y) log(1 − s) with s = sigmoid(y_pred).
 
     The mean over the outputs, each a yes-or-no question of its own, and over the samples. Takes
     logits: the last layer has no activation. Targets lie in [0, 1].
 
-    The gradient is (s − y_true) / (n_outputs · n_samples).
+    The gradient is ((1 − y) s − w y (1 − s)) / (n_outputs · n_samples), for a weight w of 1
+    (s − y_true) / (n_outputs · n_samples).
 
     Parameters
     ----------
     label_smoothing : float
         ε, from 0 to below 1: targets become (1 − ε) y_true + ε / 2, so that no answer is certain.
+    pos_weight : float or sequence of float, optional
+        w, the weight of a yes, above 0: one for all outputs, or one for each number of the last
+        axis. Where a yes is rare, the number of noes for each yes makes up for it. By default 1.
+        The loss is not divided by the sum of such weights.
 
     Raises
     ------
     ArgumentError
-        If the smoothing is out of range; by `check_targets`, for targets outside [0, 1].
+        If an argument is out of range; by `check_targets`, for targets outside [0, 1].
 
     Examples
     --------
@@ -48,19 +54,28 @@ class SigmoidCrossEntropy(BuiltInLoss):
 
     predictions = "logits"
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        *,
+        pos_weight: float | Sequence[float] | None = None,
+    ) -> None:
         where = "SigmoidCrossEntropy.__init__"
         self.label_smoothing = check.number(
             where, "label_smoothing", label_smoothing, minimum=0, below=1
         )
+        self.pos_weight = weights_of(where, "pos_weight", pos_weight)
 
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse another shape, and targets outside [0, 1]; see `Loss.check_targets`."""
         super().check_targets(where, y_true, output_shape)
         check_probabilities(where, y_true)
+        check_length(where, "pos_weight", self.pos_weight, output_shape)
 
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         y_true = self._smoothed(y_true)
+        if self.pos_weight is not None:
+            return self._compute_weighted(y_pred, y_true)
         value = float(self._losses(y_pred, y_true).mean())
         if math.isnan(value):
             value = float(self._losses_at_infinity(y_pred, y_true).mean())
@@ -81,8 +96,26 @@ class SigmoidCrossEntropy(BuiltInLoss):
         wrong = np.where(y_pred > 0, 1 - y_true, y_true)
         return share_of(np.abs(y_pred), wrong) + np.log1p(np.exp(-np.abs(y_pred)))
 
+    def _weighted_losses(self, y_pred: Array, yes: Array, no: Array) -> Array:
+        """Compute the losses of answers that weigh differently, and may be infinite."""
+        rest = np.log1p(np.exp(-np.abs(y_pred)))
+        of_yes, of_no = np.maximum(-y_pred, 0) + rest, np.maximum(y_pred, 0) + rest
+        return share_of(of_yes, yes) + share_of(of_no, no)
+
+    def _compute_weighted(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
+        yes, no = self._weighted(y_true)
+        value = float(self._weighted_losses(y_pred, yes, no).mean())
+        gradient = no * sigmoid(y_pred) - yes * sigmoid(-y_pred)
+        return value, gradient / gradient.size
+
+    def _weighted(self, y_true: Array) -> tuple[Array, Array]:
+        """Return the weights of a yes and of a no."""
+        return y_true * np.asarray(self.pos_weight, y_true.dtype), 1 - y_true
+
     def _per_position(self, y_pred: Array, y_true: Array) -> Array:
         y_true = self._smoothed(y_true)
+        if self.pos_weight is not None:
+            return self._weighted_losses(y_pred, *self._weighted(y_true))
         losses = self._losses(y_pred, y_true)
         return self._losses_at_infinity(y_pred, y_true) if np.isnan(losses).any() else losses
 
@@ -111,6 +144,10 @@ class SoftmaxCrossEntropy(ClassLoss):
         of shape (n_samples, *positions, n_classes).
     label_smoothing : float
         ε, from 0 to below 1: y becomes (1 − ε) y + ε / n_classes, so that no class is certain.
+    class_weight : sequence of float, optional
+        Weight w of each class, above 0: y becomes w y, after smoothing. The loss is not divided
+        by the sum of the weights, as a weighted mean is: for that, see ``class_weight`` of
+        `Trainer.fit`.
 
     Raises
     ------
@@ -135,12 +172,22 @@ class SoftmaxCrossEntropy(ClassLoss):
         self,
         targets: Literal["indices", "probabilities"] = "indices",
         label_smoothing: float = 0.0,
+        *,
+        class_weight: Sequence[float] | None = None,
     ) -> None:
         super().__init__(targets)
         where = "SoftmaxCrossEntropy.__init__"
         self.label_smoothing = check.number(
             where, "label_smoothing", label_smoothing, minimum=0, below=1
         )
+        self.class_weight = weights_of(where, "class_weight", class_weight)
+        if isinstance(self.class_weight, float):
+            check.fail(where, "class_weight", "a list of one number for each class", class_weight)
+
+    def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
+        """Refuse targets of the other kind or out of range; see `Loss.check_targets`."""
+        super().check_targets(where, y_true, output_shape)
+        check_length(where, "class_weight", self.class_weight, output_shape)
 
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         shape = y_pred.shape
@@ -149,8 +196,9 @@ class SoftmaxCrossEntropy(ClassLoss):
             y_true = y_true.reshape(-1, *y_true.shape[len(shape) - 1 :])
         # The ufuncs' own reductions: the methods of arrays take twice as long for a small batch.
         n_samples, n_classes = y_pred.shape
-        by_index = self.targets == "indices" and not self.label_smoothing
-        if self.label_smoothing:
+        is_changed = self.label_smoothing or self.class_weight is not None
+        by_index = self.targets == "indices" and not is_changed
+        if is_changed:
             y_true = self._smoothed(y_true, y_pred)
         # Shifted by each sample's largest logit, so that exp can't overflow.
         largest = np.maximum.reduce(y_pred, axis=1, keepdims=True)
@@ -184,14 +232,17 @@ class SoftmaxCrossEntropy(ClassLoss):
         return value, gradient if len(shape) == 2 else gradient.reshape(shape)
 
     def _smoothed(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the probabilities of targets of either kind, none of them certain."""
+        """Return the probabilities of targets of either kind, smoothed and weighted."""
         y_true = self.as_probabilities(y_true, y_pred)
         smoothing = self.label_smoothing
-        smoothed: Array = y_true * (1 - smoothing) + smoothing / y_pred.shape[-1]
-        return smoothed
+        if smoothing:
+            y_true = y_true * (1 - smoothing) + smoothing / y_pred.shape[-1]
+        if self.class_weight is not None:
+            y_true = y_true * np.asarray(self.class_weight, y_true.dtype)
+        return y_true
 
     def _per_position(self, y_pred: Array, y_true: Array) -> Array:
-        if self.label_smoothing:
+        if self.label_smoothing or self.class_weight is not None:
             y_true = self._smoothed(y_true, y_pred)
         return self._cross_entropies(y_pred, y_true)
 

@@ -11,7 +11,15 @@ from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.losses.base import BuiltInLoss, refuse_named_outputs
 
-__all__ = ["check_indices", "check_probabilities", "check_totals", "refuse_where"]
+__all__ = [
+    "Weights",
+    "check_indices",
+    "check_length",
+    "check_probabilities",
+    "check_totals",
+    "refuse_where",
+    "weights_of",
+]
 
 
 class ClassLoss(BuiltInLoss):
@@ -58,6 +66,26 @@ class ClassLoss(BuiltInLoss):
     def position_shape(self, output_shape: Shape) -> Shape:
         """Return the axes before that of the classes."""
         return output_shape[:-1]
+
+
+Weights = float | tuple[float, ...] | None
+
+
+def weights_of(where: str, argument: str, value: Any) -> Weights:
+    """Check for a weight, one for each output or class, or None."""
+    if value is None:
+        return None
+    if isinstance(value, list | tuple | np.ndarray):
+        each = enumerate(value)
+        return tuple(check.number(where, f"{argument}[{i}]", number, above=0) for i, number in each)
+    return check.number(where, argument, value, above=0)
+
+
+def check_length(where: str, argument: str, weights: Weights, output_shape: Shape) -> None:
+    """Refuse weights but one for each number of the outputs' last axis."""
+    if isinstance(weights, tuple) and len(weights) != output_shape[-1]:
+        wanted = f"{output_shape[-1]} numbers, one for each output of the last axis"
+        check.fail(where, argument, wanted, check.Said(str(len(weights))), error=ShapeError)
 
 
 def refuse_where(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from layerkit import (
+    CategoricalFocal,
     CategoricalHinge,
     Dice,
     GaussianNLL,
@@ -15,6 +16,7 @@ from layerkit import (
     MeanSquaredLogarithmicError,
     NegativeBinomial,
     Quantile,
+    SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
     SquaredHinge,
     Tversky,
@@ -288,6 +290,28 @@ class DiceOfTheBatch(Dice):
     def _overlaps(self, y_pred, y_true):
         shares, lacking, wanted, *sums = super()._overlaps(y_pred, y_true)
         return shares, lacking, wanted, *(part.sum(axis=0, keepdims=True) for part in sums)
+
+
+@mutant("y_pred: wrong", pure=True)
+class WeightOfTheYesAlone(SigmoidCrossEntropy):
+    """The weight is in the value, and the gradient is that of even answers."""
+
+    def __init__(self, pos_weight=4.0):
+        super().__init__(pos_weight=pos_weight)
+
+    def gradient(self, y_pred, y_true):
+        return SigmoidCrossEntropy().gradient(y_pred, y_true)
+
+
+@mutant("y_pred: wrong", pure=True)
+class FactorHeldConstant(CategoricalFocal):
+    """As if (1 − p)^γ did not depend on the logits."""
+
+    def _compute(self, y_pred, y_true):
+        shares, surprise, _, factor = self._softmax(y_pred)
+        own = -self._weights(y_pred, y_true) * factor
+        value = float((-own * surprise).sum() / len(y_pred))
+        return value, (own - shares * own.sum(axis=-1, keepdims=True)) / len(y_pred)
 
 
 TARGETS = {

@@ -6,6 +6,7 @@ import pytest
 import layerkit
 from layerkit import (
     ArgumentError,
+    CategoricalFocal,
     Dense,
     Focal,
     Huber,
@@ -67,7 +68,11 @@ def test_with_probabilities():
         lambda: SoftmaxCrossEntropy("probabilities", 0.1),
         lambda: SoftmaxCrossEntropy("indices", 0.2),
         lambda: SigmoidCrossEntropy(0.1),
+        lambda: SigmoidCrossEntropy(0.1, pos_weight=[1.0, 2.0, 0.5, 4.0]),
+        lambda: SoftmaxCrossEntropy(class_weight=[1.0, 2.0, 0.5, 4.0]),
         lambda: Focal(0.5, 0.25),
+        lambda: CategoricalFocal("probabilities", 0.5, 0.25, 0.1),
+        lambda: CategoricalFocal(gamma=3, alpha=[1.0, 2.0, 0.5, 4.0]),
         lambda: Huber(0.3),
         lambda: Quantile(0.9),
     ],
