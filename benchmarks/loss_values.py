@@ -202,7 +202,62 @@ def weighted_classes():
     keras.config.set_epsilon(1e-7)
 
 
-FAMILIES = [margins, relative_errors, distributions, overlaps, weighted_classes]
+def contrastive(margin):
+    def loss(y_pred, y_true):
+        distance = torch.nn.functional.pairwise_distance(*y_pred.chunk(2, -1), eps=0.0)
+        y = y_true[..., 0]
+        return (y * distance**2 + (1 - y) * (margin - distance).clamp(min=0) ** 2) / 2
+
+    return loss
+
+
+def embeddings():
+    """Yield losses of two or three embeddings side by side."""
+    for margin, swap in ((1.0, False), (0.3, True), (3.0, True)):
+        # torch adds ε to each difference, which is next to nothing here.
+        options = {"margin": margin, "swap": swap, "eps": 1e-300, "reduction": "none"}
+        loss = torch.nn.TripletMarginLoss(**options)
+        peer = of_torch(lambda z, _, loss=loss: loss(*z.chunk(3, -1)))
+        yield f"Triplet({margin}, swap={swap})", peer, numbers(9, 6), np.zeros((9, 0))
+    for margin in (1.0, 4.0):
+        y_true = RNG.integers(2, size=(8, 1)).astype(float)
+        yield f"Contrastive({margin})", of_torch(contrastive(margin)), numbers(8, 6), y_true
+
+
+def ctc(blank, counted):
+    def loss(y_pred, y_true):
+        n_samples, n_steps, _ = y_pred.shape
+        counts = y_true[:, 0] if counted else torch.full((n_samples,), n_steps)
+        labels = y_true[:, 1:] if counted else y_true
+        lengths = (labels != blank).sum(1)
+        log_p = y_pred.log_softmax(-1).transpose(0, 1)
+        own = torch.nn.CTCLoss(blank, reduction="none")
+        return own(log_p, labels, counts, lengths)
+
+    return loss
+
+
+def sequences():
+    """Yield sequences of labels, of several lengths in labels and in time."""
+    for blank, n_classes, n_labels in ((0, 5, 4), (3, 4, 6), (2, 3, 1)):
+        others = [label for label in range(n_classes) if label != blank]
+        lengths = RNG.integers(0, n_labels + 1, size=(5, 1))
+        labels = np.where(np.arange(n_labels) < lengths, RNG.choice(others, (5, n_labels)), blank)
+        y_pred = numbers(5, 2 * n_labels + 3, n_classes)
+        yield f"CTC({blank})", of_torch(ctc(blank, False)), y_pred, labels
+        counted = np.hstack([RNG.integers(2 * n_labels, 2 * n_labels + 4, size=(5, 1)), labels])
+        yield f"CTC({blank}, step_counts=True)", of_torch(ctc(blank, True)), y_pred, counted
+
+
+FAMILIES = [
+    margins,
+    relative_errors,
+    distributions,
+    overlaps,
+    weighted_classes,
+    embeddings,
+    sequences,
+]
 
 
 def main():

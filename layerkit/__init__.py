@@ -71,9 +71,11 @@ from layerkit.layers.shapes import Flatten, Permute, RepeatVector, Reshape
 from layerkit.layers.standardize import Standardize
 from layerkit.layers.wrappers import Chain, Parallel, Residual, TimeDistributed
 from layerkit.losses import (
+    CTC,
     AbsoluteError,
     CategoricalFocal,
     CategoricalHinge,
+    Contrastive,
     CosineDistance,
     Dice,
     Focal,
@@ -94,6 +96,7 @@ from layerkit.losses import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
     SquaredHinge,
+    Triplet,
     Tversky,
 )
 from layerkit.losses.regularizers import L1, L2, Regularizer
@@ -160,6 +163,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CELU",
+    "CTC",
     "ELU",
     "GELU",
     "GLU",
@@ -192,6 +196,7 @@ __all__ = [
     "Concatenate",
     "ConfusionMatrix",
     "Constant",
+    "Contrastive",
     "Cosine",
     "CosineDistance",
     "Dataset",
@@ -312,6 +317,7 @@ __all__ = [
     "TopKAccuracy",
     "Trainer",
     "TrainingState",
+    "Triplet",
     "Tversky",
     "Uniform",
     "Warmup",

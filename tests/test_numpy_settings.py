@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 
 import layerkit
 from layerkit import (
+    CTC,
     ELU,
     GELU,
     L1,
@@ -21,6 +22,7 @@ from layerkit import (
     CategoricalHinge,
     ClipByGlobalNorm,
     ConfusionMatrix,
+    Contrastive,
     CosineDistance,
     Dense,
     Dice,
@@ -60,6 +62,7 @@ from layerkit import (
     Tanh,
     TopKAccuracy,
     Trainer,
+    Triplet,
     Tversky,
 )
 from layerkit.replicas import Replicas
@@ -148,8 +151,10 @@ def test_what_looks_into_a_model(strict):
 PROBABILITIES = np.eye(3)[[0, 1, 2, 0]]
 LOSSES = [
     (AbsoluteError(), 1),
+    (CTC(), [[1, 0], [2, 1], [1, 1], [2, 0]]),
     (CategoricalFocal(), [0, 1, 2, 0]),
     (CategoricalHinge(), [0, 1, 2, 0]),
+    (Contrastive(), 1),
     (CosineDistance(), 1),
     (Dice(), 1),
     (Focal(), 1),
@@ -171,6 +176,7 @@ LOSSES = [
     (SoftmaxCrossEntropy(class_weight=[1, 2, 3]), [0, 1, 2, 0]),
     (SoftmaxCrossEntropy("probabilities"), PROBABILITIES),
     (SquaredHinge(), 1),
+    (Triplet(), None),
     (Tversky(), 1),
 ]
 
@@ -186,12 +192,14 @@ def test_all_losses_are_here():
 def test_losses(strict, loss, targets, size, dtype):
     with np.errstate(under="ignore"):
         y_pred = (np.array([[-1, 0.3, 1], [1, 1, 1], [0, 0, 0], [2, -3, 0.5]]) * size).astype(dtype)
-    if np.ndim(targets) == 0:
-        targets = np.ones((4, 3))
-    if isinstance(loss, GaussianNLL | NegativeBinomial):
+    if isinstance(targets, int):
+        targets = np.ones((4, 1 if isinstance(loss, Contrastive) else 3))
+    if isinstance(loss, Contrastive | GaussianNLL | NegativeBinomial):
         y_pred = np.concatenate([y_pred, y_pred[:, ::-1]], axis=1)
     if isinstance(loss, GaussianNLL | NegativeBinomial | Poisson) and size > 80:
         return  # the exponential of these is infinite, which is no harmless thing
+    if isinstance(loss, CTC):
+        y_pred = np.stack([y_pred, y_pred[:, ::-1], y_pred], axis=1)
     whole = Losses({"a": loss, "b": loss}, weights={"a": 1e-300, "b": 1.0})
     for method in ("value", "gradient", "per_sample", "per_position"):
         compute = getattr(loss, method)

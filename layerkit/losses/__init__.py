@@ -10,7 +10,9 @@ from layerkit.losses.classification import (
     SoftmaxCrossEntropy,
 )
 from layerkit.losses.combined import Losses
+from layerkit.losses.ctc import CTC
 from layerkit.losses.distributions import GaussianNLL, NegativeBinomial, Quantile
+from layerkit.losses.embeddings import Contrastive, Triplet
 from layerkit.losses.focal import CategoricalFocal, Focal
 from layerkit.losses.margins import CategoricalHinge, Hinge, SquaredHinge
 from layerkit.losses.overlap import Dice, Tversky
@@ -27,9 +29,11 @@ from layerkit.losses.regression import (
 )
 
 __all__ = [
+    "CTC",
     "AbsoluteError",
     "CategoricalFocal",
     "CategoricalHinge",
+    "Contrastive",
     "CosineDistance",
     "Dice",
     "Focal",
@@ -50,5 +54,6 @@ __all__ = [
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
     "SquaredHinge",
+    "Triplet",
     "Tversky",
 ]

@@ -15,6 +15,8 @@ from layerkit.activations import ELU, Activation, Identity, LeakyReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
 from layerkit.losses import (
+    CTC,
+    Contrastive,
     CosineDistance,
     GaussianNLL,
     Hinge,
@@ -23,6 +25,7 @@ from layerkit.losses import (
     MeanAbsolutePercentageError,
     NegativeBinomial,
     SoftmaxCrossEntropy,
+    Triplet,
 )
 from layerkit.losses.targets import ClassLoss
 from layerkit.models.sequential import Sequential
@@ -153,11 +156,11 @@ def dense_stacks(
 @st.composite
 def losses_with_targets(
     draw: st.DrawFn, n_samples: int | None = None, n_outputs: int | None = None
-) -> tuple[Loss, Array]:
+) -> tuple[Loss, Any]:
     """Draw built-in losses, each with targets ``y_true`` that it takes."""
     n = draw(st.integers(1, 6)) if n_samples is None else n_samples
     width = draw(st.integers(1, 8)) if n_outputs is None else n_outputs
-    of_one_output = [kind() for kind in concrete(Loss) if kind is not Losses]
+    of_one_output = [kind() for kind in concrete(Loss) if kind not in (CTC, Losses)]
     kinds = [*of_one_output, SoftmaxCrossEntropy("probabilities")]
     loss = draw(st.sampled_from([kind for kind in kinds if width % _n_parts(kind) == 0]))
     if isinstance(loss, ClassLoss):
@@ -171,10 +174,14 @@ def losses_with_targets(
     is_divided = isinstance(loss, CosineDistance | MeanAbsolutePercentageError)
     least = 1 / 64 if is_divided else 0
     unit = st.floats(least, 1, allow_subnormal=False)
-    shape = (n, width // _n_parts(loss))
+    if not loss.takes_targets:
+        return loss, None
+    shape = (n, 1 if isinstance(loss, Contrastive) else width // _n_parts(loss))
     return loss, draw(st_numpy.arrays(np.float64, shape, elements=unit))
 
 
 def _n_parts(loss: Loss) -> int:
-    """Return how many outputs a loss takes for each target."""
-    return 2 if isinstance(loss, GaussianNLL | NegativeBinomial) else 1
+    """Return how many parts the outputs have."""
+    if isinstance(loss, Triplet):
+        return 3
+    return 2 if isinstance(loss, Contrastive | GaussianNLL | NegativeBinomial) else 1

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from layerkit import (
+    CTC,
     CategoricalFocal,
     CategoricalHinge,
+    Contrastive,
     Dice,
     GaussianNLL,
     Loss,
@@ -19,6 +21,7 @@ from layerkit import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
     SquaredHinge,
+    Triplet,
     Tversky,
 )
 from layerkit.testing import CheckError, check_loss, loss_checks
@@ -314,7 +317,51 @@ class FactorHeldConstant(CategoricalFocal):
         return value, (own - shares * own.sum(axis=-1, keepdims=True)) / len(y_pred)
 
 
+@mutant("y_pred: wrong", pure=True)
+class AnchorAlone(Triplet):
+    """The positive and the negative are held constant."""
+
+    def _terms(self, y_pred):
+        losses, slopes = super()._terms(y_pred)
+        slopes[..., slopes.shape[-1] // 3 :] = 0
+        return losses, slopes
+
+
+@mutant("y_pred: wrong", pure=True)
+class NothingIsFarEnough(Contrastive):
+    """Pairs apart are pushed on beyond the margin."""
+
+    def _terms(self, y_pred, y_true):
+        losses, slopes = super()._terms(y_pred, y_true)
+        first, second = np.split(y_pred, 2, axis=-1)
+        beyond = np.linalg.norm(first - second, axis=-1, keepdims=True) > self.margin
+        push = np.concatenate([second - first, first - second], axis=-1)
+        return losses, np.where(beyond & (y_true == 0), push, slopes)
+
+
+@mutant("y_pred: wrong", pure=True)
+class OccupancyOfOneLabel(CTC):
+    """Of a label that comes twice, the last place alone counts."""
+
+    def _compute(self, y_pred, y_true):
+        value, gradient = super()._compute(y_pred, y_true)
+        once = np.array([[label if label not in row[i + 1 :] else 0
+                          for i, label in enumerate(row)] for row in y_true])  # fmt: skip
+        return value, gradient if (once == y_true).all() else super()._compute(y_pred, once)[1]
+
+
+@mutant("not the mean of the samples' losses|per_sample gives other losses")
+class DividedByTheLabels(CTC):
+    """As torch's mean: divided by the number of the labels, in the value alone."""
+
+    def _compute(self, y_pred, y_true):
+        value, gradient = super()._compute(y_pred, y_true)
+        return value / max(1, (y_true != 0).sum()), gradient / max(1, (y_true != 0).sum())
+
+
 TARGETS = {
+    CTC: lambda rng, n: rng.integers(1, 3, size=(n, 3)),
+    Contrastive: lambda rng, n: rng.integers(2, size=(n, 1)).astype(float),
     GaussianNLL: lambda rng, n: rng.normal(size=(n, 2)),
     NegativeBinomial: lambda rng, n: rng.poisson(3, size=(n, 2)).astype(float),
     SquaredHinge: lambda rng, n: rng.choice([-1.0, 1.0], size=(n, 3)),
@@ -324,7 +371,14 @@ TARGETS = {
 
 @cache
 def failure(kind):
-    shape = (4,) if issubclass(kind, GaussianNLL | NegativeBinomial) else (3,)
+    if issubclass(kind, CTC):
+        return of_shape(kind, (6, 3))
+    is_even = issubclass(kind, Contrastive | GaussianNLL | NegativeBinomial)
+    shape = (4,) if is_even else (6,) if issubclass(kind, Triplet) else (3,)
+    return of_shape(kind, shape)
+
+
+def of_shape(kind, shape):
     with pytest.raises(CheckError) as caught:
         check_loss(kind, shape, targets=TARGETS.get(kind.__base__))
     return caught.value
