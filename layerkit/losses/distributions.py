@@ -9,11 +9,10 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.numerics import sigmoid
 from layerkit._support.validation import Array, Shape
-from layerkit.errors import ShapeError
 from layerkit.losses.base import BuiltInLoss, refuse_named_outputs
-from layerkit.losses.targets import refuse_where
+from layerkit.losses.targets import length_of_parts, refuse_where
 
-__all__ = ["GaussianNLL", "NegativeBinomial", "Quantile", "length_of_parts"]
+__all__ = ["GaussianNLL", "NegativeBinomial", "Quantile"]
 
 # Of variances below exp(-60), and of rates above exp(60), the loss goes on as a straight line.
 _LARGEST_EXPONENT = 60.0
@@ -25,23 +24,12 @@ _STIRLING_SLOPE = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1
 _N_STEPS = 10  # up to where the series has all digits
 
 
-def length_of_parts(where: str, output_shape: Shape, n_parts: int, parts: str) -> int:
-    """Return how long each part of the last axis is; refuse one that has no such parts."""
-    length, rest = divmod(output_shape[-1], n_parts)
-    if rest:
-        wanted = f"a multiple of {n_parts} long, for {parts}"
-        got = check.Said(str(output_shape[-1]))
-        remedy = "Give the last layer as many units."
-        check.fail(where, "y_pred's last axis", wanted, got, remedy, error=ShapeError)
-    return int(length)
-
-
 class PartsLoss(BuiltInLoss):
     """A loss of several numbers for each target: the parts of the predictions' last axis."""
 
+    @abstractmethod
     def _parts(self) -> tuple[int, str]:
         """Return how many parts there are, and what they are."""
-        raise NotImplementedError
 
     @abstractmethod
     def _terms(self, parts: Array, y_true: Array) -> tuple[Array, Array]:

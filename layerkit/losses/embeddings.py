@@ -10,8 +10,7 @@ import numpy as np
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
 from layerkit.losses.base import BuiltInLoss, refuse_named_outputs
-from layerkit.losses.distributions import length_of_parts
-from layerkit.losses.targets import check_probabilities
+from layerkit.losses.targets import check_probabilities, length_of_parts
 
 __all__ = ["Contrastive", "Triplet"]
 

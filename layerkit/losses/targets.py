@@ -1,4 +1,4 @@
-"""What targets must be: checks that several losses make, and the losses of class targets."""
+"""What targets and outputs must be: checks of several losses, and the losses of class targets."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +17,7 @@ __all__ = [
     "check_length",
     "check_probabilities",
     "check_totals",
+    "length_of_parts",
     "refuse_where",
     "weights_of",
 ]
@@ -86,6 +87,17 @@ def check_length(where: str, argument: str, weights: Weights, output_shape: Shap
     if isinstance(weights, tuple) and len(weights) != output_shape[-1]:
         wanted = f"{output_shape[-1]} numbers, one for each output of the last axis"
         check.fail(where, argument, wanted, check.Said(str(len(weights))), error=ShapeError)
+
+
+def length_of_parts(where: str, output_shape: Shape, n_parts: int, parts: str) -> int:
+    """Return how long each part of the last axis is; refuse one that has no such parts."""
+    length, rest = divmod(output_shape[-1], n_parts)
+    if rest:
+        wanted = f"a multiple of {n_parts} long, for {parts}"
+        got = check.Said(str(output_shape[-1]))
+        remedy = "Give the last layer as many units."
+        check.fail(where, "y_pred's last axis", wanted, got, remedy, error=ShapeError)
+    return int(length)
 
 
 def refuse_where(

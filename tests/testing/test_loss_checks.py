@@ -12,10 +12,11 @@ from layerkit import (
     Huber,
     Loss,
     Quantile,
+    Sequential,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
-from layerkit.testing import CheckError, check_loss, loss_checks
+from layerkit.testing import CheckError, check_gradients, check_loss, loss_checks
 
 BUILT_IN = sorted(
     name
@@ -150,3 +151,33 @@ def test_an_instance_of_a_local_class():
     check_loss(Local(0.5))
     with pytest.raises(CheckError, match="y_pred: wrong"):
         check_loss(Wrong(0.5))
+
+
+class Divergence(Loss):
+    """Of a normal distribution from the standard one: a loss without targets."""
+
+    takes_targets = False
+
+    def value(self, y_pred, y_true):
+        mean, log_variance = np.split(y_pred, 2, axis=1)
+        terms = mean**2 + np.exp(np.minimum(log_variance, 30)) - log_variance - 1
+        return float(terms.sum() / 2 / len(y_pred))
+
+    def gradient(self, y_pred, y_true):
+        mean, log_variance = np.split(y_pred, 2, axis=1)
+        slopes = np.exp(log_variance, where=log_variance < 30, out=np.zeros_like(log_variance))
+        return np.concatenate([mean, (slopes - 1) / 2], axis=1) / len(y_pred)
+
+
+class Halved(Divergence):
+    def gradient(self, y_pred, y_true):
+        return super().gradient(y_pred, y_true) / 2
+
+
+def test_a_loss_without_targets():
+    check_loss(Divergence, (4,))
+    with pytest.raises(CheckError, match="a factor of 0.5"):
+        check_loss(Halved, (4,))
+    model, x = Sequential([Dense(3, 4)], seed=0), np.ones((2, 3))
+    assert check_gradients(model, Divergence(), x, None).passed
+    assert not check_gradients(model, Halved(), x, None, raise_on_failure=False).passed
