@@ -1,6 +1,11 @@
 """Losses and regularizers: functions to minimise, and their gradients.
 
 What is only reported is a metric.
+
+NumPy computes all of them. The compiled engine has `HalfSquaredError`, `MeanSquaredError`, and
+`SigmoidCrossEntropy` and `SoftmaxCrossEntropy` without smoothing or weights of classes; with
+others, or a `Loss` of one's own, ``engine_used`` of the trainer says why NumPy serves. Replicas
+are trained at once with every built-in loss that takes targets and has plain numbers as arguments.
 """
 
 from layerkit.losses.base import Loss

@@ -176,7 +176,7 @@ class Halved(Divergence):
 
 def test_a_loss_without_targets():
     check_loss(Divergence, (4,))
-    with pytest.raises(CheckError, match="a factor of 0.5"):
+    with pytest.raises(CheckError, match=r"a factor of 0\.5"):
         check_loss(Halved, (4,))
     model, x = Sequential([Dense(3, 4)], seed=0), np.ones((2, 3))
     assert check_gradients(model, Divergence(), x, None).passed
