@@ -70,8 +70,9 @@ class Triplet(EmbeddingLoss):
     References
     ----------
     Schroff et al. (2015), "FaceNet: a unified embedding for face recognition and clustering",
-    eq. 1, of distances instead of their squares; Balntas et al. (2016), "Learning local feature
-    descriptors with triplets and shallow convolutional neural networks", section 3 (``swap``).
+    section 3.1, of distances instead of their squares; Balntas et al. (2016), "Learning local
+    feature descriptors with triplets and shallow convolutional neural networks", section 3
+    (``swap``).
 
     Examples
     --------

@@ -60,8 +60,8 @@ class SquaredHinge(Hinge):
 
     References
     ----------
-    Lee & Mangasarian (2001), "SSVM: a smooth support vector machine for classification", eq. 3;
-    Tang (2013), "Deep learning using linear support vector machines", eq. 6.
+    Lee & Mangasarian (2001), "SSVM: a smooth support vector machine for classification";
+    Tang (2013), "Deep learning using linear support vector machines" (L2-SVM).
 
     Examples
     --------
@@ -104,7 +104,7 @@ class CategoricalHinge(ClassLoss):
     References
     ----------
     Crammer & Singer (2001), "On the algorithmic implementation of multiclass kernel-based vector
-    machines", eq. 4.
+    machines".
 
     Examples
     --------

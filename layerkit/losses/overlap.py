@@ -121,7 +121,7 @@ class Dice(OverlapLoss):
     ----------
     Milletari et al. (2016), "V-Net: fully convolutional neural networks for volumetric medical
     image segmentation", section 3, of which the squares in the denominator are left out, as in
-    Sudre et al. (2017), "Generalised Dice overlap as a deep learning loss function", eq. 1.
+    Sudre et al. (2017), "Generalised Dice overlap as a deep learning loss function".
 
     Examples
     --------
@@ -174,7 +174,7 @@ class Tversky(OverlapLoss):
     References
     ----------
     Salehi et al. (2017), "Tversky loss function for image segmentation using 3D fully
-    convolutional deep networks", eq. 3. In Keras 3.15, α is in effect the weight of what is
+    convolutional deep networks". In Keras 3.15, α is in effect the weight of what is
     missed, and β of what is falsely found.
 
     Examples

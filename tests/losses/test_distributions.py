@@ -194,6 +194,29 @@ def test_outputs_too_large_for_an_exponential():
         assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize(
+    ("loss", "y_pred"),
+    [
+        (GaussianNLL(), [0.5, -61.5]),
+        (NegativeBinomial(), [61.5, -58.0]),
+        (NegativeBinomial(), [64.0, 1.0]),
+        (NegativeBinomial(), [64.0, -64.0]),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_gradients_beyond_the_bounds_are_those_of_the_value(loss, y_pred, place):
+    step, y_true = np.zeros((1, 2)), np.array([[3.0]])
+    step[0, place] = 1e-3
+    ahead, behind = (loss.value(np.array([y_pred]) + s, y_true) for s in (step, -step))
+    slope = (ahead - behind) / 2e-3
+    # A central difference is off by a sixth of the squared step times the third derivative, which
+    # is about as large as the slope, and by the rounding of values that may be far larger.
+    near = 1e-12 * abs(ahead)
+    got = loss.gradient(np.array([y_pred]), y_true)[0, place]
+    assert got == pytest.approx(slope, rel=1e-5, abs=near)
+    assert abs(slope) > 10 * near
+
+
 def test_single_precision_is_computed_in_double():
     y_pred = RNG.normal(size=(7, 4)).astype(np.float32)
     y_true = RNG.poisson(3, size=(7, 2)).astype(np.float32)
