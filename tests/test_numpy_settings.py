@@ -10,6 +10,7 @@ from numpy.testing import assert_array_equal
 import layerkit
 from layerkit import (
     AUC,
+    CTC,
     ELU,
     GELU,
     L1,
@@ -20,11 +21,16 @@ from layerkit import (
     BatchNorm,
     Brier,
     CalibrationError,
+    CategoricalFocal,
+    CategoricalHinge,
     ClipByGlobalNorm,
+    Contrastive,
     CosineDistance,
     Dense,
+    Dice,
     Dropout,
     Focal,
+    GaussianNLL,
     Graph,
     HalfSquaredError,
     Hinge,
@@ -35,9 +41,13 @@ from layerkit import (
     LogLoss,
     Losses,
     LossMetric,
+    MeanAbsolutePercentageError,
     MeanSquaredError,
+    MeanSquaredLogarithmicError,
     Multiply,
+    NegativeBinomial,
     Poisson,
+    Quantile,
     R2Score,
     ReLU,
     Sequential,
@@ -47,9 +57,12 @@ from layerkit import (
     Softmax,
     SoftmaxCrossEntropy,
     Softplus,
+    SquaredHinge,
     Standardize,
     Tanh,
     Trainer,
+    Triplet,
+    Tversky,
     Weighted,
 )
 from layerkit.replicas import Replicas
@@ -138,18 +151,33 @@ def test_what_looks_into_a_model(strict):
 PROBABILITIES = np.eye(3)[[0, 1, 2, 0]]
 LOSSES = [
     (AbsoluteError(), 1),
+    (CTC(), [[1, 0], [2, 1], [1, 1], [2, 0]]),
+    (CategoricalFocal(), [0, 1, 2, 0]),
+    (CategoricalHinge(), [0, 1, 2, 0]),
+    (Contrastive(), 1),
     (CosineDistance(), 1),
+    (Dice(), 1),
     (Focal(), 1),
+    (GaussianNLL(), 1),
     (HalfSquaredError(), 1),
     (Hinge(), 1),
     (Huber(), 1),
     (KLDivergence(), PROBABILITIES),
     (LogCosh(), 1),
+    (MeanAbsolutePercentageError(), 1),
     (MeanSquaredError(), 1),
+    (MeanSquaredLogarithmicError(), 1),
+    (NegativeBinomial(), 1),
     (Poisson(), 1),
+    (Quantile(), 1),
     (SigmoidCrossEntropy(), 1),
+    (SigmoidCrossEntropy(pos_weight=2.0), 1),
     (SoftmaxCrossEntropy(), [0, 1, 2, 0]),
+    (SoftmaxCrossEntropy(class_weight=[1, 2, 3]), [0, 1, 2, 0]),
     (SoftmaxCrossEntropy("probabilities"), PROBABILITIES),
+    (SquaredHinge(), 1),
+    (Triplet(), None),
+    (Tversky(), 1),
 ]
 
 
@@ -164,10 +192,14 @@ def test_all_losses_are_here():
 def test_losses(strict, loss, targets, size, dtype):
     with np.errstate(under="ignore"):
         y_pred = (np.array([[-1, 0.3, 1], [1, 1, 1], [0, 0, 0], [2, -3, 0.5]]) * size).astype(dtype)
-    if np.ndim(targets) == 0:
-        targets = np.ones((4, 3))
-    if isinstance(loss, Poisson) and size > 80:
+    if isinstance(targets, int):
+        targets = np.ones((4, 1 if isinstance(loss, Contrastive) else 3))
+    if isinstance(loss, Contrastive | GaussianNLL | NegativeBinomial):
+        y_pred = np.concatenate([y_pred, y_pred[:, ::-1]], axis=1)
+    if isinstance(loss, GaussianNLL | NegativeBinomial | Poisson) and size > 80:
         return  # the exponential of these is infinite, which is no harmless thing
+    if isinstance(loss, CTC):
+        y_pred = np.stack([y_pred, y_pred[:, ::-1], y_pred], axis=1)
     whole = Losses({"a": loss, "b": loss}, weights={"a": 1e-300, "b": 1.0})
     for method in ("value", "gradient", "per_sample", "per_position"):
         compute = getattr(loss, method)

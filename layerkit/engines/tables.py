@@ -141,6 +141,9 @@ def loss_code_of(loss: Loss) -> int:
     """Return the kernels' code of a loss."""
     if getattr(loss, "label_smoothing", 0):
         raise Refused(f"the loss, {loss!r}, smooths labels")
+    for weights in ("pos_weight", "class_weight"):
+        if getattr(loss, weights, None) is not None:
+            raise Refused(f"the loss, {loss!r}, weighs its classes")
     if type(loss) is SoftmaxCrossEntropy:
         return 3 if loss.targets == "indices" else 4
     kinds: list[type[Loss]] = [HalfSquaredError, MeanSquaredError, SigmoidCrossEntropy]

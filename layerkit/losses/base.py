@@ -232,8 +232,10 @@ class Loss(ConstructorRepr, ABC):
 class BuiltInLoss(Loss):
     """What layerkit's losses have in common: checks, and work shared by value and gradient."""
 
-    def _checked(self, method: str, y_pred: Any, y_true: Any) -> tuple[Array, Array]:
+    def _checked(self, method: str, y_pred: Any, y_true: Any) -> tuple[Array, Any]:
         where = f"{type(self).__name__}.{method}"
+        if not self.takes_targets:
+            return check.as_floats(check.predictions(where, y_pred, y_pred)[0]), None
         y_pred, y_true = check.predictions(where, y_pred, y_true)
         y_pred = check.as_floats(y_pred)
         self.check_targets(where, y_true, y_pred.shape[1:])

@@ -1,18 +1,18 @@
 """Losses of classification: all take logits, so the last layer has no activation."""
 
 import math
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from layerkit._support import validation as check
-from layerkit._support.numerics import CONSTANTS, sigmoid
-from layerkit._support.samples import name_of
+from layerkit._support.numerics import sigmoid
 from layerkit._support.validation import Array, Shape
-from layerkit.errors import ShapeError
-from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, refuse_named_outputs, share_of
+from layerkit.losses.base import BuiltInLoss, share_of
+from layerkit.losses.targets import ClassLoss, check_length, check_probabilities, weights_of
 
-__all__ = ["Focal", "Hinge", "KLDivergence", "SigmoidCrossEntropy", "SoftmaxCrossEntropy"]
+__all__ = ["KLDivergence", "SigmoidCrossEntropy", "SoftmaxCrossEntropy"]
 
 # Below this, rounding of numbers around 1 takes more than half of a number's digits.
 _HALF_OF_THE_DIGITS = {
@@ -21,22 +21,27 @@ _HALF_OF_THE_DIGITS = {
 
 
 class SigmoidCrossEntropy(BuiltInLoss):
-    """Binary cross-entropy of logits: −y log s − (1 − y) log(1 − s) with s = sigmoid(y_pred).
+    """Binary cross-entropy of logits: −w y log s − (1 − y) log(1 − s) with s = sigmoid(y_pred).
 
     The mean over the outputs, each a yes-or-no question of its own, and over the samples. Takes
     logits: the last layer has no activation. Targets lie in [0, 1].
 
-    The gradient is (s − y_true) / (n_outputs · n_samples).
+    The gradient is ((1 − y) s − w y (1 − s)) / (n_outputs · n_samples), for a weight w of 1
+    (s − y_true) / (n_outputs · n_samples).
 
     Parameters
     ----------
     label_smoothing : float
         ε, from 0 to below 1: targets become (1 − ε) y_true + ε / 2, so that no answer is certain.
+    pos_weight : float or sequence of float, optional
+        w, the weight of a yes, above 0: one for all outputs, or one for each number of the last
+        axis. Where a yes is rare, the number of noes for each yes makes up for it. By default 1.
+        The loss is not divided by the sum of such weights.
 
     Raises
     ------
     ArgumentError
-        If the smoothing is out of range; by `check_targets`, for targets outside [0, 1].
+        If an argument is out of range; by `check_targets`, for targets outside [0, 1].
 
     Examples
     --------
@@ -49,19 +54,28 @@ class SigmoidCrossEntropy(BuiltInLoss):
 
     predictions = "logits"
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        *,
+        pos_weight: float | Sequence[float] | None = None,
+    ) -> None:
         where = "SigmoidCrossEntropy.__init__"
         self.label_smoothing = check.number(
             where, "label_smoothing", label_smoothing, minimum=0, below=1
         )
+        self.pos_weight = weights_of(where, "pos_weight", pos_weight)
 
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse another shape, and targets outside [0, 1]; see `Loss.check_targets`."""
         super().check_targets(where, y_true, output_shape)
-        _check_probabilities(where, y_true)
+        check_probabilities(where, y_true)
+        check_length(where, "pos_weight", self.pos_weight, output_shape)
 
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         y_true = self._smoothed(y_true)
+        if self.pos_weight is not None:
+            return self._compute_weighted(y_pred, y_true)
         value = float(self._losses(y_pred, y_true).mean())
         if math.isnan(value):
             value = float(self._losses_at_infinity(y_pred, y_true).mean())
@@ -82,8 +96,26 @@ class SigmoidCrossEntropy(BuiltInLoss):
         wrong = np.where(y_pred > 0, 1 - y_true, y_true)
         return share_of(np.abs(y_pred), wrong) + np.log1p(np.exp(-np.abs(y_pred)))
 
+    def _weighted_losses(self, y_pred: Array, yes: Array, no: Array) -> Array:
+        """Compute the losses of answers that weigh differently, and may be infinite."""
+        rest = np.log1p(np.exp(-np.abs(y_pred)))
+        of_yes, of_no = np.maximum(-y_pred, 0) + rest, np.maximum(y_pred, 0) + rest
+        return share_of(of_yes, yes) + share_of(of_no, no)
+
+    def _compute_weighted(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
+        yes, no = self._weighted(y_true)
+        value = float(self._weighted_losses(y_pred, yes, no).mean())
+        gradient = no * sigmoid(y_pred) - yes * sigmoid(-y_pred)
+        return value, gradient / gradient.size
+
+    def _weighted(self, y_true: Array) -> tuple[Array, Array]:
+        """Return the weights of a yes and of a no."""
+        return y_true * np.asarray(self.pos_weight, y_true.dtype), 1 - y_true
+
     def _per_position(self, y_pred: Array, y_true: Array) -> Array:
         y_true = self._smoothed(y_true)
+        if self.pos_weight is not None:
+            return self._weighted_losses(y_pred, *self._weighted(y_true))
         losses = self._losses(y_pred, y_true)
         return self._losses_at_infinity(y_pred, y_true) if np.isnan(losses).any() else losses
 
@@ -94,7 +126,7 @@ class SigmoidCrossEntropy(BuiltInLoss):
         return smoothed
 
 
-class SoftmaxCrossEntropy(BuiltInLoss):
+class SoftmaxCrossEntropy(ClassLoss):
     """Cross-entropy of logits: −Σ y log p over the classes, with p = softmax(y_pred).
 
     Takes logits: the last layer has no activation. The gradient is (p − y) / n_samples.
@@ -112,6 +144,10 @@ class SoftmaxCrossEntropy(BuiltInLoss):
         of shape (n_samples, *positions, n_classes).
     label_smoothing : float
         ε, from 0 to below 1: y becomes (1 − ε) y + ε / n_classes, so that no class is certain.
+    class_weight : sequence of float, optional
+        Weight w of each class, above 0: y becomes w y, after smoothing. The loss is not divided
+        by the sum of the weights, as a weighted mean is: for that, see ``class_weight`` of
+        `Trainer.fit`.
 
     Raises
     ------
@@ -136,37 +172,22 @@ class SoftmaxCrossEntropy(BuiltInLoss):
         self,
         targets: Literal["indices", "probabilities"] = "indices",
         label_smoothing: float = 0.0,
+        *,
+        class_weight: Sequence[float] | None = None,
     ) -> None:
-        choices = ("indices", "probabilities")
+        super().__init__(targets)
         where = "SoftmaxCrossEntropy.__init__"
-        self.targets = check.choice(where, "targets", targets, choices)
         self.label_smoothing = check.number(
             where, "label_smoothing", label_smoothing, minimum=0, below=1
         )
-
-    def target_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
-        """Return intp for class indices; see `Loss.target_dtype`."""
-        return np.dtype(np.intp) if self.targets == "indices" else dtype
+        self.class_weight = weights_of(where, "class_weight", class_weight)
+        if isinstance(self.class_weight, float):
+            check.fail(where, "class_weight", "a list of one number for each class", class_weight)
 
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse targets of the other kind or out of range; see `Loss.check_targets`."""
-        if not isinstance(output_shape, tuple):
-            refuse_named_outputs(where, self, output_shape)
-        if self.targets == "indices":
-            _check_indices(where, y_true, output_shape)
-        elif y_true.ndim == len(output_shape):
-            check.fail(
-                where,
-                "y_true",
-                f"probabilities of shape {_of_samples(output_shape)}",
-                y_true,
-                'For class indices, write SoftmaxCrossEntropy("indices").',
-                error=ShapeError,
-            )
-        else:
-            super().check_targets(where, y_true, output_shape)
-            _check_probabilities(where, y_true)
-            _check_totals(where, y_true)
+        super().check_targets(where, y_true, output_shape)
+        check_length(where, "class_weight", self.class_weight, output_shape)
 
     def _compute(self, y_pred: Array, y_true: Array) -> tuple[float, Array]:
         shape = y_pred.shape
@@ -175,9 +196,10 @@ class SoftmaxCrossEntropy(BuiltInLoss):
             y_true = y_true.reshape(-1, *y_true.shape[len(shape) - 1 :])
         # The ufuncs' own reductions: the methods of arrays take twice as long for a small batch.
         n_samples, n_classes = y_pred.shape
-        by_index = self.targets == "indices" and not self.label_smoothing
-        if self.label_smoothing:
-            y_true = self._smoothed(y_true, n_classes, y_pred.dtype)
+        is_changed = self.label_smoothing or self.class_weight is not None
+        by_index = self.targets == "indices" and not is_changed
+        if is_changed:
+            y_true = self._smoothed(y_true, y_pred)
         # Shifted by each sample's largest logit, so that exp can't overflow.
         largest = np.maximum.reduce(y_pred, axis=1, keepdims=True)
         shifted = np.subtract(y_pred, largest, np.empty(y_pred.shape, y_pred.dtype))
@@ -209,17 +231,19 @@ class SoftmaxCrossEntropy(BuiltInLoss):
             value = float(self._cross_entropies(y_pred, y_true).mean())
         return value, gradient if len(shape) == 2 else gradient.reshape(shape)
 
-    def _smoothed(self, y_true: Array, n_classes: int, dtype: np.dtype[Any]) -> Array:
-        """Return the probabilities of targets of either kind, none of them certain."""
-        if self.targets == "indices":
-            y_true = np.eye(n_classes, dtype=dtype)[y_true]
+    def _smoothed(self, y_true: Array, y_pred: Array) -> Array:
+        """Return the probabilities of targets of either kind, smoothed and weighted."""
+        y_true = self.as_probabilities(y_true, y_pred)
         smoothing = self.label_smoothing
-        smoothed: Array = y_true * (1 - smoothing) + smoothing / n_classes
-        return smoothed
+        if smoothing:
+            y_true = y_true * (1 - smoothing) + smoothing / y_pred.shape[-1]
+        if self.class_weight is not None:
+            y_true = y_true * np.asarray(self.class_weight, y_true.dtype)
+        return y_true
 
     def _per_position(self, y_pred: Array, y_true: Array) -> Array:
-        if self.label_smoothing:
-            y_true = self._smoothed(y_true, y_pred.shape[-1], y_pred.dtype)
+        if self.label_smoothing or self.class_weight is not None:
+            y_true = self._smoothed(y_true, y_pred)
         return self._cross_entropies(y_pred, y_true)
 
     def _cross_entropies(self, y_pred: Array, y_true: Array) -> Array:
@@ -239,10 +263,6 @@ class SoftmaxCrossEntropy(BuiltInLoss):
         else:
             losses = share_of(logs, y_true).sum(axis=-1)
         return losses
-
-    def position_shape(self, output_shape: Shape) -> Shape:
-        """Return the axes before that of the classes."""
-        return output_shape[:-1]
 
 
 class KLDivergence(SoftmaxCrossEntropy):
@@ -286,161 +306,3 @@ def _entropies(shares: Array) -> Array:
     # A share of 0 adds nothing: 0 · log 1.
     entropies: Array = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=-1)
     return entropies
-
-
-class Hinge(ElementwiseLoss):
-    """max(0, 1 − y_true · y_pred), for targets of −1 and 1.
-
-    The mean over outputs and samples; the gradient is −y_true / (n_outputs · n_samples) where
-    y_true · y_pred < 1, and else 0.
-
-    Raises
-    ------
-    ArgumentError
-        By `check_targets`, for targets but −1 and 1.
-
-    References
-    ----------
-    Cortes & Vapnik (1995), "Support-vector networks".
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from layerkit import Hinge
-    >>> Hinge().value(np.array([[0.25], [2.0]]), np.array([[1.0], [1.0]]))
-    0.375
-    """
-
-    predictions = "scores"
-
-    def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
-        """Refuse another shape, and targets but −1 and 1; see `Loss.check_targets`."""
-        super().check_targets(where, y_true, output_shape)
-        for start, rows in check.row_blocks(y_true):
-            other = (rows != 1) & (rows != -1)
-            if other.any():
-                first = np.argwhere(other)[0]
-                got = check.Said(f"{rows[tuple(first)]} in {name_of(start + int(first[0]))}")
-                check.fail(where, "y_true", "-1 or 1", got, "For 0 and 1, write 2.0 * y - 1.")
-
-    def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
-        room = 1 - y_true * y_pred
-        return np.maximum(room, 0), np.where(room > 0, -y_true, 0).astype(y_pred.dtype)
-
-
-class Focal(ElementwiseLoss):
-    """Binary cross-entropy of logits in which what is known already counts less.
-
-    −α y (1 − s)^γ log s − (1 − α) (1 − y) s^γ log(1 − s) with s = sigmoid(y_pred); the mean over
-    the outputs, each a question of its own, and over the samples. Targets lie in [0, 1].
-
-    Parameters
-    ----------
-    gamma : float
-        γ, at least 0; 0 is the cross-entropy.
-    alpha : float, optional
-        α, the weight of a yes, above 0 and below 1; without it, both weights are 1.
-
-    Raises
-    ------
-    ArgumentError
-        If a parameter is out of range; by `check_targets`, for targets outside [0, 1].
-
-    References
-    ----------
-    Lin et al. (2017), "Focal loss for dense object detection", eq. 4 and 5.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from layerkit import Focal
-    >>> round(Focal().value(np.array([[0.0]]), np.array([[1.0]])), 4)
-    0.1733
-    """
-
-    predictions = "logits"
-
-    def __init__(self, gamma: float = 2.0, alpha: float | None = None) -> None:
-        where = "Focal.__init__"
-        self.gamma = check.number(where, "gamma", gamma, minimum=0)
-        self.alpha = alpha
-        if alpha is not None:
-            self.alpha = check.number(where, "alpha", alpha, above=0, below=1)
-
-    def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
-        """Refuse another shape, and targets outside [0, 1]; see `Loss.check_targets`."""
-        super().check_targets(where, y_true, output_shape)
-        _check_probabilities(where, y_true)
-
-    def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
-        yes, yes_slope = self._of_a_yes(y_pred)
-        no, no_slope = self._of_a_yes(-y_pred)
-        of_yes, of_no = y_true, 1 - y_true
-        if self.alpha is not None:
-            of_yes, of_no = self.alpha * of_yes, (1 - self.alpha) * of_no
-        slopes = of_yes * yes_slope - of_no * no_slope
-        return share_of(yes, of_yes) + share_of(no, of_no), slopes
-
-    def _of_a_yes(self, z: Array) -> tuple[Array, Array]:
-        share, rest = sigmoid(z), sigmoid(-z)
-        surprise = np.log1p(np.exp(-np.abs(z))) + np.maximum(-z, 0)
-        factor = rest**self.gamma
-        # Beyond the bound, the share is 0 but for rounding, and so is the product.
-        bounded = np.minimum(surprise, CONSTANTS[z.dtype].exp_limit)
-        return factor * surprise, -factor * (self.gamma * share * bounded + rest)
-
-
-def _check_probabilities(where: str, y_true: Array) -> None:
-    for start, rows in check.row_blocks(y_true):
-        outside = (rows < 0) | (rows > 1)
-        if outside.any():
-            first = np.argwhere(outside)[0]
-            got = check.Said(f"{rows[tuple(first)]} in {name_of(start + int(first[0]))}")
-            check.fail(where, "y_true", "between 0 and 1", got)
-
-
-def _check_totals(where: str, y_true: Array) -> None:
-    for start, rows in check.row_blocks(y_true):
-        totals = rows.sum(axis=-1, dtype=np.float64)
-        # Far above float32's rounding over thousands of classes, far below a real mistake.
-        off = abs(totals - 1) > 1e-3
-        if off.any():
-            first = tuple(np.argwhere(off)[0].tolist())
-            got = check.Said(f"a total of {totals[first]} in {_place(start, first)}")
-            each = "sample" if off.ndim == 1 else "position"
-            check.fail(where, "y_true", f"probabilities that add up to 1 in each {each}", got)
-
-
-def _check_indices(where: str, y_true: Array, output_shape: Shape) -> None:
-    n_classes = output_shape[-1]
-    wanted = (
-        f"class indices, integers of shape {_of_samples(output_shape[:-1])} "
-        f"from 0 to {n_classes - 1}"
-    )
-    if y_true.ndim == len(output_shape) + 1:
-        remedy = 'For one-hot rows or probabilities, write SoftmaxCrossEntropy("probabilities").'
-        check.fail(where, "y_true", wanted, y_true, remedy, error=ShapeError)
-    if not check.fits(y_true.shape[1:], output_shape[:-1]):
-        remedy = "Each position before the classes, the last axis of the outputs, has one."
-        check.fail(where, "y_true", wanted, y_true, remedy, error=ShapeError)
-    if y_true.dtype.kind not in "iu":
-        check.fail(where, "y_true", wanted, y_true, "Convert them: y_true.astype(int).")
-    for start, rows in check.row_blocks(y_true):
-        outside = (rows < 0) | (rows >= n_classes)
-        if outside.any():
-            first = tuple(np.argwhere(outside)[0].tolist())
-            got = check.Said(f"{rows[first]} in {_place(start, first)}")
-            remedy = "Padding takes any class, and 0 in sample_weight." if rows.ndim > 1 else ""
-            check.fail(where, "y_true", wanted, got, remedy)
-
-
-def _of_samples(shape: Shape) -> str:
-    """Write the shape of a batch of samples of this shape."""
-    lengths = ", ".join(map(str, shape))
-    return f"(n_samples, {lengths})" if lengths else "(n_samples,)"
-
-
-def _place(start: int, index: tuple[int, ...]) -> str:
-    """Name a sample, and a position in it, in a block of samples that begins at ``start``."""
-    position = f", position {', '.join(map(str, index[1:]))}" if index[1:] else ""
-    return f"{name_of(start + index[0])}{position}"

@@ -6,6 +6,7 @@ from layerkit._support import validation as check
 from layerkit._support.samples import name_of
 from layerkit._support.validation import Array, Shape
 from layerkit.losses.base import BuiltInLoss, ElementwiseLoss, share_of
+from layerkit.losses.targets import refuse_where
 
 __all__ = [
     "AbsoluteError",
@@ -13,7 +14,9 @@ __all__ = [
     "HalfSquaredError",
     "Huber",
     "LogCosh",
+    "MeanAbsolutePercentageError",
     "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
     "Poisson",
 ]
 
@@ -161,6 +164,81 @@ class LogCosh(ElementwiseLoss):
         return np.where(size < 1, small, large), np.tanh(error)
 
 
+class MeanAbsolutePercentageError(ElementwiseLoss):
+    """100 |y_pred − y_true| / max(|y_true|, ε): errors in percent of the targets.
+
+    The mean over outputs and samples; the gradient is
+    100 sign(y_pred − y_true) / max(|y_true|, ε) / (n_outputs · n_samples), and 0 where both are
+    equal. Next to a target of 0 a small error is a very large one.
+
+    Parameters
+    ----------
+    epsilon : float
+        ε, the least size that a target counts as having; above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If ``epsilon`` is not above 0.
+
+    References
+    ----------
+    de Myttenaere et al. (2016), "Mean absolute percentage error for regression models".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import MeanAbsolutePercentageError
+    >>> y_pred, y_true = np.array([[1.5], [3.0]]), np.array([[2.0], [4.0]])
+    >>> MeanAbsolutePercentageError().value(y_pred, y_true)
+    25.0
+    """
+
+    def __init__(self, epsilon: float = 1e-7) -> None:
+        where = "MeanAbsolutePercentageError.__init__"
+        self.epsilon = check.number(where, "epsilon", epsilon, above=0)
+
+    def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
+        error = y_pred - y_true
+        sizes = np.maximum(np.abs(y_true), self.epsilon)
+        return 100 * (np.abs(error) / sizes), 100 * np.sign(error) / sizes
+
+
+class MeanSquaredLogarithmicError(ElementwiseLoss):
+    """(log(1 + y_pred) − log(1 + y_true))²: squared errors relative to numbers of any size.
+
+    The mean over outputs and samples; the gradient is
+    2 (log(1 + y_pred) − log(1 + y_true)) / (1 + y_pred) / (n_outputs · n_samples). Targets are at
+    least 0. Predictions below 0 count as 0 and have a gradient of 0: let the last layer have
+    an activation without them, such as `Softplus`.
+
+    Raises
+    ------
+    ArgumentError
+        By `check_targets`, for targets below 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import MeanSquaredLogarithmicError
+    >>> y_pred, y_true = np.array([[np.e - 1]]), np.array([[0.0]])
+    >>> round(MeanSquaredLogarithmicError().value(y_pred, y_true), 12)
+    1.0
+    """
+
+    def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
+        """Refuse another shape, and targets below 0; see `Loss.check_targets`."""
+        super().check_targets(where, y_true, output_shape)
+        refuse_where(where, y_true, lambda rows: rows < 0, "at least 0")
+
+    def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
+        counted = np.maximum(y_pred, 0)
+        # log((1 + p) / (1 + t)), to all digits where the two are near each other or far apart.
+        apart = counted - y_true
+        error = np.sign(apart) * np.log1p(np.abs(apart) / (1 + np.minimum(counted, y_true)))
+        return np.square(error), np.where(y_pred > 0, 2 * error / (1 + counted), 0)
+
+
 class Poisson(ElementwiseLoss):
     """exp(y_pred) − y_true · y_pred: counts, of which y_pred is the logarithm of the rate.
 
@@ -184,11 +262,7 @@ class Poisson(ElementwiseLoss):
     def check_targets(self, where: str, y_true: Array, output_shape: Shape) -> None:
         """Refuse another shape, and targets below 0; see `Loss.check_targets`."""
         super().check_targets(where, y_true, output_shape)
-        for start, rows in check.row_blocks(y_true):
-            if (rows < 0).any():
-                first = np.argwhere(rows < 0)[0]
-                got = check.Said(f"{rows[tuple(first)]} in {name_of(start + int(first[0]))}")
-                check.fail(where, "y_true", "counts of at least 0", got)
+        refuse_where(where, y_true, lambda rows: rows < 0, "counts of at least 0")
 
     def _terms(self, y_pred: Array, y_true: Array) -> tuple[Array, Array]:
         bounded = np.minimum(y_pred, _LARGEST_LOG_RATE)

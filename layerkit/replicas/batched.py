@@ -94,6 +94,8 @@ def _signature(trainer: Trainer) -> list[Any]:
             raise Refused(f"the callback, {callback!r}, is to be called")
     if not (isinstance(trainer.loss, BuiltInLoss) and _is_ours(trainer.loss)):
         raise Refused(f"the loss, {trainer.loss!r}, is not one of layerkit's")
+    if not trainer.loss.takes_targets:
+        raise Refused(f"the loss, {trainer.loss!r}, takes no targets")
     return [
         [_layer_settings(dense) for dense in dense_layers(trainer.model)],
         _settings(trainer.loss),

@@ -236,7 +236,7 @@ def _large_only(evidence: list[Evidence]) -> str:
             return ""
         wrong, right = wrong_and_right(item)
         inputs = abs(item.state["arrays"][item.comparison.name])
-        if isinstance(item.problem, LossProblem) and item.state["y_true"].shape == inputs.shape:
+        if isinstance(item.problem, LossProblem) and np.shape(item.state["y_true"]) == inputs.shape:
             inputs = abs(item.state["arrays"]["y_pred"] - item.state["y_true"])
             words = ("the error y_pred − y_true", "one of value and gradient has a case of its own")
         smallest_wrong = min(smallest_wrong, float(inputs[wrong].min(initial=np.inf)))
@@ -270,10 +270,10 @@ def _left_out(evidence: list[Evidence]) -> str:
         terms[words] = [y.reshape(d.shape) for y, d in zip(outputs, differences, strict=True)]
     if isinstance(evidence[0].problem, LossProblem):
         targets = [item.state["y_true"] for item in evidence]
-        if all(t.ndim == 1 for t in targets):
+        if all(np.ndim(t) == 1 for t in targets):
             width = differences[0].shape[1]
             targets = [np.eye(width)[t.astype(int)] for t in targets]
-        if all(t.shape == d.shape for t, d in zip(targets, differences, strict=True)):
+        if all(np.shape(t) == d.shape for t, d in zip(targets, differences, strict=True)):
             terms["off by the target in each sample: its own term is wrong"] = targets
     for words, sources in terms.items():
         if all(_along(d, s) for d, s in zip(differences, sources, strict=True)):

@@ -99,7 +99,7 @@ def check_gradients(
     loss, x, y_true = _arguments(data)
     subject, x = _checked_inputs(where, model, x)
     if loss is not None:
-        y_true = _checked_targets(where, loss, y_true, subject)
+        y_true = _checked_targets(where, loss, y_true, subject) if loss.takes_targets else None
     whole = isinstance(model, Model)
     kind = ComplexModelProblem if complex_step else ModelProblem
     problem = kind(subject, x, loss, y_true, str if whole else lambda name: name.partition(".")[2])

@@ -28,7 +28,7 @@ from layerkit.testing.suite import (
 __all__ = ["check_loss", "loss_checks"]
 
 _ROUNDING = 1e-12
-Targets = Callable[[np.random.Generator, int], Array]
+Targets = Callable[[np.random.Generator, int], Any]  # None of a loss without targets
 
 
 class Subject:
@@ -48,6 +48,8 @@ class Subject:
 
     def _find_targets(self) -> Targets:
         """Find a kind of targets that the loss takes; the most particular kinds come last."""
+        if not self.loss().takes_targets:
+            return lambda rng, n: None
         kinds: list[Targets] = [
             lambda rng, n: rng.normal(size=(n, *self.output_shape)),
             lambda rng, n: rng.uniform(size=(n, *self.output_shape)),
@@ -68,11 +70,18 @@ class Subject:
         got = validation.Said("none of numbers, probabilities, class indices or signs")
         validation.fail("check_loss", "targets", "what the loss takes", got, remedy)
 
-    def batch(self, n_samples: int = 5, salt: int = 0, scale: float = 1.0) -> tuple[Array, Array]:
+    def batch(self, n_samples: int = 5, salt: int = 0, scale: float = 1.0) -> tuple[Array, Any]:
         """Draw predictions and targets."""
         rng = np.random.default_rng([self.seed, salt])
         y_pred = scale * rng.normal(size=(n_samples, *self.output_shape))
         return y_pred, self.targets(rng, n_samples)
+
+
+def _each_of(batch: tuple[Array, Any]) -> list[tuple[Array, Any]]:
+    """Return the samples of a batch as batches of one."""
+    y_pred, y_true = batch
+    rows = [slice(i, i + 1) for i in range(len(y_pred))]
+    return [(y_pred[row], None if y_true is None else y_true[row]) for row in rows]
 
 
 def check_gradients(subject: Subject) -> None:
@@ -95,7 +104,7 @@ def check_mean_over_samples(subject: Subject) -> None:
     """The loss of a batch is the mean of the samples' losses, and so is its gradient."""
     loss = subject.loss()
     y_pred, y_true = subject.batch()
-    single = [(y_pred[i : i + 1], y_true[i : i + 1]) for i in range(len(y_pred))]
+    single = _each_of((y_pred, y_true))
     values = np.array([loss.value(*pair) for pair in single])
     message = "the loss of a batch is not the mean of the samples' losses"
     equal(np.array(loss.value(y_pred, y_true)), np.array(values.mean()), message, rtol=_ROUNDING)
@@ -108,7 +117,7 @@ def check_per_sample(subject: Subject) -> None:
     """The losses of the samples, as weighted means take them, are those of each on its own."""
     loss = subject.loss()
     y_pred, y_true = subject.batch()
-    single = [loss.value(y_pred[i : i + 1], y_true[i : i + 1]) for i in range(len(y_pred))]
+    single = [loss.value(*pair) for pair in _each_of((y_pred, y_true))]
     got = loss.per_sample(y_pred, y_true)
     message = "per_sample gives other losses than value does for each sample"
     equal(np.asarray(got), np.array(single), message, rtol=_ROUNDING)
@@ -119,13 +128,16 @@ def check_inputs_untouched(subject: Subject) -> None:
     loss = subject.loss()
     y_pred, y_true = subject.batch()
     for call in (loss.value, loss.gradient, loss.value_and_gradient):
-        given = y_pred.copy(), y_true.copy()
+        given: tuple[Array, Any] = y_pred.copy(), copy.copy(y_true)
         result: Any = call(*given)
         equal(given[0], y_pred, f"{call.__name__} changes y_pred in place")
-        equal(given[1], y_true, f"{call.__name__} changes y_true in place")
-        call(read_only(y_pred), read_only(y_true))
+        if y_true is not None:
+            equal(given[1], y_true, f"{call.__name__} changes y_true in place")
+        kept: Any = y_true if y_true is None else read_only(y_true)
+        call(read_only(y_pred), kept)
         gradient = result[1] if isinstance(result, tuple) else result
-        if isinstance(gradient, np.ndarray) and any(np.shares_memory(gradient, g) for g in given):
+        arrays = [array for array in given if array is not None]
+        if isinstance(gradient, np.ndarray) and any(np.shares_memory(gradient, g) for g in arrays):
             fail(f"what {call.__name__} gives shares memory with its arguments")
 
 
@@ -133,7 +145,7 @@ def check_value_and_gradient(subject: Subject) -> None:
     """Both at once are the two one by one."""
     loss = subject.loss()
     y_pred, y_true = subject.batch()
-    value, gradient = loss.value_and_gradient(y_pred, y_true.copy())
+    value, gradient = loss.value_and_gradient(y_pred, copy.copy(y_true))
     message = "value_and_gradient gives another value than value"
     equal(np.array(value), np.array(loss.value(y_pred, y_true)), message, rtol=_ROUNDING)
     message = "value_and_gradient gives another gradient than gradient"
@@ -163,7 +175,9 @@ def check_float32(subject: Subject) -> None:
     """The gradient has the predictions' dtype and shape."""
     y_pred, y_true = subject.batch()
     loss = subject.loss()
-    narrow = y_true.astype(loss.target_dtype(np.dtype(np.float32)))
+    narrow = y_true
+    if y_true is not None:
+        narrow = y_true.astype(loss.target_dtype(np.dtype(np.float32)))
     gradient = loss.gradient(y_pred.astype(np.float32), narrow)
     if gradient.dtype != np.float32:
         fail(f"the gradient of float32 predictions is {gradient.dtype}")
@@ -191,6 +205,8 @@ def check_targets_are_checked(subject: Subject) -> None:
     """Targets of another shape, and NaN among them, are refused and never broadcast."""
     loss = subject.loss()
     _, y_true = subject.batch()
+    if y_true is None:
+        return
     bad: dict[str, Array] = {"of another shape": y_true[..., None]}
     if y_true.dtype.kind == "f":
         bad["with a NaN"] = np.where(
@@ -251,7 +267,8 @@ def loss_checks(
         The shape of one sample's prediction.
     targets : callable, optional
         ``targets(rng, n_samples)`` gives targets that the loss takes; by default numbers,
-        probabilities or class indices, the first that its `check_targets` does not refuse.
+        probabilities or class indices, the first that its `check_targets` does not refuse, and
+        None for a loss without targets.
     seed : int
         Seed of the predictions and the targets.
 
@@ -299,7 +316,8 @@ def check_loss(
         The shape of one sample's prediction.
     targets : callable, optional
         ``targets(rng, n_samples)`` gives targets that the loss takes; by default numbers,
-        probabilities or class indices, the first that its `check_targets` does not refuse.
+        probabilities or class indices, the first that its `check_targets` does not refuse, and
+        None for a loss without targets.
     seed : int
         Seed of the predictions and the targets.
 

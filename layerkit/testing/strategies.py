@@ -14,7 +14,20 @@ from layerkit._support.validation import Array, Shape
 from layerkit.activations import ELU, Activation, Identity, LeakyReLU
 from layerkit.layers.base import Layer
 from layerkit.layers.dense import Dense
-from layerkit.losses import CosineDistance, Hinge, Loss, Losses, SoftmaxCrossEntropy
+from layerkit.losses import (
+    CTC,
+    Contrastive,
+    CosineDistance,
+    GaussianNLL,
+    Hinge,
+    Loss,
+    Losses,
+    MeanAbsolutePercentageError,
+    NegativeBinomial,
+    SoftmaxCrossEntropy,
+    Triplet,
+)
+from layerkit.losses.targets import ClassLoss
 from layerkit.models.sequential import Sequential
 
 try:
@@ -143,21 +156,32 @@ def dense_stacks(
 @st.composite
 def losses_with_targets(
     draw: st.DrawFn, n_samples: int | None = None, n_outputs: int | None = None
-) -> tuple[Loss, Array]:
+) -> tuple[Loss, Any]:
     """Draw built-in losses, each with targets ``y_true`` that it takes."""
     n = draw(st.integers(1, 6)) if n_samples is None else n_samples
     width = draw(st.integers(1, 8)) if n_outputs is None else n_outputs
-    of_one_output = [kind() for kind in concrete(Loss) if kind is not Losses]
+    of_one_output = [kind() for kind in concrete(Loss) if kind not in (CTC, Losses)]
     kinds = [*of_one_output, SoftmaxCrossEntropy("probabilities")]
-    loss = draw(st.sampled_from(kinds))
-    if isinstance(loss, SoftmaxCrossEntropy):
+    loss = draw(st.sampled_from([kind for kind in kinds if width % _n_parts(kind) == 0]))
+    if isinstance(loss, ClassLoss):
         classes = draw(st.lists(st.integers(0, width - 1), min_size=n, max_size=n))
         indices = np.array(classes, dtype=np.intp)
         return loss, indices if loss.targets == "indices" else np.eye(width)[indices]
     if isinstance(loss, Hinge):
         signs = st.sampled_from([-1.0, 1.0])
         return loss, draw(st_numpy.arrays(np.float64, (n, width), elements=signs))
-    # A vector of zeros has no direction.
-    least = 1 / 64 if isinstance(loss, CosineDistance) else 0
+    # A vector of zeros has no direction, and no number is a percentage of 0.
+    is_divided = isinstance(loss, CosineDistance | MeanAbsolutePercentageError)
+    least = 1 / 64 if is_divided else 0
     unit = st.floats(least, 1, allow_subnormal=False)
-    return loss, draw(st_numpy.arrays(np.float64, (n, width), elements=unit))
+    if not loss.takes_targets:
+        return loss, None
+    shape = (n, 1 if isinstance(loss, Contrastive) else width // _n_parts(loss))
+    return loss, draw(st_numpy.arrays(np.float64, shape, elements=unit))
+
+
+def _n_parts(loss: Loss) -> int:
+    """Return how many parts the outputs have."""
+    if isinstance(loss, Triplet):
+        return 3
+    return 2 if isinstance(loss, Contrastive | GaussianNLL | NegativeBinomial) else 1

@@ -11,6 +11,7 @@ from layerkit import (
     Dense,
     HalfSquaredError,
     Sequential,
+    SigmoidCrossEntropy,
     Tanh,
     Trainer,
 )
@@ -93,6 +94,14 @@ REFUSED = {
     "loss": (
         lambda name: fit(name, loss=Cubic()),
         r"the loss, Cubic\(\), is not one that is compiled",
+    ),
+    "smoothed labels": (
+        lambda name: fit(name, loss=SigmoidCrossEntropy(0.1)),
+        r"the loss, SigmoidCrossEntropy\(0.1\), smooths labels",
+    ),
+    "weight of a yes": (
+        lambda name: fit(name, loss=SigmoidCrossEntropy(pos_weight=2.0)),
+        r"the loss, SigmoidCrossEntropy\(pos_weight=2.0\), weighs its classes",
     ),
     "optimizer": (lambda name: fit(name, optimizer=SlowDown()), r"the optimizer, .* is not SGD"),
     "large": (

@@ -186,12 +186,7 @@ def test_a_loss_of_ones_own_takes_targets_of_the_outputs_shape():
 
 
 def test_the_other_losses_are_the_formulas():
-    s = 1 / (1 + np.exp(-Y_PRED))
     y = TARGETS[2][1]
-    focal = -0.3 * y * (1 - s) ** 1.5 * np.log(s) - 0.7 * (1 - y) * s**1.5 * np.log(1 - s)
-    assert Focal(1.5, 0.3).value(Y_PRED, y) == pytest.approx(focal.mean())
-    plain = SigmoidCrossEntropy().value(Y_PRED, y)
-    assert Focal(0).value(Y_PRED, y) == pytest.approx(plain, rel=1e-13)
     signs = np.where(y > 0.5, 1.0, -1.0)
     assert Hinge().value(Y_PRED, signs) == pytest.approx(np.maximum(0, 1 - signs * Y_PRED).mean())
     shares = TARGETS[4][1]
@@ -396,3 +391,48 @@ def test_losses_say_what_their_predictions_are():
     kinds = [SigmoidCrossEntropy, Focal, SoftmaxCrossEntropy, KLDivergence, Hinge, MeanSquaredError]
     said = ["logits", "logits", "class_logits", "class_logits", "scores", None]
     assert [kind().predictions for kind in kinds] == said
+
+
+def test_the_weight_of_a_yes():
+    y, s = TARGETS[2][1], 1 / (1 + np.exp(-Y_PRED))
+    weights = np.array([0.5, 1.0, 8.0])
+    losses = -weights * y * np.log(s) - (1 - y) * np.log(1 - s)
+    loss = SigmoidCrossEntropy(pos_weight=weights)
+    assert loss.value(Y_PRED, y) == pytest.approx(losses.mean(), rel=1e-13)
+    assert_allclose(loss.per_position(Y_PRED, y), losses, rtol=1e-12)
+    one, plain = SigmoidCrossEntropy(pos_weight=1), SigmoidCrossEntropy()
+    assert one.value(Y_PRED, y) == pytest.approx(plain.value(Y_PRED, y), rel=1e-14)
+    assert_allclose(one.gradient(Y_PRED, y), plain.gradient(Y_PRED, y), rtol=1e-12)
+    with np.errstate(all="raise"):
+        sure = SigmoidCrossEntropy(pos_weight=3.0)
+        assert sure.value([[np.inf, -np.inf, 0]], [[1, 0, 1]]) == pytest.approx(np.log(2))
+
+
+def test_weights_of_classes():
+    y, log_p = TARGETS[3][1], np.log(softmax(Y_PRED))
+    weights = np.array([0.5, 1.0, 8.0])
+    losses = -weights[y] * log_p[np.arange(5), y]
+    loss = SoftmaxCrossEntropy(class_weight=weights)
+    assert loss.value(Y_PRED, y) == pytest.approx(losses.mean(), rel=1e-13)
+    assert_allclose(loss.per_sample(Y_PRED, y), losses, rtol=1e-12)
+    rows = SoftmaxCrossEntropy("probabilities", class_weight=[0.5, 1, 8])
+    assert_allclose(rows.gradient(Y_PRED, np.eye(3)[y]), loss.gradient(Y_PRED, y), rtol=1e-13)
+    assert repr(rows) == "SoftmaxCrossEntropy('probabilities', class_weight=(0.5, 1.0, 8.0))"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SigmoidCrossEntropy(pos_weight=0), r"pos_weight must be a finite number above 0"),
+        (lambda: SigmoidCrossEntropy(pos_weight=[1, np.nan]), r"pos_weight\[1\] must be a finite"),
+        (lambda: SigmoidCrossEntropy(pos_weight=[1, 2]).value(Y_PRED, TARGETS[2][1]),
+         r"pos_weight must be 3 numbers, one for each output of the last axis; got 2"),
+        (lambda: SoftmaxCrossEntropy(class_weight=2.0),
+         r"class_weight must be a list of one number for each class; got 2.0"),
+        (lambda: SoftmaxCrossEntropy(class_weight=[1, 2]).value(Y_PRED, TARGETS[3][1]),
+         r"SoftmaxCrossEntropy.value: class_weight must be 3 numbers, one for each .*; got 2"),
+    ],
+)  # fmt: skip
+def test_weights_that_do_not_fit(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

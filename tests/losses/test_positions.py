@@ -7,15 +7,22 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from layerkit import (
+    CategoricalFocal,
+    CategoricalHinge,
     CosineDistance,
     Focal,
     HalfSquaredError,
     Huber,
     KLDivergence,
     Loss,
+    MeanAbsolutePercentageError,
     MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Quantile,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
+    SquaredHinge,
+    Triplet,
 )
 from layerkit.losses.base import weighted
 from layerkit.testing import check_loss
@@ -36,6 +43,15 @@ MEANS = [
     (Huber(0.5), RNG.normal(size=(4, 5, 3))),
     (SigmoidCrossEntropy(0.1), RNG.uniform(size=(4, 5, 3))),
     (Focal(), RNG.uniform(size=(4, 5, 3))),
+    (SigmoidCrossEntropy(pos_weight=[0.5, 2, 3]), RNG.uniform(size=(4, 5, 3))),
+    (SoftmaxCrossEntropy(class_weight=[0.5, 2, 3]), CLASSES),
+    (CategoricalFocal(gamma=1.5, alpha=[0.5, 2, 3]), CLASSES),
+    (CategoricalHinge(), CLASSES),
+    (SquaredHinge(), RNG.choice([-1.0, 1.0], size=(4, 5, 3))),
+    (MeanAbsolutePercentageError(0.5), RNG.normal(size=(4, 5, 3))),
+    (MeanSquaredLogarithmicError(), RNG.exponential(size=(4, 5, 3))),
+    (Quantile([0.1, 0.5, 0.9]), RNG.normal(size=(4, 5, 1))),
+    (Triplet(), None),
 ]
 of_classes = pytest.mark.parametrize(("loss", "y_true"), OF_CLASSES, ids=lambda v: repr(v)[:40])
 each = pytest.mark.parametrize(("loss", "y_true"), MEANS, ids=lambda v: repr(v)[:40])
@@ -87,8 +103,9 @@ def test_a_weighted_mean_is_over_what_counts(loss, y_true, n_axes):
         moved[index] = step
         ahead, _ = weighted(loss, LOGITS + moved, y_true, weight)
         back, _ = weighted(loss, LOGITS - moved, y_true, weight)
-        # 1e-8: a central difference with this step, in float64.
-        assert gradient[index] == pytest.approx((ahead - back) / (2 * step), abs=1e-8)
+        # 1e-8: a central difference with this step, in float64, of values of this size.
+        near = 1e-8 * max(1, abs(value))
+        assert gradient[index] == pytest.approx((ahead - back) / (2 * step), abs=near)
 
 
 @given(

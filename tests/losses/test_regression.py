@@ -10,8 +10,11 @@ from layerkit import (
     CosineDistance,
     Huber,
     LogCosh,
+    MeanAbsolutePercentageError,
+    MeanSquaredLogarithmicError,
     Poisson,
 )
+from layerkit.testing import check_loss
 
 RNG = np.random.default_rng(0)
 Y_PRED, Y_TRUE = 2 * RNG.normal(size=(6, 3)), RNG.normal(size=(6, 3))
@@ -66,6 +69,7 @@ def test_the_gradient_of_next_to_nothing_is_no_rounding():
     [
         (Poisson(), [[1.0], [-2.0]], "counts of at least 0; got -2.0 in sample 1"),
         (CosineDistance(), [[1.0], [0.0]], "have a direction; got zeros alone in sample 1"),
+        (MeanSquaredLogarithmicError(), [[1.0], [-0.5]], "at least 0; got -0.5 in sample 1"),
         (Huber(), [[1.0]], "one target for each"),
     ],
 )
@@ -120,3 +124,38 @@ def test_a_rate_of_0_suits_a_count_of_0():
         assert Poisson().value(y_pred, [[0, 1]]) == 0.5
         assert Poisson().value(y_pred, [[1, 1]]) == np.inf
         assert_allclose(Poisson().gradient(y_pred, [[0, 1]]), [[0, 0]])
+
+
+def test_percentages_are_of_the_targets():
+    y_pred, y_true = np.array([[1.0, 6.0], [0.0, -1.0]]), np.array([[2.0, 5.0], [0.0, -4.0]])
+    loss = MeanAbsolutePercentageError()
+    assert_allclose(loss.per_position(y_pred, y_true), [[50, 20], [0, 75]])
+    assert_allclose(loss.gradient(y_pred, y_true), 25 * np.array([[-0.5, 0.2], [0, 0.25]]))
+    # Targets smaller than epsilon count as that.
+    loss = MeanAbsolutePercentageError(0.5)
+    assert loss.value(np.array([[1.0]]), np.array([[0.0]])) == 200
+    assert loss.value(np.array([[1.0]]), np.array([[-0.25]])) == 250
+    with pytest.raises(ArgumentError, match=r"MeanAbsolutePercentageError.__init__: epsilon must"):
+        MeanAbsolutePercentageError(0)
+    check_loss(lambda: MeanAbsolutePercentageError(0.1), (3,))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_logarithms_keep_their_digits(dtype):
+    loss, eps = MeanSquaredLogarithmicError(), float(np.finfo(dtype).eps)
+    pairs = np.array([[1e5, 1e5 + 1], [1e5, 0], [0, 1e5], [1e-6, 2e-6], [3, 3.001]], dtype)
+    wide = pairs.astype(np.longdouble)
+    ratios = (wide[:, 0] - wide[:, 1]) / (1 + wide[:, 1])
+    expected = np.square(np.log1p(ratios)).astype(float)
+    got = loss.per_sample(pairs[:, :1], pairs[:, 1:])
+    # The sum 1 + t rounds, too.
+    assert_allclose(got, expected, rtol=16 * eps)
+
+
+def test_predictions_below_0_count_as_0():
+    loss = MeanSquaredLogarithmicError()
+    y_pred, y_true = np.array([[-3.0], [0.5]]), np.array([[np.e - 1], [0.5]])
+    assert_allclose(loss.per_sample(y_pred, y_true), [1, 0])
+    assert_allclose(loss.gradient(y_pred, y_true), [[0], [0]])
+    at_one = loss.gradient(np.array([[1.0]]), np.array([[0.0]]))
+    assert_allclose(at_one, [[np.log(2)]])

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from small_fits import of_one_class
 
 from layerkit import (
+    CTC,
     ELU,
     GELU,
     SGD,
@@ -20,11 +21,16 @@ from layerkit import (
     Adagrad,
     Adam,
     AdamW,
+    CategoricalFocal,
+    CategoricalHinge,
     Constant,
+    Contrastive,
     CosineDistance,
     Dense,
+    Dice,
     F1Score,
     Focal,
+    GaussianNLL,
     HalfSquaredError,
     Hinge,
     Huber,
@@ -34,11 +40,15 @@ from layerkit import (
     Lion,
     LogCosh,
     MeanAbsoluteError,
+    MeanAbsolutePercentageError,
     MeanSquaredError,
+    MeanSquaredLogarithmicError,
     Metric,
     NAdam,
+    NegativeBinomial,
     NonFiniteError,
     Poisson,
+    Quantile,
     R2Score,
     ReLU,
     RMSprop,
@@ -51,12 +61,16 @@ from layerkit import (
     SoftmaxCrossEntropy,
     Softplus,
     SquaredDistance,
+    SquaredHinge,
     StopAt,
     Tanh,
     Trainer,
+    Triplet,
+    Tversky,
 )
 from layerkit.activations import Activation as AnyActivation
-from layerkit.losses.base import BuiltInLoss, ElementwiseLoss
+from layerkit.losses.base import BuiltInLoss
+from layerkit.losses.targets import ClassLoss
 from layerkit.optimizers import Optimizer
 from layerkit.replicas import Replicas, batched, stacked
 from layerkit.replicas.fitting import Line
@@ -106,7 +120,20 @@ LOSSES = [
     SoftmaxCrossEntropy("probabilities", 0.1),
     KLDivergence(),
     Hinge(),
+    SquaredHinge(),
+    CategoricalHinge(),
+    MeanAbsolutePercentageError(100.0),  # a smaller ε makes steps so long that rounding grows
+    MeanSquaredLogarithmicError(),
     Focal(1.5, 0.3),
+    CategoricalFocal(alpha=0.5),
+    SigmoidCrossEntropy(pos_weight=3.0),
+    Quantile(0.7),
+    GaussianNLL(full=True),
+    NegativeBinomial(),
+    Dice(),
+    Dice("indices"),
+    Tversky(0.3, 0.7),
+    Contrastive(),
 ]
 OPTIMIZERS = [
     lambda rate: SGD(rate),
@@ -125,15 +152,19 @@ OPTIMIZERS = [
 
 
 def targets(loss, n, n_out, rng):
-    if isinstance(loss, SoftmaxCrossEntropy):
+    if isinstance(loss, ClassLoss):
         classes = rng.integers(n_out, size=n)
         return classes if loss.targets == "indices" else np.eye(n_out)[classes]
     if isinstance(loss, SigmoidCrossEntropy | Focal):
         return rng.integers(2, size=(n, n_out))
     if isinstance(loss, Hinge):
         return 2 * rng.integers(2, size=(n, n_out)) - 1
-    if isinstance(loss, Poisson):
+    if isinstance(loss, Poisson | NegativeBinomial):
         return rng.poisson(2.0, size=(n, n_out))
+    if isinstance(loss, MeanSquaredLogarithmicError):
+        return rng.exponential(size=(n, n_out))
+    if isinstance(loss, Contrastive):
+        return rng.integers(2, size=(n, 1))
     return rng.normal(size=(n, n_out))
 
 
@@ -144,17 +175,23 @@ def problems(draw):
     activations = [draw(st.sampled_from(ACTIVATIONS)) for _ in widths[1:]]
     biases = [draw(st.booleans()) for _ in widths[1:]]
     loss = draw(st.sampled_from(LOSSES))
-    if isinstance(loss, Poisson):  # whose gradient grows exponentially, and training may diverge
+    has_parts = isinstance(loss, Contrastive | GaussianNLL | NegativeBinomial)
+    widths[-1] *= 1 + has_parts  # two outputs stand for each target
+    if (
+        isinstance(loss, Poisson) or has_parts
+    ):  # whose gradient grows exponentially, and training may diverge
         activations[-1] = Tanh()
     metrics = [Accuracy(), SquaredDistance(), MeanAbsoluteError(), RootMeanSquaredError()]
     metrics += [WorstError(), R2Score(), F1Score()]
-    if isinstance(loss, SoftmaxCrossEntropy) and loss.targets == "indices":
+    if isinstance(loss, ClassLoss) and loss.targets == "indices":
         metrics = [Accuracy(), F1Score()]
     elif isinstance(loss, SigmoidCrossEntropy | Focal) and draw(st.booleans()):
         metrics[0], metrics[-1] = Accuracy(multilabel=True), F1Score(multilabel=True)
-    metrics = draw(st.lists(st.sampled_from(metrics), unique=True, max_size=3))
+    metrics = [] if has_parts else metrics  # which compare outputs with targets one by one
+    metrics = draw(st.lists(st.sampled_from(metrics), unique=True, max_size=3)) if metrics else []
     # Gradients of these losses may add up to 0 but for rounding, and Lion steps by the sign of it.
-    cancels = isinstance(loss, AbsoluteError | CosineDistance | Hinge | Huber)
+    steady = AbsoluteError | CategoricalHinge | MeanAbsolutePercentageError | Quantile
+    cancels = isinstance(loss, steady | CosineDistance | Hinge | Huber)
     optimizer = draw(st.sampled_from(OPTIMIZERS[:-1] if cancels else OPTIMIZERS))
     n_replicas = draw(st.integers(1, 6))
     rates = [draw(st.sampled_from([0.0005, 0.001, 0.003])) for _ in range(n_replicas)]
@@ -162,7 +199,7 @@ def problems(draw):
     seeds = [seed + k for k in range(n_replicas)]
     n = draw(st.integers(1, 12))
     rng = np.random.default_rng(seed)
-    x, y = rng.normal(size=(n, widths[0])), targets(loss, n, widths[-1], rng)
+    x, y = rng.normal(size=(n, widths[0])), targets(loss, n, widths[-1] // (1 + has_parts), rng)
     y = y if isinstance(loss, Hinge) and widths[-1] == 1 else of_one_class(y, metrics)
     y = 2 * y - 1 if isinstance(loss, Hinge | CosineDistance) and y.min() == 0 else y
     arguments = {
@@ -245,15 +282,17 @@ def test_the_same_as_single_fits(problem, replicas_last):
 
 
 def test_all_that_is_built_in_is_tried():
-    kinds = {k for k in (*BuiltInLoss.__subclasses__(), *ElementwiseLoss.__subclasses__())}
-    assert kinds - {ElementwiseLoss} <= {type(loss) for loss in LOSSES}
+    others = {kind for kind in concrete(BuiltInLoss) if not kind.takes_targets}
+    others |= {CTC}  # of sequences, which rows of Dense layers have not
+    assert set(concrete(BuiltInLoss)) - others == {type(loss) for loss in LOSSES}
     tried = {type(make(0.1)) for make in OPTIMIZERS}
     assert tried == set(batched._OPTIMIZERS)
     assert all(issubclass(kind, Optimizer) and kind.is_elementwise for kind in tried)
 
 
-def chain(seed, rate=0.1, stop=None, *, optimizer=SGD, engine="numpy", **options):
-    model = Sequential([Dense(4, 6, Tanh()), Dense(6, 2)], seed=seed)
+def chain(seed, rate=0.1, stop=None, *, optimizer=SGD, engine="numpy", widths=(4, 6, 2), **options):
+    n_in, n_hidden, n_out = widths
+    model = Sequential([Dense(n_in, n_hidden, Tanh()), Dense(n_hidden, n_out)], seed=seed)
     callbacks = [] if stop is None else [StopAt("loss", stop)]
     options.setdefault("loss", HalfSquaredError())
     loss = options.pop("loss")
@@ -265,6 +304,18 @@ def chain(seed, rate=0.1, stop=None, *, optimizer=SGD, engine="numpy", **options
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(10, 4)), RNG.normal(size=(10, 2)) / 3
 FIT = {"epochs": 20, "batch_size": 3}
+
+
+def test_a_loss_without_targets_is_left_to_single_fits():
+    def build(seed):
+        return chain(seed, loss=Triplet(), widths=(4, 6, 6))
+
+    replicas = Replicas(build, 2)
+    reason = replicas.fit(X, None, **FIT).engine_used.reason
+    assert "the loss, Triplet(), takes no targets" in reason
+    single = build(1)
+    single.fit(X, **FIT)
+    assert_same(replicas.trainers[1], single)
 
 
 def test_in_single_precision_too():

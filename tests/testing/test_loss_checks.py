@@ -6,21 +6,25 @@ import pytest
 import layerkit
 from layerkit import (
     ArgumentError,
+    CategoricalFocal,
     Dense,
     Focal,
     Huber,
     Loss,
+    Quantile,
+    Sequential,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
-from layerkit.testing import CheckError, check_loss, loss_checks
+from layerkit.testing import CheckError, check_gradients, check_loss, loss_checks
 
 BUILT_IN = sorted(
     name
     for name in layerkit.__all__
     if isinstance(getattr(layerkit, name), type)
     and issubclass(getattr(layerkit, name), Loss)
-    and name not in {"Loss", "Losses"}  # a base, and a loss of dicts of predictions
+    # A base, a loss of dicts of predictions, and one of sequences, with tests of its own.
+    and name not in {"Loss", "Losses", "CTC"}
 )
 
 
@@ -28,17 +32,31 @@ def test_all_are_found():
     assert len(BUILT_IN) >= 4
 
 
+def counts(rng, shape):
+    return rng.poisson(3, size=shape).astype(float)
+
+
 # What no default of the suite finds.
 TARGETS = {
+    "Contrastive": lambda shape: lambda rng, n: rng.integers(2, size=(n, 1)).astype(float),
+    "GaussianNLL": lambda shape: lambda rng, n: rng.normal(size=(n, shape[0] // 2)),
     "Hinge": lambda shape: lambda rng, n: rng.choice([-1.0, 1.0], size=(n, *shape)),
-    "Poisson": lambda shape: lambda rng, n: rng.poisson(3, size=(n, *shape)).astype(float),
+    "MeanSquaredLogarithmicError": lambda shape: lambda rng, n: rng.exponential(size=(n, *shape)),
+    "NegativeBinomial": lambda shape: lambda rng, n: counts(rng, (n, shape[0] // 2)),
+    "Poisson": lambda shape: lambda rng, n: counts(rng, (n, *shape)),
+    "SquaredHinge": lambda shape: lambda rng, n: rng.choice([-1.0, 1.0], size=(n, *shape)),
 }
 
 
+# How many outputs stand for each target.
+N_PARTS = {"Contrastive": 2, "Triplet": 3, "GaussianNLL": 2, "NegativeBinomial": 2}
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
-@pytest.mark.parametrize("shape", [(3,), (1,), (7,)])
+@pytest.mark.parametrize("n_targets", [3, 1, 7])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_built_in_losses_pass(name, shape, seed):
+def test_built_in_losses_pass(name, n_targets, seed):
+    shape = (n_targets * N_PARTS.get(name, 1),)
     targets = TARGETS[name](shape) if name in TARGETS else None
     check_loss(getattr(layerkit, name), shape, targets=targets, seed=seed)
 
@@ -53,8 +71,13 @@ def test_with_probabilities():
         lambda: SoftmaxCrossEntropy("probabilities", 0.1),
         lambda: SoftmaxCrossEntropy("indices", 0.2),
         lambda: SigmoidCrossEntropy(0.1),
+        lambda: SigmoidCrossEntropy(0.1, pos_weight=[1.0, 2.0, 0.5, 4.0]),
+        lambda: SoftmaxCrossEntropy(class_weight=[1.0, 2.0, 0.5, 4.0]),
         lambda: Focal(0.5, 0.25),
+        lambda: CategoricalFocal("probabilities", 0.5, 0.25, 0.1),
+        lambda: CategoricalFocal(gamma=3, alpha=[1.0, 2.0, 0.5, 4.0]),
         lambda: Huber(0.3),
+        lambda: Quantile(0.9),
     ],
     ids=lambda make: repr(make()),
 )
@@ -128,3 +151,33 @@ def test_an_instance_of_a_local_class():
     check_loss(Local(0.5))
     with pytest.raises(CheckError, match="y_pred: wrong"):
         check_loss(Wrong(0.5))
+
+
+class Divergence(Loss):
+    """Of a normal distribution from the standard one: a loss without targets."""
+
+    takes_targets = False
+
+    def value(self, y_pred, y_true):
+        mean, log_variance = np.split(y_pred, 2, axis=1)
+        terms = mean**2 + np.exp(np.minimum(log_variance, 30)) - log_variance - 1
+        return float(terms.sum() / 2 / len(y_pred))
+
+    def gradient(self, y_pred, y_true):
+        mean, log_variance = np.split(y_pred, 2, axis=1)
+        slopes = np.exp(log_variance, where=log_variance < 30, out=np.zeros_like(log_variance))
+        return np.concatenate([mean, (slopes - 1) / 2], axis=1) / len(y_pred)
+
+
+class Halved(Divergence):
+    def gradient(self, y_pred, y_true):
+        return super().gradient(y_pred, y_true) / 2
+
+
+def test_a_loss_without_targets():
+    check_loss(Divergence, (4,))
+    with pytest.raises(CheckError, match=r"a factor of 0\.5"):
+        check_loss(Halved, (4,))
+    model, x = Sequential([Dense(3, 4)], seed=0), np.ones((2, 3))
+    assert check_gradients(model, Divergence(), x, None).passed
+    assert not check_gradients(model, Halved(), x, None, raise_on_failure=False).passed
