@@ -4,21 +4,36 @@ An optimizer sees two flat vectors, the values and the gradients of a whole mode
 layers. Learning rate schedules, gradient clipping and parameter groups are here too.
 """
 
+from layerkit.optimizers.adafactor import Adafactor
 from layerkit.optimizers.adam import Adam, AdamW, NAdam
+from layerkit.optimizers.adamax import Adamax, RAdam
 from layerkit.optimizers.adaptive import Adadelta, Adagrad, Lion, RMSprop
 from layerkit.optimizers.base import Optimizer
+from layerkit.optimizers.ftrl import FTRL
+from layerkit.optimizers.lamb import Lamb
 from layerkit.optimizers.lbfgs import LBFGS
+from layerkit.optimizers.muon import Muon
+from layerkit.optimizers.rprop import Rprop
+from layerkit.optimizers.schedule_free import ScheduleFreeAdamW
 from layerkit.optimizers.sgd import SGD
 
 __all__ = [
+    "FTRL",
     "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
+    "Lamb",
     "Lion",
+    "Muon",
     "NAdam",
     "Optimizer",
+    "RAdam",
     "RMSprop",
+    "Rprop",
+    "ScheduleFreeAdamW",
 ]

@@ -58,7 +58,7 @@ WITH_EPSILON = [
 
 
 def test_those_with_an_epsilon():
-    assert len(WITH_EPSILON) == 6
+    assert len(WITH_EPSILON) == 12
 
 
 @pytest.mark.parametrize("kind", WITH_EPSILON)

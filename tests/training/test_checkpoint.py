@@ -75,7 +75,13 @@ OPTIMIZERS = {
 }
 OPTIMIZERS |= {
     name: functools.partial(getattr(layerkit, name), 0.01)
-    for name in ("Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "RMSprop")
+    for name in layerkit.optimizers.__all__
+    if name not in ("LBFGS", "Optimizer", "SGD")
+}
+OPTIMIZERS |= {
+    "dampening": lambda: SGD(0.01, momentum=0.9, dampening=0.5, coupled_decay=0.1),
+    "amsgrad": lambda: layerkit.Adam(0.01, amsgrad=True),
+    "centered": lambda: layerkit.RMSprop(0.01, momentum=0.5, centered=True),
 }
 # The network has random layers; with a search, see test_lbfgs.py.
 OPTIMIZERS["LBFGS"] = lambda: layerkit.LBFGS(0.01, line_search=None)
