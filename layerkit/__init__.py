@@ -127,6 +127,8 @@ from layerkit.optimizers import (
 from layerkit.optimizers.clipping import ClipByGlobalNorm, ClipByNorm, ClipByValue, Clipping
 from layerkit.optimizers.parameter_groups import ParameterGroup
 from layerkit.optimizers.schedules import Cosine, Exponential, Schedule, Step, Warmup
+from layerkit.optimizers.schedules_of_cycles import ChainedSchedule, CosineRestarts, OneCycle
+from layerkit.optimizers.schedules_of_decay import InverseTime, PiecewiseConstant, Polynomial
 from layerkit.parameters import Parameter
 from layerkit.training.callbacks import (
     Callback,
@@ -183,6 +185,7 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "Chain",
+    "ChainedSchedule",
     "ClipByGlobalNorm",
     "ClipByNorm",
     "ClipByValue",
@@ -193,6 +196,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "CosineDistance",
+    "CosineRestarts",
     "Dataset",
     "Dense",
     "Dot",
@@ -219,6 +223,7 @@ __all__ = [
     "Huber",
     "Identity",
     "Initializer",
+    "InverseTime",
     "JSONLogger",
     "Join",
     "KLDivergence",
@@ -251,6 +256,7 @@ __all__ = [
     "NAdam",
     "NonFiniteError",
     "Normal",
+    "OneCycle",
     "Optimizer",
     "Orthogonal",
     "PReLU",
@@ -258,7 +264,9 @@ __all__ = [
     "Parameter",
     "ParameterGroup",
     "Permute",
+    "PiecewiseConstant",
     "Poisson",
+    "Polynomial",
     "Precision",
     "ProgressBar",
     "R2Score",

@@ -78,6 +78,9 @@ OPTIMIZERS |= {
     for name in layerkit.optimizers.__all__
     if name not in ("LBFGS", "Optimizer", "SGD")
 }
+# What steps are computed from differs in kind; the others are variants of these.
+AT_EVERY_STEP = ["SGD", "momentum", "Adam", "Adadelta", "Adagrad", "AdamW", "Lion", "NAdam"]
+AT_EVERY_STEP += ["RMSprop", "LBFGS", "FTRL"]
 OPTIMIZERS |= {
     "dampening": lambda: SGD(0.01, momentum=0.9, dampening=0.5, coupled_decay=0.1),
     "amsgrad": lambda: layerkit.Adam(0.01, amsgrad=True),
@@ -107,7 +110,8 @@ def test_resumed_at_every_step(name, tmp_path):
 
     expected = run(0, save)
     assert len(steps) == 200
-    for number, path in enumerate(steps):
+    every = 1 if name in AT_EVERY_STEP else 9  # across the epochs' ends, too: they have 5 steps
+    for number, path in list(enumerate(steps))[::every]:
         assert run(number + 1, lambda trainer: None, path) == expected, f"step {number + 1}"
 
 
