@@ -22,8 +22,9 @@ class FTRL(InBlocks):
         values ← 0 where |z| ≤ λ₁, and (λ₁ sign(z) − z) / (D + λ₂) elsewhere:
 
     the minimum of the sum of all linear approximations so far, of λ₁ Σ |values| + λ₂ / 2 Σ values²,
-    and of what holds them to where they were. At first z is such that the parameters stay as they
-    are; later they follow from z, so that what is assigned to them in training does not last.
+    and of what holds them to where they were. At first, and where a parameter is not where the last
+    step led it, because a callback or a constraint has changed it, z is set to what leads there:
+    −(D + λ₂) · values − λ₁ sign(values).
 
     Parameters
     ----------
@@ -74,11 +75,14 @@ class FTRL(InBlocks):
             check.fail(where, "beta", "above 0 if initial_square is 0", beta, remedy)
 
     def init_state(self, values: Array) -> dict[str, Array]:
-        """Return what leaves the parameters as they are; see `Optimizer.init_state`."""
+        """Return no linear terms yet; see `Optimizer.init_state`."""
         square = np.full_like(values, self.initial_square)
         strength = (np.sqrt(square) + self.beta) / self.learning_rate
-        linear = -values * (strength + self.l2) - self.l1 * np.sign(values)
-        return {"square": square, "linear": linear, "strength": strength.astype(values.dtype)}
+        return {
+            "square": square,
+            "linear": np.zeros_like(values),
+            "strength": strength.astype(values.dtype),
+        }
 
     def check_state(
         self, state: Mapping[str, Array], attributes: Mapping[str, object], values: Array
@@ -92,6 +96,11 @@ class FTRL(InBlocks):
         self, values: Array, grads: Array, state: Mapping[str, Array], room: Array, other: Array
     ) -> None:
         square, linear, strength = state["square"], state["linear"], state["strength"]
+        has_moved = self._minimum(linear, strength, room, other) != values
+        if has_moved.any():
+            np.multiply(values, room, other)
+            other += self.l1 * np.sign(values)
+            np.negative(other, linear, where=has_moved)
         np.multiply(grads, grads, room)
         square += room
         np.sqrt(square, room)
@@ -102,7 +111,12 @@ class FTRL(InBlocks):
         other *= values
         linear += grads
         linear -= other
+        np.copyto(values, self._minimum(linear, strength, room, other))
+
+    def _minimum(self, linear: Array, strength: Array, room: Array, other: Array) -> Array:
+        """Return where the terms have their minimum, in ``other``, with D + λ₂ in ``room``."""
+        np.add(strength, self.l2, room)
         np.clip(linear, -self.l1, self.l1, out=other)
         other -= linear
-        room += self.l2
-        np.divide(other, room, values)
+        other /= room
+        return other

@@ -41,6 +41,23 @@ def test_small_slopes_make_exact_zeros(dtype):
     assert sparse.tolist() == [0.0] * 5
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_it_goes_on_from_values_that_were_set(dtype):
+    values, optimizer = np.ones(3, dtype), FTRL(0.1, l1=0.1, l2=0.1, initial_square=1.0)
+    for step in range(5):
+        optimizer.step(values, np.cos(np.arange(3) + step).astype(dtype))
+    values[1] = 7.0
+    before, strength = values.copy(), optimizer.state["strength"].copy()
+    gradient = np.array([0.5, -0.5, 0.25], dtype)
+    optimizer.step(values, gradient)
+    rise = optimizer.state["strength"] - strength
+    assert_allclose(rise, (np.sqrt(optimizer.state["square"]) / 0.1) - strength, rtol=1e-3)
+    # The minimum of the terms that led to 7, and of the step's own.
+    expected = (7 * (strength + 0.1 + rise) + 0.5) / (strength + 0.1 + rise)
+    assert_allclose(values[1], expected[1], rtol=1e-6)
+    assert 0 < abs(values[0] - before[0]) < 0.1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
