@@ -139,6 +139,7 @@ from layerkit.training.callbacks import (
     LearningRateSchedule,
     ModelCheckpoint,
     ProgressBar,
+    RecordLearningRate,
     ReduceOnPlateau,
     StopAt,
     TensorBoard,
@@ -146,6 +147,7 @@ from layerkit.training.callbacks import (
     WeightAverage,
 )
 from layerkit.training.history import History
+from layerkit.training.learning_rate_curve import LearningRateCurve, find_learning_rate
 from layerkit.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -233,6 +235,7 @@ __all__ = [
     "LayerTrace",
     "LayerkitError",
     "LeakyReLU",
+    "LearningRateCurve",
     "LearningRateSchedule",
     "LecunNormal",
     "Lion",
@@ -275,6 +278,7 @@ __all__ = [
     "ReLU",
     "ReLU6",
     "Recall",
+    "RecordLearningRate",
     "ReduceOnPlateau",
     "Regularizer",
     "RepeatVector",
@@ -321,6 +325,7 @@ __all__ = [
     "Warmup",
     "WeightAverage",
     "Zeros",
+    "find_learning_rate",
     "go_back",
     "read_csv",
     "read_idx",

@@ -6,7 +6,7 @@ Each function draws on the axes ``ax``, or on those of a new figure, and returns
 """
 
 from layerkit.plots.classes import confusion_matrix, decision_boundary
-from layerkit.plots.curves import epochs_to_target, learning_curves
+from layerkit.plots.curves import epochs_to_target, learning_curves, learning_rate_curve
 from layerkit.plots.graphs import graph
 from layerkit.plots.layers import (
     activation_histograms,
@@ -26,5 +26,6 @@ __all__ = [
     "graph",
     "hidden_codes",
     "learning_curves",
+    "learning_rate_curve",
     "weights",
 ]
