@@ -24,7 +24,8 @@ class ScheduleFreeAdamW(InBlocks):
     v ← β₂ v + (1 − β₂) g², z ← z − η (g / (√v̂ + ε) + λ y) with v̂ = v / (1 − β₂ᵗ), and
     x ← (1 − c) x + c z with c = η² / Σ η² over all steps so far. The average x is what predicts
     best, as with a learning rate that falls to 0 just now: use `applied`, or `averaged`. Warm up
-    by ``LearningRateSchedule(Warmup(...), "step")``; no schedule has to know the end.
+    by ``LearningRateSchedule(Warmup(...), "step")``; no schedule has to know the end. Within a fit,
+    validation data and callbacks see y, which is close to x.
 
     Parameters
     ----------
