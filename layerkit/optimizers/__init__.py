@@ -4,11 +4,11 @@ An optimizer sees two flat vectors, the values and the gradients of a whole mode
 layers; `Adafactor`, `Lamb` and `Muon` are told the shapes of the parameters too. Learning rate
 schedules, gradient clipping and parameter groups are here as well.
 
-The compiled engine trains with `SGD`, without decay and dampening. Beside NumPy's layers, the steps
-of such an `SGD`, and of `Adam` and `AdamW` without ``amsgrad``, are compiled for large models; those
-of all others are NumPy's. Replicas are trained at once where steps are a learning rate times what
-follows from the gradients: not by `FTRL`, `ScheduleFreeAdamW`, `LBFGS`, those that are told shapes,
-or with coupled decay.
+The compiled engine trains with `SGD`, without decay and dampening. Beside NumPy's layers, the
+steps of such an `SGD`, and of `Adam` and `AdamW` without ``amsgrad``, are compiled where models are
+large; those of all others are NumPy's. Replicas are trained at once where steps are a learning rate
+times what follows from the gradients: not by `FTRL`, `ScheduleFreeAdamW`, `LBFGS`, those that are
+told shapes, or with coupled decay.
 """
 
 from layerkit.optimizers.adafactor import Adafactor
