@@ -8,7 +8,7 @@ from typing import Any
 from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.repr import ConstructorRepr
-from layerkit._support.validation import Array
+from layerkit._support.validation import Array, Shape
 from layerkit.models.base import Model
 from layerkit.models.selection import select
 from layerkit.optimizers import Optimizer
@@ -149,13 +149,17 @@ class GroupedStep:
 
     def prepare(self) -> list[tuple[float, float]]:
         """Find where the parameters lie, and return the rate and the decay of those that train."""
-        starts = flat.starts(self.model.parameters)
-        owned = [(p, self.owners.get(p)) for p in starts if p.trainable]
-        self.spans = [
-            (slice(starts[p], starts[p] + p.size), p.shape, group)
-            for p, group in owned
-            if group is None or not group.frozen
-        ]
+        self.spans: list[tuple[slice, list[Shape], ParameterGroup | None]] = []
+        for p, start in flat.starts(self.model.parameters).items():
+            group = self.owners.get(p)
+            if not p.trainable or (group is not None and group.frozen):
+                continue
+            shapes, first = [p.shape], start
+            if self.spans and self.spans[-1][0].stop == start and self.spans[-1][2] is group:
+                span, before, _ = self.spans.pop()  # one update for neighbours
+                shapes, first = [*before, *shapes], span.start
+            self.spans.append((slice(first, start + p.size), shapes, group))
+        self.groups = {group for *_, group in self.spans}
         coupled = getattr(self.optimizer, "coupled_decay", None) or 0.0
         settings = [self._settings_of(group) for *_, group in self.spans]
         return [(rate, decay + coupled) for rate, decay in settings]
@@ -176,14 +180,16 @@ class GroupedStep:
         """Update the parameters by one step."""
         optimizer: Any = self.optimizer
         rate, decay = optimizer.learning_rate, getattr(optimizer, "weight_decay", None)
-        settings = {group: self._settings_of(group) for *_, group in self.spans}
+        settings = {group: self._settings_of(group) for group in self.groups}
         optimizer.n_steps += 1
         try:
-            for span, shape, group in self.spans:
-                optimizer.learning_rate, own = settings[group]
+            for span, shapes, group in self.spans:
+                own_rate, own = settings[group]
+                if own_rate != optimizer.learning_rate:  # the check of a new one takes a while
+                    optimizer.learning_rate = own_rate
                 if decay is not None:
                     optimizer.weight_decay = own
-                optimizer.update_part(values, grads, span, [shape])
+                optimizer.update_part(values, grads, span, shapes)
         finally:
             optimizer.learning_rate = rate
             if decay is not None:
