@@ -228,7 +228,7 @@ def test_epochs_before_a_first_figure_are_waited_for_too():
     assert rates_of(training, epochs=2) == [0.2, 0.1]  # what was waited before counts no more
 
 
-@pytest.mark.parametrize("engine", ["numpy", "auto"])
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
 @pytest.mark.parametrize("validation", [None, (X, X)])
 def test_the_rate_goes_into_the_history(engine, validation):
     recorder = RecordLearningRate()
