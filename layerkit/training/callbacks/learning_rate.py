@@ -38,6 +38,11 @@ class LearningRateSchedule(Callback):
         If an argument is of the wrong kind; in training, if the schedule returns anything but a
         finite number of at least 0.
 
+    See Also
+    --------
+    RecordLearningRate : Adds the learning rate to the history.
+    find_learning_rate : Finds the initial one.
+
     Examples
     --------
     >>> from layerkit import Cosine, LearningRateSchedule
