@@ -168,16 +168,24 @@ from layerkit.models.base import Model
 from layerkit.models.graph import Graph
 from layerkit.models.sequential import Sequential
 from layerkit.optimizers import (
+    FTRL,
     LBFGS,
     SGD,
     Adadelta,
+    Adafactor,
     Adagrad,
     Adam,
+    Adamax,
     AdamW,
+    Lamb,
     Lion,
+    Muon,
     NAdam,
     Optimizer,
+    RAdam,
     RMSprop,
+    Rprop,
+    ScheduleFreeAdamW,
 )
 from layerkit.optimizers.clipping import ClipByGlobalNorm, ClipByNorm, ClipByValue, Clipping
 from layerkit.optimizers.constraints import (
@@ -189,6 +197,8 @@ from layerkit.optimizers.constraints import (
 )
 from layerkit.optimizers.parameter_groups import ParameterGroup
 from layerkit.optimizers.schedules import Cosine, Exponential, Schedule, Step, Warmup
+from layerkit.optimizers.schedules_of_cycles import ChainedSchedule, CosineRestarts, OneCycle
+from layerkit.optimizers.schedules_of_decay import InverseTime, PiecewiseConstant, Polynomial
 from layerkit.parameters import Parameter
 from layerkit.training.callbacks import (
     Callback,
@@ -199,6 +209,7 @@ from layerkit.training.callbacks import (
     LearningRateSchedule,
     ModelCheckpoint,
     ProgressBar,
+    RecordLearningRate,
     ReduceOnPlateau,
     StopAt,
     TensorBoard,
@@ -206,6 +217,7 @@ from layerkit.training.callbacks import (
     WeightAverage,
 )
 from layerkit.training.history import History
+from layerkit.training.learning_rate_curve import LearningRateCurve, find_learning_rate
 from layerkit.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -223,6 +235,7 @@ __all__ = [
     "CELU",
     "CTC",
     "ELU",
+    "FTRL",
     "GELU",
     "GLU",
     "GRU",
@@ -238,9 +251,11 @@ __all__ = [
     "Activation",
     "ActivationLayer",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "Add",
     "AlphaDropout",
     "ArgumentError",
@@ -258,6 +273,7 @@ __all__ = [
     "CategoricalFocal",
     "CategoricalHinge",
     "Chain",
+    "ChainedSchedule",
     "ClipByGlobalNorm",
     "ClipByNorm",
     "ClipByValue",
@@ -275,6 +291,7 @@ __all__ = [
     "Conv2DTranspose",
     "Cosine",
     "CosineDistance",
+    "CosineRestarts",
     "Cropping",
     "CrossAttention",
     "Dataset",
@@ -315,15 +332,18 @@ __all__ = [
     "Huber",
     "Identity",
     "Initializer",
+    "InverseTime",
     "JSONLogger",
     "Join",
     "KLDivergence",
+    "Lamb",
     "LambdaCallback",
     "Layer",
     "LayerNorm",
     "LayerTrace",
     "LayerkitError",
     "LeakyReLU",
+    "LearningRateCurve",
     "LearningRateSchedule",
     "LecunNormal",
     "Lion",
@@ -355,11 +375,13 @@ __all__ = [
     "ModelCheckpoint",
     "MultiHeadAttention",
     "Multiply",
+    "Muon",
     "NAdam",
     "NegativeBinomial",
     "NonFiniteError",
     "NonNegative",
     "Normal",
+    "OneCycle",
     "Optimizer",
     "Orthogonal",
     "PReLU",
@@ -369,7 +391,9 @@ __all__ = [
     "ParameterGroup",
     "PearsonCorrelation",
     "Permute",
+    "PiecewiseConstant",
     "Poisson",
+    "Polynomial",
     "PositionalEmbedding",
     "PositionalEncoding",
     "Precision",
@@ -378,6 +402,7 @@ __all__ = [
     "ProgressBar",
     "Quantile",
     "R2Score",
+    "RAdam",
     "RMSNorm",
     "RMSprop",
     "ROCCurve",
@@ -385,14 +410,17 @@ __all__ = [
     "ReLU6",
     "Recall",
     "RecallAtPrecision",
+    "RecordLearningRate",
     "ReduceOnPlateau",
     "Regularizer",
     "RepeatVector",
     "Reshape",
     "Residual",
     "RootMeanSquaredError",
+    "Rprop",
     "SaveError",
     "Schedule",
+    "ScheduleFreeAdamW",
     "SensitivityAtSpecificity",
     "SeparableConv2D",
     "Sequential",
@@ -445,6 +473,7 @@ __all__ = [
     "WithState",
     "ZeroPadding",
     "Zeros",
+    "find_learning_rate",
     "go_back",
     "go_forth",
     "read_csv",

@@ -80,8 +80,8 @@ class CompiledEngine(Engine):
         self.data = data
         if type(optimizer) is not SGD:
             raise Refused(f"the optimizer, {optimizer!r}, is not SGD")
-        if optimizer.weight_decay:
-            raise Refused(f"the optimizer, {optimizer!r}, decays weights")
+        if not optimizer.is_plain:
+            raise Refused(f"the optimizer, {optimizer!r}, decays weights or dampens its momentum")
         loss_code = loss_code_of(loss)
         n_products = data.batch_size * len(model.values)
         if only_if_faster and data.batch_size > _SMALL_BATCH and n_products > _SMALL_WORK:

@@ -48,9 +48,9 @@ def compiled_parts(
 def _compiled_step(kernels: ModuleType, model: Model, optimizer: Optimizer) -> Step | None:
     if len(model.values) < _SHORTEST_STEP:
         return None
-    if type(optimizer) in (Adam, AdamW):
-        return _adam_step(kernels, optimizer)
-    if type(optimizer) is not SGD or optimizer.weight_decay:
+    if isinstance(optimizer, Adam) and type(optimizer) in (Adam, AdamW):
+        return None if optimizer.amsgrad else _adam_step(kernels, optimizer)
+    if type(optimizer) is not SGD or not optimizer.is_plain:
         return None
 
     def step(values: Array, grads: Array) -> None:

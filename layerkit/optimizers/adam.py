@@ -25,7 +25,8 @@ class Adam(Blockwise):
 
     With the gradient g at step t: m ← β₁ m + (1 − β₁) g,
     v ← β₂ v + (1 − β₂) g², and values ← values − η · m̂ / (√v̂ + ε) with m̂ = m / (1 − β₁ᵗ) and
-    v̂ = v / (1 − β₂ᵗ).
+    v̂ = v / (1 − β₂ᵗ). With ``amsgrad``, the largest v so far takes the place of v in v̂, so that the
+    steps do not grow again where large gradients have become rare.
 
     Parameters
     ----------
@@ -35,6 +36,8 @@ class Adam(Blockwise):
         Decay rates β₁ and β₂, from 0 to below 1.
     epsilon : float
         Constant ε in the denominator, above 0; at least 1.2e-38 for parameters of float32.
+    amsgrad : bool
+        Whether to divide by the root of the largest v so far.
 
     Raises
     ------
@@ -43,7 +46,9 @@ class Adam(Blockwise):
 
     References
     ----------
-    Kingma & Ba (2015), "Adam: a method for stochastic optimization", algorithm 1.
+    Kingma & Ba (2015), "Adam: a method for stochastic optimization", algorithm 1. Reddi, Kale &
+    Kumar (2018), "On the convergence of Adam and beyond", algorithm 2, with the corrections of
+    Adam.
 
     Examples
     --------
@@ -55,20 +60,25 @@ class Adam(Blockwise):
     array([0.9, 1.1])
     """
 
-    _names = ("mean", "square")
-
     def __init__(
         self,
         learning_rate: float = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
+        *,
+        amsgrad: bool = False,
     ) -> None:
         self.learning_rate = learning_rate
         where = f"{type(self).__name__}.__init__"
         self.beta_1 = check.number(where, "beta_1", beta_1, minimum=0, below=1)
         self.beta_2 = check.number(where, "beta_2", beta_2, minimum=0, below=1)
         self.epsilon = check.number(where, "epsilon", epsilon, above=0)
+        self.amsgrad = check.boolean(where, "amsgrad", amsgrad)
+
+    @property
+    def _names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("mean", "square", "largest_square") if self.amsgrad else ("mean", "square")
 
     def _root(self, square: Array, room: Array) -> Array:
         """Return √v̂ + ε, in ``room``."""
@@ -83,6 +93,9 @@ class Adam(Blockwise):
         mean, square = state["mean"], state["square"]
         average(mean, grads, self.beta_1, room)
         average_square(square, grads, self.beta_2, room)
+        largest = state.get("largest_square")
+        if largest is not None:
+            square = np.maximum(largest, square, out=largest)
         np.divide(mean, self._root(square, room), room)
         room *= self.learning_rate / (1 - self.beta_1**self.n_steps)
         return room
@@ -101,11 +114,17 @@ class AdamW(Adam):
         Constant ε in the denominator, above 0; at least 1.2e-38 for parameters of float32.
     weight_decay : float
         Decoupled weight decay λ, at least 0.
+    amsgrad : bool
+        Whether to divide by the root of the largest v so far, as in `Adam`.
 
     Raises
     ------
     ArgumentError
         If an argument is of the wrong kind or out of its range.
+
+    See Also
+    --------
+    ParameterGroup.without_decay : Leaves out biases, and the scales of normalisation.
 
     References
     ----------
@@ -128,8 +147,10 @@ class AdamW(Adam):
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         weight_decay: float = 0.01,
+        *,
+        amsgrad: bool = False,
     ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad=amsgrad)
         self.weight_decay = check.number("AdamW.__init__", "weight_decay", weight_decay, minimum=0)
 
 

@@ -17,7 +17,8 @@ class RMSprop(Blockwise):
     """RMSprop: the gradient, divided by the root of the moving average of its squares.
 
     v ← ρ v + (1 − ρ) g², and values ← values − η · g / (√v + ε); with momentum μ,
-    b ← μ b + g / (√v + ε) and values ← values − η · b.
+    b ← μ b + g / (√v + ε) and values ← values − η · b. If ``centered``, √v is replaced by
+    √max(v − m², 0) with m ← ρ m + (1 − ρ) g: the deviation of the gradients from their mean.
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ class RMSprop(Blockwise):
         Momentum μ, from 0 to below 1.
     epsilon : float
         Constant ε in the denominator, above 0; at least 1.2e-38 for parameters of float32.
+    centered : bool
+        Whether to divide by the deviation of the gradients from their moving average.
 
     Raises
     ------
@@ -37,7 +40,8 @@ class RMSprop(Blockwise):
 
     References
     ----------
-    Tieleman & Hinton (2012), "Lecture 6.5: rmsprop", Neural networks for machine learning.
+    Tieleman & Hinton (2012), "Lecture 6.5: rmsprop", Neural networks for machine learning. Graves
+    (2013), "Generating sequences with recurrent neural networks", eq. 38-40, for the centred form.
 
     Examples
     --------
@@ -55,27 +59,38 @@ class RMSprop(Blockwise):
         rho: float = 0.9,
         momentum: float = 0.0,
         epsilon: float = 1e-8,
+        *,
+        centered: bool = False,
     ) -> None:
         self.learning_rate = learning_rate
         where = "RMSprop.__init__"
         self.rho = check.number(where, "rho", rho, minimum=0, below=1)
         self.momentum = check.number(where, "momentum", momentum, minimum=0, below=1)
         self.epsilon = check.number(where, "epsilon", epsilon, above=0)
+        self.centered = check.boolean(where, "centered", centered)
 
     @property
     def _names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("square", "velocity") if self.momentum else ("square",)
+        velocity = ("velocity",) if self.momentum else ()
+        return ("square", *velocity, "mean") if self.centered else ("square", *velocity)
 
     def _block_step(
         self, grads: Array, state: Mapping[str, Array], room: Array, other: Array
     ) -> Array:
         square = state["square"]
         average_square(square, grads, self.rho, room)
-        np.sqrt(square, room)
+        mean, velocity = state.get("mean"), state.get("velocity")
+        if mean is None:
+            np.sqrt(square, room)
+        else:
+            average(mean, grads, self.rho, room)
+            np.multiply(mean, mean, other)
+            np.subtract(square, other, room)
+            np.maximum(room, 0, out=room)  # rounding
+            np.sqrt(room, room)
         room += self.epsilon
         np.divide(grads, room, room)
-        if self.momentum:
-            velocity = state["velocity"]
+        if velocity is not None:
             velocity *= self.momentum
             velocity += room
             np.multiply(velocity, self.learning_rate, room)

@@ -5,8 +5,10 @@ layers.
 """
 
 import copy
+import itertools
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from layerkit._support.repr import ConstructorRepr
 from layerkit._support.signatures import arguments_of
 from layerkit._support.state import is_plain, restore
 from layerkit._support.state_checks import check_state, is_like, is_ours, ranged, refuse
-from layerkit._support.validation import Array
+from layerkit._support.validation import Array, Shape
 from layerkit.errors import LoadError, SaveError, ShapeError, StateError
 
 __all__ = ["Optimizer"]
@@ -46,8 +48,15 @@ class Optimizer(ConstructorRepr, ABC):
     needs_closure : bool
         Whether a step evaluates the loss at other parameters too: it is made by `step_with` then.
     is_elementwise : bool
-        Whether the steps of each parameter depend on its own gradients only. A class that uses
-        all of them together sets it to False.
+        Whether the steps of each number depend on its own gradients only. A class that uses
+        more of them together sets it to False.
+    is_parameterwise : bool
+        Whether, if not elementwise, the steps of each parameter (a whole kernel, or a bias) depend
+        on its shape and its own gradients only. A class that sets it to True finds the parameters
+        by `views` in `update`, and may have parameter groups and frozen parameters.
+    shapes : sequence of tuple of int, or None
+        Shapes of the parameters that lie in the vectors, one behind the other. A `Trainer` sets
+        it for a parameterwise optimizer; None stands for one parameter of one axis.
 
     Examples
     --------
@@ -68,6 +77,8 @@ class Optimizer(ConstructorRepr, ABC):
     n_steps: int = 0
     needs_closure: bool = False
     is_elementwise: bool = True
+    is_parameterwise: bool = False
+    shapes: Sequence[Shape] | None = None
     _learning_rate: float
     _state: dict[str, Array] | None = None
     _values: Array | None = None
@@ -190,7 +201,7 @@ class Optimizer(ConstructorRepr, ABC):
             Numbers and other plain values, by the attributes' names.
         """
         data = {"learning_rate": self.learning_rate, "n_steps": self.n_steps, **vars(self)}
-        hidden = {"_learning_rate", "_rates", "_state", "_values"}
+        hidden = {"_learning_rate", "_rates", "_state", "_values", "shapes"}
         return {
             name: value
             for name, value in data.items()
@@ -227,6 +238,65 @@ class Optimizer(ConstructorRepr, ABC):
         state : dict of str to ndarray of shape (n_parameters,)
             Vectors made by `init_state`; changed in place.
         """
+
+    def views(self, vector: Array) -> list[Array]:
+        """Return the parts of a vector, each with the shape of its parameter.
+
+        Parameters
+        ----------
+        vector : ndarray of shape (n_parameters,)
+            Values, gradients or a vector of the state, as `update` has them.
+
+        Returns
+        -------
+        list of ndarray
+            Views into the vector, in its order, by `shapes`.
+
+        Raises
+        ------
+        ShapeError
+            If the shapes are those of another number of parameters.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from layerkit import Lamb
+        >>> optimizer = Lamb()
+        >>> optimizer.shapes = [(2, 2), (2,)]
+        >>> [view.shape for view in optimizer.views(np.zeros(6))]
+        [(2, 2), (2,)]
+        """
+        shapes = [vector.shape] if self.shapes is None else self.shapes
+        sizes = [math.prod(shape) for shape in shapes]
+        if sum(sizes) != len(vector):
+            where, got = f"{type(self).__name__}.step", check.Said(f"those of {sum(sizes)}")
+            check.fail(where, "shapes", f"those of {len(vector)} numbers", got, error=ShapeError)
+        stops = itertools.accumulate(sizes)
+        return [
+            vector[stop - size : stop].reshape(shape)
+            for stop, size, shape in zip(stops, sizes, shapes, strict=True)
+        ]
+
+    def update_part(
+        self, values: Array, grads: Array, part: slice, shapes: Sequence[Shape]
+    ) -> None:
+        """Update some of the parameters, those that lie in a part of the vectors.
+
+        Parameters
+        ----------
+        values, grads : ndarray of shape (n_parameters,)
+            Parameters of the model, changed in place, and their gradients.
+        part : slice
+            Part of the vectors; it has whole parameters.
+        shapes : sequence of tuple of int
+            Their shapes.
+        """
+        whole, self.shapes = self.shapes, shapes
+        try:
+            state = {name: vector[part] for name, vector in self.state.items()}
+            self.update(values[part], grads[part], state)
+        finally:
+            self.shapes = whole
 
     @ignoring("under")
     def step(self, values: Array, grads: Array) -> None:

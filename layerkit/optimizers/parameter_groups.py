@@ -1,12 +1,14 @@
 """`ParameterGroup`: optimizer settings for some of the layers."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
 from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.repr import ConstructorRepr
-from layerkit._support.validation import Array
+from layerkit._support.validation import Array, Shape
 from layerkit.models.base import Model
 from layerkit.models.selection import select
 from layerkit.optimizers import Optimizer
@@ -31,6 +33,9 @@ class ParameterGroup(ConstructorRepr):
     frozen : bool
         Whether the parameters of the group stay as they are. Their gradients are computed all the
         same; `Model.freeze` spares that work.
+    max_axes : int, optional
+        Leave parameters of more axes out of the group: with 1, it has the biases, and the scales
+        and shifts of normalisation, but no kernels.
 
     Raises
     ------
@@ -51,6 +56,7 @@ class ParameterGroup(ConstructorRepr):
         learning_rate: float | None = None,
         weight_decay: float | None = None,
         frozen: bool = False,
+        max_axes: int | None = None,
     ) -> None:
         where = "ParameterGroup.__init__"
         if not layers:
@@ -62,6 +68,44 @@ class ParameterGroup(ConstructorRepr):
         if weight_decay is not None:
             self.weight_decay = check.number(where, "weight_decay", weight_decay, minimum=0)
         self.frozen = check.boolean(where, "frozen", frozen)
+        self.max_axes = max_axes
+        if max_axes is not None:
+            self.max_axes = check.integer(where, "max_axes", max_axes, minimum=0)
+
+    @classmethod
+    def without_decay(cls, layers: Sequence[str] = ("*",)) -> ParameterGroup:
+        """Return a group that leaves biases and scales of normalisation without weight decay.
+
+        Those are the parameters of one axis. Other groups may have the same ones, if they set no
+        weight decay.
+
+        Parameters
+        ----------
+        layers : sequence of str
+            Names or patterns of the layers; by default all of them.
+
+        Returns
+        -------
+        ParameterGroup
+            New group, for ``groups`` of `Trainer`.
+
+        Examples
+        --------
+        >>> from layerkit import *
+        >>> model = Sequential([Dense(3, 4, ReLU()), BatchNorm(), Dense(4, 2)])
+        >>> groups = [ParameterGroup.without_decay()]
+        >>> trainer = Trainer(model, MeanSquaredError(), AdamW(weight_decay=0.1), groups=groups)
+        """
+        return cls(list(layers), weight_decay=0.0, max_axes=1)
+
+    def _has(self, parameter: flat.Parameter) -> bool:
+        """Return whether a parameter of the layers has few enough axes to be in the group."""
+        return self.max_axes is None or len(parameter.shape) <= self.max_axes
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what the group sets in place of the optimizer's, by name."""
+        given = {name: getattr(self, name) for name in ("learning_rate", "weight_decay", "frozen")}
+        return {n: value for n, value in given.items() if value is not None and value is not False}
 
 
 class GroupedStep:
@@ -72,30 +116,53 @@ class GroupedStep:
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self.initial_rate = optimizer.learning_rate
-        if not optimizer.is_elementwise or optimizer.needs_closure:
+        is_by_parts = optimizer.is_elementwise or optimizer.is_parameterwise
+        if not is_by_parts or optimizer.needs_closure:
             expectation = "empty for an optimizer that uses all parameters together"
             check.fail(where, "groups", expectation, check.Said(repr(optimizer)))
         self.owners: dict[flat.Parameter, ParameterGroup] = {}
+        # Each pair of groups with parameters in common, as one.
+        self._joined: dict[tuple[ParameterGroup, ParameterGroup], ParameterGroup] = {}
         for group in groups:
             if group.weight_decay is not None and not hasattr(optimizer, "weight_decay"):
                 got = check.Said(f"{group!r} for {optimizer!r}, which has none")
                 check.fail(where, "groups", "without weight_decay", got)
-            for name in group.layers:
-                for parameter in select(where, model, name).values():
-                    if self.owners.setdefault(parameter, group) is not group:
-                        got = check.Said(f"{name!r} in two of them")
-                        check.fail(where, "groups", "of different layers", got)
+            # A parameter counts once, though several of a group's names may stand for it.
+            chosen = {p: name for name in group.layers for p in select(where, model, name).values()}
+            for parameter, name in chosen.items():
+                if group._has(parameter):
+                    self._add(where, name, parameter, group)
+
+    def _add(self, where: str, name: str, parameter: flat.Parameter, group: ParameterGroup) -> None:
+        """Add a parameter to a group; it may be in another one that has other settings."""
+        other = self.owners.setdefault(parameter, group)
+        if other is group:
+            return
+        first, second = other._settings(), group._settings()
+        if not first or not second or first.keys() & second.keys():
+            got = check.Said(f"{name!r} in two of them")
+            check.fail(where, "groups", "of different layers, or of different settings", got)
+        pair = other, group
+        if pair not in self._joined:
+            self._joined[pair] = ParameterGroup(group.layers, **first, **second)
+        self.owners[parameter] = self._joined[pair]
 
     def prepare(self) -> list[tuple[float, float]]:
         """Find where the parameters lie, and return the rate and the decay of those that train."""
-        starts = flat.starts(self.model.parameters)
-        owned = [(p, self.owners.get(p)) for p in starts if p.trainable]
-        self.spans = [
-            (slice(starts[p], starts[p] + p.size), group)
-            for p, group in owned
-            if group is None or not group.frozen
-        ]
-        return [self._settings_of(group) for _, group in self.spans]
+        self.spans: list[tuple[slice, list[Shape], ParameterGroup | None]] = []
+        for p, start in flat.starts(self.model.parameters).items():
+            group = self.owners.get(p)
+            if not p.trainable or (group is not None and group.frozen):
+                continue
+            shapes, first = [p.shape], start
+            if self.spans and self.spans[-1][0].stop == start and self.spans[-1][2] is group:
+                span, before, _ = self.spans.pop()  # one update for neighbours
+                shapes, first = [*before, *shapes], span.start
+            self.spans.append((slice(first, start + p.size), shapes, group))
+        self.groups = {group for *_, group in self.spans}
+        coupled = getattr(self.optimizer, "coupled_decay", None) or 0.0
+        settings = [self._settings_of(group) for *_, group in self.spans]
+        return [(rate, decay + coupled) for rate, decay in settings]
 
     def _settings_of(self, group: ParameterGroup | None) -> tuple[float, float]:
         """Return a group's learning rate and weight decay, 0 where the optimizer has none."""
@@ -113,15 +180,16 @@ class GroupedStep:
         """Update the parameters by one step."""
         optimizer: Any = self.optimizer
         rate, decay = optimizer.learning_rate, getattr(optimizer, "weight_decay", None)
-        settings = {group: self._settings_of(group) for _, group in self.spans}
+        settings = {group: self._settings_of(group) for group in self.groups}
         optimizer.n_steps += 1
         try:
-            for span, group in self.spans:
-                optimizer.learning_rate, own = settings[group]
+            for span, shapes, group in self.spans:
+                own_rate, own = settings[group]
+                if own_rate != optimizer.learning_rate:  # the check of a new one takes a while
+                    optimizer.learning_rate = own_rate
                 if decay is not None:
                     optimizer.weight_decay = own
-                state = {name: vector[span] for name, vector in optimizer.state.items()}
-                optimizer.update(values[span], grads[span], state)
+                optimizer.update_part(values, grads, span, shapes)
         finally:
             optimizer.learning_rate = rate
             if decay is not None:

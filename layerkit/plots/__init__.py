@@ -6,7 +6,7 @@ Each function draws on the axes ``ax``, or on those of a new figure, and returns
 """
 
 from layerkit.plots.classes import confusion_matrix, decision_boundary
-from layerkit.plots.curves import epochs_to_target, learning_curves
+from layerkit.plots.curves import epochs_to_target, learning_curves, learning_rate_curve
 from layerkit.plots.graphs import graph
 from layerkit.plots.images import image_rows
 from layerkit.plots.layers import (
@@ -29,6 +29,7 @@ __all__ = [
     "hidden_codes",
     "image_rows",
     "learning_curves",
+    "learning_rate_curve",
     "precision_recall_curve",
     "roc_curve",
     "weights",

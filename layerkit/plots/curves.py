@@ -11,7 +11,7 @@ from layerkit._support import validation as check
 from layerkit._support.validation import Array
 from layerkit.plots.axes import axes
 
-__all__ = ["epochs_to_target", "learning_curves"]
+__all__ = ["epochs_to_target", "learning_curves", "learning_rate_curve"]
 
 
 def learning_curves(
@@ -132,5 +132,70 @@ def epochs_to_target(n_epochs: Array, reached: Array, ax: Any = None) -> Any:
     ax.set_title(f"{len(solved):,} of {len(n_epochs):,} runs reached the target")
     ax.set_xlabel("epochs to the target")
     ax.set_ylabel("runs")
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def learning_rate_curve(
+    learning_rates: Array,
+    losses: Array,
+    ax: Any = None,
+    *,
+    smoothed: Array | None = None,
+    chosen: float | None = None,
+) -> Any:
+    """Draw losses over the learning rates of their steps, on a logarithmic axis.
+
+    Parameters
+    ----------
+    learning_rates : ndarray of shape (n_steps,)
+        Learning rate of each step.
+    losses : ndarray of shape (n_steps,)
+        Loss of each step.
+    ax : matplotlib Axes, optional
+        Axes to draw on; by default, those of a new figure.
+    smoothed : ndarray of shape (n_steps,), optional
+        Smoothed losses, drawn over the others.
+    chosen : float, optional
+        Learning rate to mark.
+
+    Returns
+    -------
+    matplotlib Axes
+        Axes with the drawing.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is of the wrong kind or shape.
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import plots
+    >>> rates = np.array([0.001, 0.01, 0.1])
+    >>> ax = plots.learning_rate_curve(rates, np.array([2.0, 1.5, 3.0]), chosen=0.01)
+    >>> ax.get_xscale(), ax.get_xlabel()
+    ('log', 'learning rate')
+    """
+    where = "plots.learning_rate_curve"
+    rates = check.numeric_array(where, "learning_rates", learning_rates, None)
+    losses = check.numeric_array(where, "losses", losses, None)
+    check.exact_shape(where, "losses", losses, rates.shape)
+    if smoothed is not None:
+        smoothed = check.numeric_array(where, "smoothed", smoothed, None)
+        check.exact_shape(where, "smoothed", smoothed, rates.shape)
+    ax = axes("learning_rate_curve", ax)
+    ax.plot(rates, losses, color="C0", alpha=1.0 if smoothed is None else 0.4, label="loss")
+    if smoothed is not None:
+        ax.plot(rates, smoothed, color="C0", label="smoothed")
+    if chosen is not None:
+        ax.axvline(chosen, color="C1", linestyle="--", label=f"{chosen:.2g}")
+    ax.set_xscale("log")
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("loss")
+    ax.legend()
     ax.grid(alpha=0.3)
     return ax

@@ -23,10 +23,13 @@ from layerkit.optimizers import (
     Adadelta,
     Adagrad,
     Adam,
+    Adamax,
     AdamW,
     Lion,
     NAdam,
+    RAdam,
     RMSprop,
+    Rprop,
 )
 from layerkit.replicas.stacked import (
     SMALL_PRODUCT,
@@ -42,7 +45,7 @@ from layerkit.training.evaluation import figure_names
 from layerkit.training.fit import Fit, sole_training
 from layerkit.training.trainer import Trainer
 
-_OPTIMIZERS = (SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Adadelta, Lion)
+_OPTIMIZERS = (SGD, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop, Adagrad, Adadelta, Lion)
 # Replicas are trained in groups whose numbers fit into the processor's cache, but not so few that
 # the calls cost more than the arithmetic.
 _GROUP_BYTES = 1 << 24
@@ -63,8 +66,11 @@ def _optimizer_settings(trainer: Trainer) -> tuple[Any, ...]:
     if type(optimizer) not in _OPTIMIZERS:
         raise Refused(f"the optimizer, {optimizer!r}, is not one that steps for all at once")
     own = {"learning_rate", "weight_decay"}
-    if type(optimizer) is SGD:  # whose steps don't depend on how many there were
-        own.add("n_steps")
+    if isinstance(optimizer, SGD):
+        if optimizer.coupled_decay:
+            raise Refused(f"the optimizer, {optimizer!r}, adds the parameters to the gradients")
+        if not optimizer.dampening:  # the steps don't depend on how many there were
+            own.add("n_steps")
     given = optimizer.attributes()
     return type(optimizer), *sorted((n, v) for n, v in given.items() if n not in own)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from layerkit import parameters as flat
 from layerkit._support.numerics import unguarded
-from layerkit._support.validation import Array
+from layerkit._support.validation import Array, Shape
 from layerkit.errors import NonFiniteError
 from layerkit.layers.passes import go_back
 from layerkit.models.base import Model
@@ -50,13 +50,12 @@ def _without(frozen: Sequence[tuple[Parameter, Array]], closure: Closure) -> flo
 
 
 def _step_of_spans(
-    optimizer: Optimizer, spans: Sequence[slice], values: Array, grads: Array
+    optimizer: Optimizer, spans: Sequence[tuple[slice, list[Shape]]], values: Array, grads: Array
 ) -> None:
     """Make an optimizer's step for parts of the vectors: what is between stays, its state too."""
     optimizer.n_steps += 1
-    for span in spans:
-        state = {name: vector[span] for name, vector in optimizer.state.items()}
-        optimizer.update(values[span], grads[span], state)
+    for span, shapes in spans:
+        optimizer.update_part(values, grads, span, shapes)
 
 
 def calm_limit(dtype: np.dtype[Any]) -> float:
@@ -91,7 +90,7 @@ class Updates:
         self._calm = calm_limit(model.dtype)
         self._vectors = model.vectors
         self._most = 0.0
-        self._rates: tuple[float, float | None] | None = None
+        self._rates: tuple[float, float] | None = None
         self._step: Step = self._usual_step
         self._given: Step | None = None
         self._frozen: list[Parameter] = []
@@ -108,10 +107,13 @@ class Updates:
         self._vectors = self.model.vectors
         optimizer = self.optimizer
         optimizer.bind(*self._vectors)
-        rates = getattr(optimizer, "learning_rate", 1.0), getattr(optimizer, "weight_decay", None)
+        if optimizer.is_parameterwise:
+            optimizer.shapes = [p.shape for p in flat.starts(self.model.parameters)]
+        decays = (getattr(optimizer, name, None) for name in ("weight_decay", "coupled_decay"))
+        rates = getattr(optimizer, "learning_rate", 1.0), sum(decay or 0.0 for decay in decays)
         if rates != self._rates:
             self._rates = rates
-            self._most = self._most_of(rates[0], rates[1] or 0.0)
+            self._most = self._most_of(*rates)
         if isinstance(self._usual_step, GroupedStep):
             self._rates = None
             settings = self._usual_step.prepare()
@@ -129,17 +131,20 @@ class Updates:
         """Return a step of the parameters that train, or one of all if it needs all together."""
         if isinstance(self._usual_step, GroupedStep):
             return self._usual_step
-        if not self.optimizer.is_elementwise or self.optimizer.needs_closure:
+        optimizer = self.optimizer
+        is_by_parts = optimizer.is_elementwise or optimizer.is_parameterwise
+        if not is_by_parts or optimizer.needs_closure:
             return self._usual_step
-        spans: list[slice] = []
+        spans: list[tuple[slice, list[Shape]]] = []
         for parameter, start in flat.starts(self.model.parameters).items():
             if not parameter.trainable:
                 continue
-            if spans and spans[-1].stop == start:  # one step for neighbours
-                spans[-1] = slice(spans[-1].start, start + parameter.size)
-            else:
-                spans.append(slice(start, start + parameter.size))
-        return partial(_step_of_spans, self.optimizer, spans)
+            shapes, first = [parameter.shape], start
+            if spans and spans[-1][0].stop == start:  # one step for neighbours
+                span, before = spans.pop()
+                shapes, first = [*before, *shapes], span.start
+            spans.append((slice(first, start + parameter.size), shapes))
+        return partial(_step_of_spans, optimizer, spans)
 
     def _most_of(self, rate: float, decay: float) -> float:
         """Return the sum of squared gradients up to which a step can't overflow; 0 for none."""

@@ -1,6 +1,8 @@
 """`check_optimizer`: whether an optimizer keeps every promise that an optimizer makes."""
 
 import copy
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -16,6 +18,7 @@ from layerkit.testing.suite import Check, equal, fail, maker, pickled, read_only
 __all__ = ["check_optimizer", "optimizer_checks"]
 
 _SIZE, _STEPS = 40, 5
+_SHAPES = [(5, 3), (3,), (1, 4), (2, 2, 3), ()]
 Reference = Callable[[Array, Sequence[Array]], Array]
 
 
@@ -206,6 +209,21 @@ def check_coordinates_independent(subject: Subject) -> None:
     subject.run(subject.optimizer(), np.empty(0), [np.empty(0)])
 
 
+def check_parameters_independent(subject: Subject) -> None:
+    """Each parameter follows from its shape and its own gradients alone."""
+    sizes = [math.prod(shape) for shape in _SHAPES]
+    values, grads = subject.values(sum(sizes)), subject.grads(sum(sizes))
+    start, optimizer = values.copy(), subject.optimizer()
+    optimizer.shapes = _SHAPES
+    subject.run(optimizer, values, grads)
+    for stop, size, shape in zip(itertools.accumulate(sizes), sizes, _SHAPES, strict=True):
+        span, alone = slice(stop - size, stop), subject.optimizer()
+        alone.shapes = [shape]
+        part = subject.run(alone, start[span].copy(), [g[span].copy() for g in grads])
+        message = f"the steps of a parameter of shape {shape} depend on others"
+        equal(values[span], part, message, rtol=1e-12)
+
+
 def check_float32(subject: Subject) -> None:
     """Values of float32 stay so, and close to float64."""
     values = subject.values().astype(np.float32)
@@ -250,6 +268,7 @@ _CHECKS = [
     check_resumes,
     check_instances_independent,
     check_coordinates_independent,
+    check_parameters_independent,
     check_float32,
     check_one_model,
     check_config_round_trip,
@@ -292,12 +311,18 @@ def optimizer_checks(
     """
     seed = validation.integer("optimizer_checks", "seed", seed, minimum=0)
     subject = Subject(maker("check_optimizer.make", make, Optimizer), reference, seed)
-    elementwise = subject.optimizer().is_elementwise
+    optimizer = subject.optimizer()
+    left_out: set[Callable[[Subject], None]] = set()
+    if reference is None:
+        left_out.add(check_follows_reference)
+    if not optimizer.is_elementwise:
+        left_out.add(check_coordinates_independent)
+    if not optimizer.is_parameterwise:
+        left_out.add(check_parameters_independent)
     return [
         Check(check.__name__.removeprefix("check_"), subject.name, partial(check, subject))
         for check in _CHECKS
-        if (reference is not None or check is not check_follows_reference)
-        and (elementwise or check is not check_coordinates_independent)
+        if check not in left_out
     ]
 
 

@@ -129,6 +129,12 @@ class Fit:
         self._states = callback_states(where, resumed, self.hooks.all, trainer)
         self.names = figure_names(step.metrics, is_validated=False)
         names = figure_names(step.metrics, is_validated=validation is not None)
+        added = self.hooks.figure_names
+        for name in added:
+            if [*names, *added].count(name) > 1:
+                check.fail(where, "callbacks", "of figures with names of their own", name)
+        names += added
+        self._adds_figures = validation is not None or bool(added)
         self.history = history_of(where, resumed, names)
         self.position.batches_per_update = n_batches
         self._engine_wanted: EngineName = engine
@@ -156,6 +162,7 @@ class Fit:
                     figures = self._train()
                     if self.validation:
                         figures |= self._validate(self.validation)
+                    figures |= hooks.figures()
                     # Ctrl-C waits until each callback knows of what is on record.
                     with updates.whole():
                         if figures:
@@ -201,8 +208,8 @@ class Fit:
 
     @property
     def record(self) -> Callable[[Figures], None] | None:
-        """Function that records figures; None if those of validation are added first."""
-        return None if self.validation else self.history.extend
+        """Function that records figures; None if others are added first."""
+        return None if self._adds_figures else self.history.extend
 
     def describe_batch(self) -> str:
         """Return the beginning of an error's message about the batch at work."""
@@ -225,7 +232,7 @@ class Fit:
             self.engine = self._choose_engine()
         watched = hooks.watched(self.engine.watchable)
         n_epochs = hooks.epochs_until_due(self.position.epoch, self.epochs, watched)
-        n_epochs = 1 if self.validation else n_epochs
+        n_epochs = 1 if self._adds_figures else n_epochs
         goals = [Goal(stop.metric, stop.value, stop.rises) for stop in watched]
         return self.engine.train(n_epochs, goals)
 

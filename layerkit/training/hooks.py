@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from layerkit._support import validation as check
 from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.stopping import StopAt
 from layerkit.training.kept import Kept
@@ -61,6 +62,27 @@ class Hooks:
     def states(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the state of each callback, for a checkpoint."""
         return [(type(callback).__name__, callback.get_state()) for callback in self.all]
+
+    @property
+    def figure_names(self) -> list[str]:
+        """The names of the figures that callbacks add to those of training."""
+        return [name for callback in self.all for name in callback.recorded_names]
+
+    def figures(self) -> dict[str, list[float]]:
+        """Return the figures of an epoch that callbacks add."""
+        added: dict[str, list[float]] = {}
+        for callback in self.all:
+            if not callback.recorded_names:
+                continue
+            where = f"{type(callback).__name__}.recorded_figures"
+            with np.errstate(**self.settings):
+                given = callback.recorded_figures(self.trainer)
+            if set(given) != set(callback.recorded_names):
+                wanted = f"those of {', '.join(map(repr, callback.recorded_names))}"
+                check.fail(where, "the names", wanted, list(given))
+            for name in callback.recorded_names:
+                added[name] = [check.one_float(where, name, given[name])]
+        return added
 
     def end(self) -> None:
         """End it for each that began, even if another fails to end.

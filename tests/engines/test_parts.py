@@ -23,6 +23,7 @@ from layerkit import (
     AdamW,
     Dense,
     HalfSquaredError,
+    Lamb,
     Layer,
     MeanSquaredError,
     ParameterGroup,
@@ -96,6 +97,22 @@ def test_adams_step_is_compiled_too(make, dtype, monkeypatch):
     for first, second in zip(*ends.values(), strict=True):
         assert_allclose(first, second, rtol=tolerance, atol=tolerance * 1e-2)
     assert (ends["auto"][0] != ends["numpy"][0]).any()  # indeed another way to compute it
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Adam(0.01, amsgrad=True),
+        lambda: Lamb(0.01),
+        lambda: SGD(0.01, 0.9, dampening=0.5),
+        lambda: SGD(0.01, coupled_decay=0.5),
+    ],
+)
+def test_other_steps_are_numpys(make, monkeypatch):
+    monkeypatch.setattr(parts_module, "_LOADING_COST", 0)
+    model = Sequential([Dense(40, 50, Tanh()), Dense(50, 30)], seed=0)
+    assert compiled_parts(model, HalfSquaredError(), make(), 1e9)[0] is None
+    assert compiled_parts(model, HalfSquaredError(), SGD(0.01, 0.9), 1e9)[0] is not None
 
 
 def test_groups_keep_their_own_steps(monkeypatch):

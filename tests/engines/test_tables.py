@@ -104,6 +104,14 @@ REFUSED = {
         r"the loss, SigmoidCrossEntropy\(pos_weight=2.0\), weighs its classes",
     ),
     "optimizer": (lambda name: fit(name, optimizer=SlowDown()), r"the optimizer, .* is not SGD"),
+    "dampening": (
+        lambda name: fit(name, optimizer=SGD(0.1, 0.9, dampening=0.5)),
+        r"the optimizer, .* decays weights or dampens its momentum",
+    ),
+    "coupled decay": (
+        lambda name: fit(name, optimizer=SGD(0.1, coupled_decay=0.5)),
+        r"the optimizer, .* decays weights or dampens its momentum",
+    ),
     "large": (
         lambda name: fit(name, x=np.broadcast_to(np.float64(1), (1 << 24, 2))),
         "too large to copy",

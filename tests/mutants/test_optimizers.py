@@ -194,6 +194,16 @@ class ScaledByTheNorm(Plain):
         super().update(values, grads / (1 + np.linalg.norm(grads)), state)
 
 
+@mutant(r"the steps of a parameter of shape \(5, 3\) depend on others")
+class ScaledByTheNormOfAll(Plain):
+    """Where each parameter was meant: a model's step depends on how many layers it has."""
+
+    is_elementwise, is_parameterwise = False, True
+
+    def update(self, values, grads, state):
+        super().update(values, grads / (1 + np.linalg.norm(grads)), state)
+
+
 @mutant("is float64|dtype float32")
 class WideState(Plain):
     def init_state(self, values):
@@ -242,7 +252,8 @@ def test_mutant_is_killed(kind, named):
 
 def test_no_check_is_idle():
     """Each fails for one mutant or another."""
-    names = {check.name for check in optimizer_checks(Plain, reference=momentum)}
+    kinds = (Plain, ScaledByTheNormOfAll)
+    names = {check.name for k in kinds for check in optimizer_checks(k, reference=momentum)}
     found = [failure(kind).failures for kind, _ in MUTANTS]
     assert names <= set().union(*found)
 

@@ -58,7 +58,7 @@ WITH_EPSILON = [
 
 
 def test_those_with_an_epsilon():
-    assert len(WITH_EPSILON) == 6
+    assert len(WITH_EPSILON) == 12
 
 
 @pytest.mark.parametrize("kind", WITH_EPSILON)
@@ -92,3 +92,49 @@ def test_an_epsilon_that_is_0_in_float32_is_refused_at_each_fit(width):
     assert trainer.optimizer.n_steps == 0
     assert not begun
     trainer.fit(x, x[:, :1], epochs=0)
+
+
+ALL = [
+    kind
+    for kind in (getattr(layerkit, name) for name in layerkit.optimizers.__all__)
+    if kind is not layerkit.Optimizer
+]
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1e5, 1e-30, 0.0])
+def test_extreme_gradients_leave_finite_values_and_are_silent(kind, dtype, scale):
+    rng = np.random.default_rng(0)
+    for start in (1e5, 1e-30, 0.0):
+        optimizer, values = kind(0.01), start * rng.normal(size=24).astype(dtype)
+        values = values.astype(dtype)
+        optimizer.shapes = [(4, 3), (3,), (1, 5), (2, 2)]
+        with np.errstate(all="raise"):
+            for _ in range(3):
+                optimizer.step(values, (scale * rng.normal(size=24)).astype(dtype))
+        assert np.isfinite(values).all()
+        assert values.dtype == dtype
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ALL if kind is not layerkit.LBFGS])
+def test_frozen_parameters_stay_and_the_others_move_as_if_alone(kind):
+    x = np.random.default_rng(0).normal(size=(6, 4))
+    ends = []
+    for thaws in (False, True):
+        layers = [layerkit.Dense(4, 3, layerkit.Tanh(), name="a"), layerkit.Dense(3, 2, name="b")]
+        model = layerkit.Sequential(layers, seed=0)
+        start = model.values.copy()
+        model.freeze("a.bias", "b.kernel")
+        trainer = layerkit.Trainer(model, layerkit.HalfSquaredError(), kind(0.01))
+        for _ in range(3):
+            trainer.train_step(x, x[:, :2])
+        assert (model["a"].bias.value == start[12:15]).all()
+        assert (model["b"].kernel.value == start[15:21].reshape(3, 2)).all()
+        assert not (model["a"].kernel.value == start[:12].reshape(4, 3)).any()
+        ends.append(model.values.copy())
+        if thaws:
+            model.unfreeze()
+            trainer.train_step(x, x[:, :2])
+            assert not (model.values == ends[0]).any()
+    assert ends[0].tobytes() == ends[1].tobytes()

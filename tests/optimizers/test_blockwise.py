@@ -1,13 +1,33 @@
 import numpy as np
 import pytest
 
-from layerkit import Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+from layerkit import (
+    FTRL,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    NAdam,
+    RAdam,
+    RMSprop,
+    Rprop,
+    ScheduleFreeAdamW,
+)
 from layerkit.optimizers import blockwise
 
 MAKERS = [
     Adadelta,
     Adagrad,
     Adam,
+    lambda: Adam(amsgrad=True),
+    Adamax,
+    lambda: FTRL(0.1, l1=0.1),
+    RAdam,
+    Rprop,
+    lambda: ScheduleFreeAdamW(weight_decay=0.1),
+    lambda: RMSprop(momentum=0.5, centered=True),
     lambda: AdamW(weight_decay=0.1),
     lambda: Lion(0.01, weight_decay=0.1),
     NAdam,

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -5,10 +7,14 @@ from numpy.testing import assert_allclose
 from layerkit import (
     LBFGS,
     SGD,
+    Adafactor,
     Adam,
     AdamW,
+    BatchNorm,
     Dense,
     HalfSquaredError,
+    Lamb,
+    Muon,
     NAdam,
     Optimizer,
     ParameterGroup,
@@ -104,10 +110,17 @@ def trainer_with(*groups, optimizer=None):
         (lambda: ParameterGroup(["a"], learning_rate=0), "learning_rate must be"),
         (lambda: ParameterGroup(["a"], weight_decay=-1), "weight_decay must be"),
         (lambda: ParameterGroup(["a"], frozen=1), "frozen must be"),
+        (lambda: ParameterGroup(["a"], max_axes=-1), "max_axes must be"),
         (lambda: trainer_with(ParameterGroup(["x"])), "name must be one of 'first'"),
         (
             lambda: trainer_with(ParameterGroup(["inner"]), ParameterGroup(["inner.middle"])),
-            "groups must be of different layers; got 'inner.middle' in two of them",
+            "groups must be of different layers, or of different settings; got 'inner.middle' in",
+        ),
+        (
+            lambda: trainer_with(
+                ParameterGroup.without_decay(), ParameterGroup(["last"], weight_decay=1)
+            ),
+            "groups must be of different layers, or of different settings; got 'last' in two of",
         ),
         (
             lambda: trainer_with(ParameterGroup(["last"], weight_decay=1), optimizer=NoDecay()),
@@ -128,3 +141,53 @@ def test_bad_arguments(make, message):
 def test_an_optimizer_without_decay_may_have_groups():
     trainer = trainer_with(ParameterGroup(["last"], learning_rate=2.0), optimizer=NoDecay())
     trainer.train_step(X, Y)
+
+
+def test_decay_without_biases_and_norms():
+    layers = [Dense(3, 4, Tanh()), BatchNorm(), Dense(4, 2)]
+    ends = {}
+    for name, decay, groups in (
+        ("none", 0.0, []),
+        ("all", 0.5, []),
+        ("kernels", 0.5, [ParameterGroup.without_decay()]),
+    ):
+        model = Sequential(copy.deepcopy(layers), seed=0)
+        model.values += 0.5
+        trainer = Trainer(model, HalfSquaredError(), AdamW(0.01, weight_decay=decay), groups=groups)
+        trainer.train_step(X, Y)
+        ends[name] = {n: p.value.copy() for n, p in model.named_parameters().items()}
+    assert len(ends["none"]) == 6
+    for name, value in ends["kernels"].items():
+        other = "all" if name.endswith("kernel") else "none"
+        assert_allclose(value, ends[other][name], rtol=1e-13)
+        assert not np.allclose(ends["all"][name], ends["none"][name], rtol=1e-4)
+
+
+def test_groups_of_different_settings_have_parameters_in_common():
+    model = network()
+    before = {n: p.value.copy() for n, p in model.named_parameters().items()}
+    groups = [ParameterGroup.without_decay(), ParameterGroup(["last", "inner"], learning_rate=0.2)]
+    trainer = Trainer(model, HalfSquaredError(), SGD(0.1, weight_decay=0.5), groups=groups)
+    trainer.train_step(X, Y)
+    for name, parameter in model.named_parameters().items():
+        rate = 0.1 if name.startswith("first") else 0.2
+        decay = 0.5 if name.endswith("kernel") else 0.0
+        expected = (1 - rate * decay) * before[name] - rate * parameter.grad
+        assert_allclose(parameter.value, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("make", [Adafactor, Lamb, Muon])
+def test_groups_of_an_optimizer_that_needs_shapes(make):
+    """Each parameter is trained as by an optimizer of its own."""
+    model, rates = network(), {"first": 0.3, "inner": 0.1, "last": 0.02}
+    groups = [ParameterGroup([name], learning_rate=rates[name]) for name in ("first", "last")]
+    trainer = Trainer(model, HalfSquaredError(), make(0.1), groups=groups)
+    own = {n: make(rates[n.split(".")[0]]) for n in model.named_parameters()}
+    expected = {n: p.value.reshape(-1).copy() for n, p in model.named_parameters().items()}
+    for _ in range(4):
+        trainer.train_step(X, Y)
+        for name, parameter in model.named_parameters().items():
+            own[name].shapes = [parameter.shape]
+            own[name].step(expected[name], parameter.grad.reshape(-1))
+            assert_allclose(parameter.value.reshape(-1), expected[name], rtol=1e-12, atol=1e-14)
+    assert [tuple(s) for s in trainer.optimizer.shapes] == [p.shape for p in model.parameters]

@@ -1,9 +1,34 @@
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
+import layerkit
 from layerkit import ArgumentError, Cosine, Exponential, Schedule, Step, Warmup
+
+# Of torch and Keras: see benchmarks/schedule_values.py.
+PATH = Path(__file__).parents[1] / "recorded" / "schedule_values.json"
+RECORD = json.loads(PATH.read_text())["values"]
+BY_KERAS_COSINE = ["CosineRestarts(5, 1.3, 0.8, 0.05)", "CosineRestarts(4, 1.0, 0.5)"]
+
+
+@pytest.mark.parametrize("call", RECORD)
+def test_factors_are_those_of_the_reference(call):
+    schedule = eval(call, vars(layerkit))
+    got = [schedule.factor_at(time) for time in range(len(RECORD[call]))]
+    assert len(got) == 40
+    # Keras computes this cosine in single precision.
+    tolerance = 1e-7 if call in BY_KERAS_COSINE else 1e-12
+    assert_allclose(got, RECORD[call], rtol=tolerance, atol=tolerance)
+
+
+def test_each_schedule_has_a_record():
+    public = {getattr(layerkit, name) for name in layerkit.__all__}
+    kinds = {k.__name__ for k in public if isinstance(k, type) and issubclass(k, Schedule)}
+    assert {call.split("(")[0] for call in RECORD} == kinds - {"Schedule", "Warmup"}
 
 
 def test_over_time():

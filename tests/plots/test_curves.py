@@ -40,9 +40,28 @@ def test_epochs_to_a_target(slowest):
     assert not nobody.patches
 
 
+def test_losses_over_learning_rates():
+    rates, losses = np.array([0.01, 0.1, 1.0]), np.array([3.0, 2.0, 5.0])
+    ax = drawn(plots.learning_rate_curve(rates, losses, smoothed=losses - 1, chosen=0.1))
+    assert [list(line.get_ydata()) for line in ax.lines[:2]] == [[3, 2, 5], [2, 1, 4]]
+    assert list(ax.lines[2].get_xdata()) == [0.1, 0.1]
+    assert ax.get_xscale() == "log"
+    _, given = plt.subplots()
+    assert plots.learning_rate_curve(rates, losses, given) is given
+    assert len(given.lines) == 1
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (
+            lambda: plots.learning_rate_curve(np.ones(2), np.ones(3)),
+            r"learning_rate_curve: losses must be of shape \(2,\)",
+        ),
+        (
+            lambda: plots.learning_rate_curve(np.ones(2), np.ones(2), smoothed=np.ones(3)),
+            r"learning_rate_curve: smoothed must be of shape \(2,\)",
+        ),
         (
             lambda: plots.epochs_to_target(np.ones(2), np.ones(3)),
             r"reached must be of shape \(2,\)",

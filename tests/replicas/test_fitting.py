@@ -25,6 +25,7 @@ from layerkit import (
     CSVLogger,
     Dense,
     HalfSquaredError,
+    Lamb,
     LambdaCallback,
     Loss,
     MeanSquaredError,
@@ -163,6 +164,11 @@ SINGLY = {
     ),
     "optimizer": (lambda s: build(s, optimizer=OwnOptimizer), "the optimizer, OwnOptimizer"),
     "lbfgs": (lambda s: build(s, optimizer=lambda rate: LBFGS()), "the optimizer, LBFGS"),
+    "shapes": (lambda s: build(s, optimizer=Lamb), "the optimizer, Lamb.* steps for all at once"),
+    "coupled decay": (
+        lambda s: build(s, optimizer=lambda rate: SGD(rate, coupled_decay=0.1)),
+        "the optimizer, SGD.* adds the parameters to the gradients",
+    ),
     "settings": (varied, "the replicas differ in more than their numbers"),
     "layer": (
         lambda s: build(s, layers=[Dense(8, 8), BatchNorm()]),

@@ -8,10 +8,12 @@ from ranks import on_ranks
 
 import layerkit.engines.choice
 from layerkit import (
+    FTRL,
     L2,
     LBFGS,
     SGD,
     Accuracy,
+    Adafactor,
     Adam,
     ArgumentError,
     BatchNorm,
@@ -22,12 +24,15 @@ from layerkit import (
     Dropout,
     EarlyStopping,
     HalfSquaredError,
+    Lamb,
     LambdaCallback,
     Layer,
     Metric,
     ModelCheckpoint,
     NonFiniteError,
+    ParameterGroup,
     R2Score,
+    RecordLearningRate,
     SaveError,
     Sequential,
     SerialCommunicator,
@@ -386,6 +391,13 @@ def test_a_step_is_one_exchange():
         return steps.tolist(), communicator.n_calls - before
 
     assert on_ranks(2, program) == [([1] * 12, 2)] * 2
+
+
+@pytest.mark.parametrize("make", [Adafactor, lambda: Lamb(0.01, epsilon=1e-3), FTRL])
+def test_other_optimizers_and_figures_of_callbacks(make):
+    options = {"epochs": 3, "batch_size": 8, "callbacks": [RecordLearningRate()]}
+    groups = [ParameterGroup(["dense_1"], learning_rate=0.02)]
+    compare(3, lambda t: t.fit(X, Y, **options), optimizer=make, groups=lambda: groups)
 
 
 @pytest.mark.parametrize("size", [2, 5])

@@ -26,16 +26,42 @@ MAKERS = {
         (lambda: SGD(0.1, momentum=0.9), plain(0.9, False)),
         (lambda: SGD(0.1, momentum=0.9, nesterov=True), plain(0.9, True)),
         (lambda: SGD(0.1, weight_decay=0.5), None),
+        (lambda: SGD(0.1, momentum=0.9, dampening=0.5, coupled_decay=0.1), None),
     ],
-    # Against torch and optax: tests/optimizers/test_adaptive.py.
+    # Against torch, Keras and optax: tests/optimizers/test_adaptive.py.
+    "Adafactor": [
+        (layerkit.Adafactor, None),
+        (lambda: layerkit.Adafactor(0.1, 0.5, 2.0, 0.1, 0.1), None),
+    ],
+    "Adamax": [(layerkit.Adamax, None)],
+    "FTRL": [
+        (lambda: layerkit.FTRL(0.1), None),
+        (lambda: layerkit.FTRL(0.1, beta=1.0, initial_square=0.0), None),
+    ],
+    "Lamb": [(layerkit.Lamb, None), (lambda: layerkit.Lamb(0.1, weight_decay=0.1), None)],
+    "Muon": [(layerkit.Muon, None), (lambda: layerkit.Muon(0.1, 0.5, False, 0.1), None)],
+    "RAdam": [(layerkit.RAdam, None), (lambda: layerkit.RAdam(0.01, beta_2=0.5), None)],
+    "Rprop": [(layerkit.Rprop, None), (lambda: layerkit.Rprop(0.1, 0.4, 1.5, 0.1, 5.0), None)],
+    "ScheduleFreeAdamW": [
+        (layerkit.ScheduleFreeAdamW, None),
+        (lambda: layerkit.ScheduleFreeAdamW(0.1, 0.5, 0.9, 1e-4, 0.1), None),
+    ],
     "Adadelta": [(lambda: layerkit.Adadelta(0.5), None)],
     "Adagrad": [(lambda: layerkit.Adagrad(0.1), None)],
-    "Adam": [(layerkit.Adam, None), (lambda: layerkit.Adam(0.1, 0.5, 0.9, 1e-4), None)],
+    "Adam": [
+        (layerkit.Adam, None),
+        (lambda: layerkit.Adam(0.1, 0.5, 0.9, 1e-4), None),
+        (lambda: layerkit.Adam(0.1, amsgrad=True), None),
+    ],
     "AdamW": [(lambda: layerkit.AdamW(0.01, weight_decay=0.1), None)],
     "LBFGS": [(layerkit.LBFGS, None), (lambda: layerkit.LBFGS(0.5, 2), None)],
     "Lion": [(lambda: layerkit.Lion(0.01), None)],
     "NAdam": [(layerkit.NAdam, None)],
-    "RMSprop": [(layerkit.RMSprop, None), (lambda: layerkit.RMSprop(0.01, momentum=0.5), None)],
+    "RMSprop": [
+        (layerkit.RMSprop, None),
+        (lambda: layerkit.RMSprop(0.01, momentum=0.5), None),
+        (lambda: layerkit.RMSprop(0.01, centered=True), None),
+    ],
 }
 
 

@@ -312,6 +312,7 @@ def test_each_callback_knows_from_the_beginning_what_its_state_is(tmp_path):
         "TensorBoard": lambda: layerkit.TensorBoard(tmp_path / "t"),
         "LambdaCallback": layerkit.LambdaCallback,
         "ProgressBar": lambda: layerkit.ProgressBar(io.StringIO()),
+        "RecordLearningRate": layerkit.RecordLearningRate,
     }
     made |= {type(c).__name__: lambda c=c: copy.deepcopy(c) for c in callbacks(tmp_path)}
     kinds = [getattr(layerkit, name) for name in layerkit.__all__]

@@ -5,7 +5,11 @@ A callback uses the training through `TrainingState` only, and never imports the
 
 from layerkit.training.callbacks.averaging import WeightAverage
 from layerkit.training.callbacks.base import Callback, TrainingState
-from layerkit.training.callbacks.learning_rate import LearningRateSchedule, ReduceOnPlateau
+from layerkit.training.callbacks.learning_rate import (
+    LearningRateSchedule,
+    RecordLearningRate,
+    ReduceOnPlateau,
+)
 from layerkit.training.callbacks.loggers import CSVLogger, JSONLogger
 from layerkit.training.callbacks.reporting import LambdaCallback, ProgressBar, TensorBoard
 from layerkit.training.callbacks.saving import ModelCheckpoint
@@ -20,6 +24,7 @@ __all__ = [
     "LearningRateSchedule",
     "ModelCheckpoint",
     "ProgressBar",
+    "RecordLearningRate",
     "ReduceOnPlateau",
     "StopAt",
     "TensorBoard",

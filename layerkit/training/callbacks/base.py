@@ -188,6 +188,8 @@ class Callback(ConstructorRepr):
         call of a Python function.
     runs_last : bool
         Whether the hooks are called after those of other callbacks; for callbacks that save.
+    recorded_names : tuple of str
+        Names of what the callback adds to the history of each epoch, by `recorded_figures`.
     only_on_rank_0 : bool
         Whether, in a training over several ranks, the hooks are called on rank 0 only; for
         callbacks that write files or show something.
@@ -216,6 +218,7 @@ class Callback(ConstructorRepr):
     period: int = 1
     runs_last: bool = False
     only_on_rank_0: bool = False
+    recorded_names: tuple[str, ...] = ()
 
     def on_train_begin(self, trainer: TrainingState) -> None:
         """Run before the first epoch of a fit.
@@ -255,6 +258,24 @@ class Callback(ConstructorRepr):
         trainer : TrainingState
             The training.
         """
+
+    def recorded_figures(self, trainer: TrainingState) -> Mapping[str, float]:
+        """Return what the callback adds to the history of an epoch, before `on_epoch_end`.
+
+        It is called for each epoch and, over several ranks, on all of them. Training is then by
+        single epochs, as with validation data.
+
+        Parameters
+        ----------
+        trainer : TrainingState
+            The training.
+
+        Returns
+        -------
+        dict of str to float
+            One number for each name in ``recorded_names``.
+        """
+        return {}
 
     def on_batch_begin(self, trainer: TrainingState) -> None:
         """Run before a batch.

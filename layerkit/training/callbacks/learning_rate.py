@@ -12,7 +12,7 @@ from layerkit.optimizers.schedules import Schedule
 from layerkit.training.callbacks.base import Callback, TrainingState
 from layerkit.training.callbacks.stopping import figure_name, gain, rises, worst
 
-__all__ = ["LearningRateSchedule", "ReduceOnPlateau"]
+__all__ = ["LearningRateSchedule", "RecordLearningRate", "ReduceOnPlateau"]
 
 # A learning rate is above 0, where a schedule may end at 0.
 _LEAST = 1e-30
@@ -37,6 +37,11 @@ class LearningRateSchedule(Callback):
     ArgumentError
         If an argument is of the wrong kind; in training, if the schedule returns anything but a
         finite number of at least 0.
+
+    See Also
+    --------
+    RecordLearningRate : Adds the learning rate to the history.
+    find_learning_rate : Finds the initial one.
 
     Examples
     --------
@@ -93,6 +98,30 @@ class LearningRateSchedule(Callback):
         vars(self).update(state)
         if self.unit == "step":
             self.on_batch_begin = self._before_step  # type: ignore[method-assign]
+
+
+class RecordLearningRate(Callback):
+    """Add the learning rate to the history, as ``"learning_rate"``.
+
+    It is that of the epoch's last step, whatever sets it: a `LearningRateSchedule`, a
+    `ReduceOnPlateau`, or callbacks of one's own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerkit import *
+    >>> callbacks = [LearningRateSchedule(Step(2, 0.5)), RecordLearningRate()]
+    >>> trainer = Trainer(Sequential([Dense(1, 1)]), HalfSquaredError(), SGD(0.8))
+    >>> x = np.zeros((6, 1))
+    >>> trainer.fit(x, x, epochs=5, callbacks=callbacks)["learning_rate"]
+    [0.8, 0.8, 0.4, 0.4, 0.2]
+    """
+
+    recorded_names = ("learning_rate",)
+
+    def recorded_figures(self, trainer: TrainingState) -> Mapping[str, float]:
+        """Return the learning rate; see `Callback`."""
+        return {"learning_rate": trainer.optimizer.learning_rate}
 
 
 class ReduceOnPlateau(Callback):

@@ -22,6 +22,7 @@ from layerkit import (
     MeanAbsoluteError,
     ModelCheckpoint,
     ProgressBar,
+    RecordLearningRate,
     ReduceOnPlateau,
     Sequential,
     StopAt,
@@ -271,12 +272,15 @@ class Inside(Callback):
     """Call the hooks of another callback with no more than was promised."""
 
     def __init__(self, callback):
-        self.callback = callback
+        self.callback, self.recorded_names = callback, callback.recorded_names
         for hook in HOOKS:
             setattr(self, hook, lambda trainer, hook=hook: self.call(hook, trainer))
 
     def call(self, hook, trainer):
         getattr(self.callback, hook)(Guarded(trainer))
+
+    def recorded_figures(self, trainer):
+        return self.callback.recorded_figures(Guarded(trainer))
 
 
 def test_the_guard_refuses_more(trainer):
@@ -298,6 +302,7 @@ def built_in(folder):
         ModelCheckpoint(folder / "model.layerkit", best="loss"),
         ModelCheckpoint(folder / "{epoch}.checkpoint", steps=2, resumable=True),
         ProgressBar(io.StringIO()),
+        RecordLearningRate(),
         ReduceOnPlateau("loss", patience=1, min_delta=1e9),
         StopAt("mean_absolute_error", 1e9),
         TensorBoard(folder / "runs"),
@@ -310,7 +315,7 @@ def test_every_built_in_callback_is_in_the_list(tmp_path):
     assert {type(callback).__name__ for callback in built_in(tmp_path)} == public
 
 
-@pytest.mark.parametrize("index", range(13))
+@pytest.mark.parametrize("index", range(14))
 def test_built_in_callbacks_use_what_is_promised(trainer, tmp_path, index):
     callback = built_in(tmp_path)[index]
     history = trainer.fit(X, Y, epochs=4, batch_size=2, callbacks=[Inside(callback)])

@@ -13,6 +13,7 @@ from layerkit import (
     HalfSquaredError,
     LambdaCallback,
     LearningRateSchedule,
+    RecordLearningRate,
     ReduceOnPlateau,
     Schedule,
     Sequential,
@@ -277,3 +278,65 @@ def test_epochs_before_a_first_figure_are_waited_for_too():
     training = trainer(Unknown(), ReduceOnPlateau("loss", 0.5, patience=2), engine="numpy")
     assert rates_of(training, epochs=5) == [0.8, 0.4, 0.4, 0.2, 0.2]
     assert rates_of(training, epochs=2) == [0.2, 0.1]  # what was waited before counts no more
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("validation", [None, (X, X)])
+def test_the_rate_goes_into_the_history(engine, validation):
+    recorder = RecordLearningRate()
+    plateau = ReduceOnPlateau("loss", 0.5, patience=1, min_delta=100.0)
+    training = trainer(LearningRateSchedule(Step(2, 0.5)), plateau, recorder, engine=engine)
+    history = training.fit(X, X, epochs=4, validation_data=validation)
+    # A reduction after an epoch counts from the next one on.
+    assert history["learning_rate"] == pytest.approx([0.8, 0.8, 0.2, 0.1])
+    assert list(history)[-1] == "learning_rate"
+    assert history.n_epochs == 4
+
+
+def test_a_resumed_fit_has_the_rates_of_before(tmp_path):
+    def training(*more):
+        callbacks = [LearningRateSchedule(Step(1, 0.5)), RecordLearningRate(), *more]
+        return trainer(*callbacks)
+
+    def save(state):
+        if state.epoch == 2:
+            state.save_checkpoint(tmp_path / "c")
+
+    whole = training(LambdaCallback(on_batch_end=save))
+    whole.fit(X, X, epochs=4)
+    resumed = training(LambdaCallback())
+    resumed.resume(tmp_path / "c")
+    assert dict(resumed.fit(X, X, epochs=4)) == dict(whole.history)
+    assert whole.history["learning_rate"] == [0.8, 0.4, 0.2, 0.1]
+    without = trainer(LearningRateSchedule(Step(1, 0.5)), LambdaCallback(), LambdaCallback())
+    without.resume(tmp_path / "c")
+    with pytest.raises(ArgumentError, match=r"Trainer.fit: .* must be"):
+        without.fit(X, X, epochs=4)
+
+
+class Counts(Callback):
+    recorded_names = ("seen", "twice")
+
+    def __init__(self, given):
+        self.given = given
+
+    def recorded_figures(self, trainer):
+        return self.given
+
+
+def test_figures_of_a_callback_of_ones_own():
+    training = trainer(Counts({"seen": 3, "twice": np.float32(6)}))
+    assert dict(training.fit(X, X, epochs=2)) | {"loss": 0} == {
+        "loss": 0,
+        "seen": [3.0, 3.0],
+        "twice": [6.0, 6.0],
+    }
+    message = r"Counts.recorded_figures: the names must be those of 'seen', 'twice'; got \['seen'\]"
+    with pytest.raises(ArgumentError, match=message):
+        trainer(Counts({"seen": 3})).fit(X, X, epochs=1)
+    with pytest.raises(ArgumentError, match=r"Counts.recorded_figures: twice must be"):
+        trainer(Counts({"seen": 3, "twice": "x"})).fit(X, X, epochs=1)
+    two = trainer(RecordLearningRate(), RecordLearningRate())
+    message = "callbacks must be of figures with names of their own; got 'learning_rate'"
+    with pytest.raises(ArgumentError, match=message):
+        two.fit(X, X, epochs=1)
