@@ -112,6 +112,8 @@ class MultiHeadAttention(Layer):
     ['multiheadattention_0.qkv.kernel', 'multiheadattention_0.qkv.bias']
     """
 
+    weight_dropout: Dropout | None = None
+
     def __init__(
         self,
         n_in: int,
@@ -140,7 +142,8 @@ class MultiHeadAttention(Layer):
         self.qkv = Dense(self.n_in, 3 * self.n_in, use_bias=self.use_bias, name="qkv")
         self.output = Dense(self.n_in, self.n_in, use_bias=self.use_bias, name="output")
         self.add_layer(self.qkv, input_shape)
-        self.weight_dropout = _add_dropout(self, self.dropout)
+        if self.dropout:
+            self.weight_dropout = _add_dropout(self, self.dropout)
         return self.add_layer(self.output, input_shape)
 
     def count_flops(self) -> int:
@@ -237,10 +240,8 @@ class MultiHeadAttention(Layer):
         return y, after
 
 
-def _add_dropout(layer: Layer, rate: float) -> Dropout | None:
-    """Add a layer that drops weights, or none for a rate of 0, which draws no numbers then."""
-    if not rate:
-        return None
+def _add_dropout(layer: Layer, rate: float) -> Dropout:
+    """Add a layer that drops weights; for a rate of 0 there is none, so that nothing is drawn."""
     dropout = Dropout(rate, name="dropout")
     layer.add_layer(dropout, (None, None, None))
     return dropout
@@ -305,6 +306,8 @@ class CrossAttention(Join):
     (None, 8)
     """
 
+    weight_dropout: Dropout | None = None
+
     def __init__(
         self,
         n_in: int,
@@ -338,7 +341,8 @@ class CrossAttention(Join):
         self.output = Dense(self.n_in, self.n_in, use_bias=self.use_bias, name="output")
         self.add_layer(self.query, x)
         self.add_layer(self.key_value, memory)
-        self.weight_dropout = _add_dropout(self, self.dropout)
+        if self.dropout:
+            self.weight_dropout = _add_dropout(self, self.dropout)
         return self.add_layer(self.output, x)
 
     def count_flops(self) -> int:

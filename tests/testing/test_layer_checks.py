@@ -148,6 +148,15 @@ def test_every_public_layer_is_here():
     assert public - others == set(MAKERS)
 
 
+@pytest.mark.parametrize(("make", "shape"), SUBJECTS)
+def test_no_state_of_a_built_in_layer_is_none(make, shape):
+    """Whatever is None could become anything by a file: a class's own default stands for it."""
+    shape = shape and tuple(2 if width is None else width for width in shape)
+    model = Sequential([make()], input_shape=shape, seed=0)
+    for _, layer in model.walk():
+        assert all(value is not None for value in layer.get_state().values()), layer
+
+
 @pytest.mark.parametrize(
     ("make", "shape"), SUBJECTS, ids=[f"{make()!r}-{shape}"[:40] for make, shape in SUBJECTS]
 )
