@@ -14,9 +14,11 @@ from layerkit import (
     Adam,
     ArgumentError,
     Dense,
+    Flatten,
     HalfSquaredError,
     LambdaCallback,
     MissingExtraError,
+    Reshape,
     Sequential,
     ShapeError,
     Sigmoid,
@@ -278,11 +280,26 @@ def test_bad_input_is_refused_with_its_remedy(name):
     assert str(caught.value).startswith("Replicas.")
 
 
-@pytest.mark.parametrize(
-    "other", [lambda: model(0, width=4), lambda: model(0, dtype=np.float32)], ids=["wide", "single"]
-)
-def test_models_of_another_shape_are_refused(other):
-    mixed = with_model(lambda seed: other() if seed == 2 else model(seed))
+def flattened(*shape):
+    return Sequential([Flatten(), Dense(8, 8)], input_shape=shape)
+
+
+OTHERS = {
+    "wide": (model, lambda: model(width=4)),
+    "single": (model, lambda: model(dtype=np.float32)),
+    "names": (lambda: Sequential([Dense(8, 8)]), lambda: Sequential([Dense(8, 8, name="other")])),
+    "inputs": (lambda: flattened(2, 4), lambda: flattened(4, 2)),
+    "outputs": (
+        lambda: Sequential([Dense(8, 8)]),
+        lambda: Sequential([Dense(8, 8), Reshape((2, 4))]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_models_of_another_shape_are_refused(name):
+    usual, other = OTHERS[name]
+    mixed = with_model(lambda seed: other() if seed == 2 else usual())
     wanted = "models of one shape and dtype; got .* in replica 0 and .* in replica 2"
     with pytest.raises(ShapeError, match=wanted):
         Replicas(mixed, 3)
