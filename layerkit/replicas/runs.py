@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -277,7 +276,7 @@ class Replicas:
 
     def _why_not_one(self, k: int, data: ArrayBatches, engine: EngineName) -> str | None:
         trainer = self.trainers[k]
-        work = trainer.setup.new_fit(copy.copy(data), epochs=0)
+        work = trainer.setup.new_fit(data, epochs=0)
         return why_not_compiled(work, engine, has_groups=bool(trainer.groups))
 
     def __len__(self) -> int:

@@ -18,6 +18,7 @@ from layerkit import (
     HalfSquaredError,
     LambdaCallback,
     MissingExtraError,
+    Optimizer,
     Reshape,
     Sequential,
     ShapeError,
@@ -119,6 +120,17 @@ def test_predictions_of_all():
     for k in range(3):
         assert_array_equal(y[k], model(k).predict(X))
     assert replicas.predict(X[:5], batch_size=2).shape == (3, 5, 8)
+    with pytest.raises(ArgumentError, match=r"batch_size must be .* at least 1; got 0"):
+        replicas.predict(X, batch_size=0)
+
+
+def test_optimizers_without_a_learning_rate():
+    class Unrated(Optimizer):
+        def update(self, values, grads, state):
+            values -= grads
+
+    replicas = Replicas(lambda s: Trainer(model(s), HalfSquaredError(), Unrated()), 2)
+    assert np.isnan(fit(replicas).learning_rates).tolist() == [True, True]
 
 
 def test_a_single_replica_and_the_default_size_of_a_batch():
@@ -145,7 +157,7 @@ def test_progress_is_shown_on_a_terminal(is_terminal, epochs, is_shown, capsys, 
 @pytest.mark.parametrize("engine", ["numpy", "auto"])
 def test_a_fit_of_no_epochs_has_results_of_its_own(engine):
     replicas = Replicas(lambda s: build(s, callbacks=[StopAt("val_loss", 1e9)]), 2)
-    results = fit(replicas, validation_data=(X, X))
+    results = fit(replicas, validation_data=[X, X])
     assert results.reached.tolist() == [True, True]
     results = fit(replicas, epochs=0, validation_data=(X, X), engine=engine)
     assert results.reached.tolist() == [False, False]
@@ -255,6 +267,10 @@ CASES = {
     "validation": (
         fitted(validation_data=X),
         r"validation_data must be a pair \(x, y\), or \(x, y, sample_weight\); got",
+    ),
+    "validation data": (
+        fitted(validation_data=(X, X * np.nan)),
+        r"Replicas\.fit, validation_data: y_true must be finite",
     ),
     "stream": (lambda: Replicas(build, 2).fit(iter([]), X, epochs=1), "x must be an array"),
     "nan": (lambda: Replicas(build, 2).fit(X * np.nan, X, epochs=1), "x must be finite"),
