@@ -305,7 +305,9 @@ def _why_not_one(
 ) -> str | None:
     # Like the fit itself, as one that goes on from a checkpoint takes no other arguments.
     work = trainer.setup.new_fit(*data, epochs=0, shuffle=shuffle, callbacks=trainer.callbacks)
-    return why_not_compiled(work, engine, has_groups=bool(trainer.groups))
+    resumed = trainer.setup.resumed
+    before = resumed["progress"]["arithmetic"] if resumed else None
+    return why_not_compiled(work, engine, has_groups=bool(trainer.groups), as_before=before)
 
 
 def _seeds(where: str, seeds: Any) -> list[int]:

@@ -357,6 +357,19 @@ def test_numba_has_to_serve_each_replica_before_any_is_trained():
     assert replicas.results is None
 
 
+def test_numba_does_not_go_on_with_what_numpy_began(tmp_path):
+    before = build(1, engine="numpy")
+    before.fit(X, X, epochs=2, batch_size=1)
+    before.save_checkpoint(tmp_path / "m")
+    replicas = Replicas(build, 2)
+    replicas.trainers[1].resume(tmp_path / "m")
+    with pytest.raises(ArgumentError, match=r"Replicas\.fit: .* NumPy served before the checkp"):
+        fit(replicas, engine="numba")
+    assert fit(replicas).errors == [None, None]
+    names = [trainer.engine_used.name for trainer in replicas.trainers]
+    assert names == ["numba", "numpy"]
+
+
 def test_each_trainer_names_the_engine_that_served_it():
     replicas = Replicas(with_an_adam, 3)
     results = fit(replicas)
