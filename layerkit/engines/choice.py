@@ -26,9 +26,11 @@ def check_engine(where: str, engine: Any) -> EngineName:
     return name
 
 
-def why_not_compiled(work: Work, wanted: EngineName, *, has_groups: bool) -> str | None:
+def why_not_compiled(
+    work: Work, wanted: EngineName, *, has_groups: bool, as_before: str | None
+) -> str | None:
     """Return the reason why the compiled engine does not serve a fit, or None if it does."""
-    engine = choose_engine(work, wanted, 0, has_groups=has_groups)
+    engine = choose_engine(work, wanted, 0, has_groups=has_groups, as_before=as_before)
     engine.end()
     return None if engine.used.name == "numba" else engine.used.reason
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -180,7 +179,7 @@ class Replicas:
             progress = sys.stderr.isatty() and epochs > 0
         line = Line(len(self.trainers), check.boolean(where, "progress", progress))
         data = self._data(where, x, y, batch_size, validation_data)
-        refusal = self._why_not_compiled(where, data, engine)
+        refusal = self._why_not_compiled(where, data, engine, shuffle)
         run = Run(self.trainers, data, line.tell, engine=engine, epochs=epochs, shuffle=shuffle)
         is_validated = validation_data is not None
         for trainer in self.trainers:
@@ -258,6 +257,7 @@ class Replicas:
         where: str,
         data: Sequence[tuple[ArrayBatches, ArrayBatches | None]],
         engine: EngineName,
+        shuffle: bool,
     ) -> str | None:
         """Return why the compiled engine doesn't serve, or None if it does."""
         if engine == "numpy":
@@ -266,19 +266,14 @@ class Replicas:
             if any(trainer.engine == "numpy" for trainer in self.trainers):
                 return "a trainer asks for it"
             # The first stands for all, as each fit chooses anew.
-            return self._why_not_one(0, data[0][0], self.trainers[0].engine)
-        for k, (batches, _) in enumerate(data):
-            reason = self._why_not_one(k, batches, engine)
+            return _why_not_one(self.trainers[0], data[0], self.trainers[0].engine, shuffle)
+        for trainer, own in zip(self.trainers, data, strict=True):
+            reason = _why_not_one(trainer, own, engine, shuffle)
             if reason is not None:
                 got = check.Said(f"a fit that it can't do, since {reason}")
                 remedy = "Pass engine='auto', which takes NumPy then."
                 check.fail(where, "engine", "able to serve", got, remedy)
         return None
-
-    def _why_not_one(self, k: int, data: ArrayBatches, engine: EngineName) -> str | None:
-        trainer = self.trainers[k]
-        work = trainer.setup.new_fit(copy.copy(data), epochs=0)
-        return why_not_compiled(work, engine, has_groups=bool(trainer.groups))
 
     def __len__(self) -> int:
         """Count the replicas."""
@@ -300,6 +295,19 @@ class Replicas:
 
 def _stops(trainer: Trainer) -> list[StopAt]:
     return [callback for callback in trainer.callbacks if isinstance(callback, StopAt)]
+
+
+def _why_not_one(
+    trainer: Trainer,
+    data: tuple[ArrayBatches, ArrayBatches | None],
+    engine: EngineName,
+    shuffle: bool,
+) -> str | None:
+    # Like the fit itself, as one that goes on from a checkpoint takes no other arguments.
+    work = trainer.setup.new_fit(*data, epochs=0, shuffle=shuffle, callbacks=trainer.callbacks)
+    resumed = trainer.setup.resumed
+    before = resumed["progress"]["arithmetic"] if resumed else None
+    return why_not_compiled(work, engine, has_groups=bool(trainer.groups), as_before=before)
 
 
 def _seeds(where: str, seeds: Any) -> list[int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import event, given, note, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal, assert_equal
 from small_fits import of_one_class
 
 from layerkit import (
@@ -258,6 +258,11 @@ def assert_same(replica, single):
         single.epochs,
     )
     assert_allclose(replica.batch_loss, single.batch_loss, rtol=1e-11, atol=1e-12)
+    ours, theirs = replica.setup.position.as_tree(), single.setup.position.as_tree()
+    for name in ("loss_total", "batch_loss"):
+        assert_allclose(ours.pop(name), theirs.pop(name), rtol=1e-11, atol=1e-12)
+    if single.epochs:  # else there is no fit to go on with
+        assert_equal(ours, theirs)
     for ours, theirs in zip(replica.callbacks, single.callbacks, strict=True):
         assert vars(ours) == vars(theirs)
 
@@ -582,7 +587,31 @@ def test_where_it_is_stopped_each_has_its_last_whole_update(step, monkeypatch):
         assert_allclose(trainer.model.values, single.model.values, rtol=1e-12, atol=1e-12)
         # Stopped at the end of an epoch, it has drawn no order for the next.
         assert trainer.rng.bit_generator.state == rng.bit_generator.state
-        assert trainer.step == n_updates % 5 or 5
+        assert trainer.step == (n_updates % 5 or 5)
+        assert trainer.setup.position.as_tree()["totals"] == []  # there are no metrics
+
+
+def test_what_is_stopped_as_others_leave_has_its_own_last_loss(monkeypatch):
+    n_calls = itertools.count(1)
+    usual, usual_run = stacked.StackedStep.__call__, batched.BatchedFit.run
+    fits = []
+
+    def stop_after(self):
+        usual(self)
+        if next(n_calls) == 5:
+            fits[0].is_stopped = True
+
+    stops = [1e9, 0.0, 0.0]
+    replicas = Replicas(lambda seed: chain(seed, stop=stops[seed]), 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(stacked.StackedStep, "__call__", stop_after)
+        patch.setattr(batched.BatchedFit, "run", lambda f: (fits.append(f), usual_run(f)))
+        replicas.fit(X, Y, epochs=50, batch_size=2)
+    for seed, trainer in enumerate(replicas.trainers):
+        single = chain(seed, stop=stops[seed])
+        history = single.fit(X, Y, epochs=1, batch_size=2)
+        assert_allclose(trainer.history["loss"], history["loss"], rtol=1e-12)
+        assert_allclose(trainer.batch_loss, single.batch_loss, rtol=1e-12)
 
 
 def test_groups_that_are_stopped_before_they_begin_are_as_they_were(monkeypatch):

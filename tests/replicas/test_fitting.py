@@ -218,6 +218,31 @@ def test_other_ways_that_refuse(tmp_path):
     assert "have a checkpoint to go on from" in results.engine_used.reason
 
 
+@pytest.mark.parametrize("engine", ["auto", "numba", "numpy"])
+def test_replicas_go_on_from_checkpoints(engine, tmp_path):
+    def make(seed):
+        return build(seed, callbacks=[StopAt("val_loss", 0.0)])
+
+    def resumed(seed):
+        trainer = make(seed)
+        trainer.resume(tmp_path / str(seed))
+        return trainer
+
+    arguments = {"batch_size": 2, "shuffle": False, "validation_data": (X, X)}
+    for seed in range(2):
+        trainer = make(seed)
+        trainer.fit(X, X, epochs=2, **arguments)
+        trainer.save_checkpoint(tmp_path / str(seed))
+    replicas = Replicas(resumed, 2)
+    results = replicas.fit(X, X, epochs=4, engine=engine, **arguments)
+    assert results.errors == [None, None]
+    assert results.n_epochs.tolist() == [4, 4]
+    for seed, replica in enumerate(replicas.trainers):
+        single = make(seed)
+        single.fit(X, X, epochs=4, **arguments)
+        np.testing.assert_allclose(replica.model.values, single.model.values, rtol=1e-12)
+
+
 def test_over_ranks_one_by_one():
     def program(communicator):
         replicas = Replicas(lambda s: build(s, communicator=communicator), 2)

@@ -14,9 +14,12 @@ from layerkit import (
     Adam,
     ArgumentError,
     Dense,
+    Flatten,
     HalfSquaredError,
     LambdaCallback,
     MissingExtraError,
+    Optimizer,
+    Reshape,
     Sequential,
     ShapeError,
     Sigmoid,
@@ -117,6 +120,17 @@ def test_predictions_of_all():
     for k in range(3):
         assert_array_equal(y[k], model(k).predict(X))
     assert replicas.predict(X[:5], batch_size=2).shape == (3, 5, 8)
+    with pytest.raises(ArgumentError, match=r"batch_size must be .* at least 1; got 0"):
+        replicas.predict(X, batch_size=0)
+
+
+def test_optimizers_without_a_learning_rate():
+    class Unrated(Optimizer):
+        def update(self, values, grads, state):
+            values -= grads
+
+    replicas = Replicas(lambda s: Trainer(model(s), HalfSquaredError(), Unrated()), 2)
+    assert np.isnan(fit(replicas).learning_rates).tolist() == [True, True]
 
 
 def test_a_single_replica_and_the_default_size_of_a_batch():
@@ -143,7 +157,7 @@ def test_progress_is_shown_on_a_terminal(is_terminal, epochs, is_shown, capsys, 
 @pytest.mark.parametrize("engine", ["numpy", "auto"])
 def test_a_fit_of_no_epochs_has_results_of_its_own(engine):
     replicas = Replicas(lambda s: build(s, callbacks=[StopAt("val_loss", 1e9)]), 2)
-    results = fit(replicas, validation_data=(X, X))
+    results = fit(replicas, validation_data=[X, X])
     assert results.reached.tolist() == [True, True]
     results = fit(replicas, epochs=0, validation_data=(X, X), engine=engine)
     assert results.reached.tolist() == [False, False]
@@ -254,6 +268,10 @@ CASES = {
         fitted(validation_data=X),
         r"validation_data must be a pair \(x, y\), or \(x, y, sample_weight\); got",
     ),
+    "validation data": (
+        fitted(validation_data=(X, X * np.nan)),
+        r"Replicas\.fit, validation_data: y_true must be finite",
+    ),
     "stream": (lambda: Replicas(build, 2).fit(iter([]), X, epochs=1), "x must be an array"),
     "nan": (lambda: Replicas(build, 2).fit(X * np.nan, X, epochs=1), "x must be finite"),
     "stop": (
@@ -278,11 +296,26 @@ def test_bad_input_is_refused_with_its_remedy(name):
     assert str(caught.value).startswith("Replicas.")
 
 
-@pytest.mark.parametrize(
-    "other", [lambda: model(0, width=4), lambda: model(0, dtype=np.float32)], ids=["wide", "single"]
-)
-def test_models_of_another_shape_are_refused(other):
-    mixed = with_model(lambda seed: other() if seed == 2 else model(seed))
+def flattened(*shape):
+    return Sequential([Flatten(), Dense(8, 8)], input_shape=shape)
+
+
+OTHERS = {
+    "wide": (model, lambda: model(width=4)),
+    "single": (model, lambda: model(dtype=np.float32)),
+    "names": (lambda: Sequential([Dense(8, 8)]), lambda: Sequential([Dense(8, 8, name="other")])),
+    "inputs": (lambda: flattened(2, 4), lambda: flattened(4, 2)),
+    "outputs": (
+        lambda: Sequential([Dense(8, 8)]),
+        lambda: Sequential([Dense(8, 8), Reshape((2, 4))]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_models_of_another_shape_are_refused(name):
+    usual, other = OTHERS[name]
+    mixed = with_model(lambda seed: other() if seed == 2 else usual())
     wanted = "models of one shape and dtype; got .* in replica 0 and .* in replica 2"
     with pytest.raises(ShapeError, match=wanted):
         Replicas(mixed, 3)
@@ -322,6 +355,19 @@ def test_numba_has_to_serve_each_replica_before_any_is_trained():
         fit(replicas, engine="numba")
     assert_array_equal(replicas.values, before)
     assert replicas.results is None
+
+
+def test_numba_does_not_go_on_with_what_numpy_began(tmp_path):
+    before = build(1, engine="numpy")
+    before.fit(X, X, epochs=2, batch_size=1)
+    before.save_checkpoint(tmp_path / "m")
+    replicas = Replicas(build, 2)
+    replicas.trainers[1].resume(tmp_path / "m")
+    with pytest.raises(ArgumentError, match=r"Replicas\.fit: .* NumPy served before the checkp"):
+        fit(replicas, engine="numba")
+    assert fit(replicas).errors == [None, None]
+    names = [trainer.engine_used.name for trainer in replicas.trainers]
+    assert names == ["numba", "numpy"]
 
 
 def test_each_trainer_names_the_engine_that_served_it():

@@ -77,6 +77,7 @@ WRONG += [
     for value in (3, [1], np.array([-1]), np.array([0.5]), np.ones((2, 2), int), np.array([], int))
 ]
 WRONG += [("totals", value) for value in (None, 3, ("x",), ["x"], [None], [True], [np.ones(2) > 0])]
+WRONG += [("totals", [np.ones(2, np.complex128)])]
 WRONG += [
     ("accumulated", value)
     for value in (
