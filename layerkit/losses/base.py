@@ -234,7 +234,7 @@ class BuiltInLoss(Loss):
 
     def _checked(self, method: str, y_pred: Any, y_true: Any) -> tuple[Array, Any]:
         where = f"{type(self).__name__}.{method}"
-        if not self.takes_targets:
+        if y_true is None and not self.takes_targets:
             return check.as_floats(check.predictions(where, y_pred, y_pred)[0]), None
         y_pred, y_true = check.predictions(where, y_pred, y_true)
         y_pred = check.as_floats(y_pred)
