@@ -1,6 +1,5 @@
 """Bad input: each error is reached, names the call, the argument and what it got."""
 
-import ast
 import copy
 import re
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from raises import missed_sites
 
 import layerkit
 from layerkit import (
@@ -727,26 +727,6 @@ def test_bad_input_is_refused_with_its_remedy(name):
         assert re.match(form, str(caught.value), re.DOTALL)
 
 
-def sites():
-    """Each place in layerkit that raises an error of its own: (file, first line, last line)."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if "testing" in path.parts:
-            continue  # has bad input of its own
-        for node in ast.walk(ast.parse(path.read_text())):
-            is_call = isinstance(node, ast.Call) and ast.unparse(node.func) in (
-                "fail",
-                "check.fail",
-            )
-            is_raise = (
-                isinstance(node, ast.Raise)
-                and isinstance(node.exc, ast.Call)
-                # Others never reach a user: Refused, Unencodable, argparse's.
-                and hasattr(layerkit, ast.unparse(node.exc.func))
-            )
-            if is_call or is_raise:
-                yield str(path), node.lineno, node.end_lineno
-
-
 # Files whose every error is among the cases above.
 OWN = {"initializers.py", "rectifiers.py"}
 
@@ -760,13 +740,8 @@ def test_every_raise_is_reached(raised_at):
         except error as caught:
             frames = traceback.extract_tb(caught.__traceback__)
             reached |= {(frame.filename, frame.lineno) for frame in frames}
-    missed = [
-        f"{Path(path).relative_to(PACKAGE)}:{first}"
-        for path, first, last in sites()
-        # Without the other tests, only what is here can be told of.
-        if (raised_at is not None or Path(path).name in OWN)
-        and not any((path, line) in reached for line in range(first, last + 1))
-    ]
+    # Without the other tests, only what is here can be told of.
+    missed = missed_sites(reached, None if raised_at is not None else OWN)
     assert not missed, "\n".join(missed)
 
 
