@@ -112,8 +112,8 @@ GOOD = idx(np.arange(6, dtype="u1").reshape(2, 3), 8)
         b"\1" + GOOD[1:],
         b"\0\0\7" + GOOD[3:],
         bytes([0, 0, 8, 3]) + b"\xff" * 12,
-        gzip.compress(GOOD)[:-9],
-        gzip.compress(GOOD)[:15] + b"damage" + gzip.compress(GOOD)[21:],
+        gzip.compress(GOOD, mtime=0)[:-9],
+        gzip.compress(GOOD, mtime=0)[:15] + b"damage" + gzip.compress(GOOD)[21:],
     ],
 )
 def test_idx_that_is_damaged(data, tmp_path):
@@ -183,7 +183,7 @@ def test_many_columns_take_their_time_once(tmp_path):
 def test_file_descriptors_stay_open(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     (tmp_path / "idx").write_bytes(GOOD)
-    (tmp_path / "idx.gz").write_bytes(gzip.compress(GOOD))
+    (tmp_path / "idx.gz").write_bytes(gzip.compress(GOOD, mtime=0))
     for name, read in (("t.csv", read_csv), ("idx", read_idx), ("idx.gz", read_idx)):
         descriptor = os.open(tmp_path / name, os.O_RDONLY)
         try:
