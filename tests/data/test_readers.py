@@ -113,7 +113,7 @@ GOOD = idx(np.arange(6, dtype="u1").reshape(2, 3), 8)
         b"\0\0\7" + GOOD[3:],
         bytes([0, 0, 8, 3]) + b"\xff" * 12,
         gzip.compress(GOOD, mtime=0)[:-9],
-        gzip.compress(GOOD, mtime=0)[:15] + b"damage" + gzip.compress(GOOD)[21:],
+        gzip.compress(GOOD, mtime=0)[:15] + b"damage" + gzip.compress(GOOD, mtime=0)[21:],
     ],
 )
 def test_idx_that_is_damaged(data, tmp_path):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from recorded_layers import compare
 
 from layerkit import (
     ArgumentError,
@@ -121,3 +122,10 @@ def test_a_file_does_not_choose_how_large_samples_become(layer):
     with Loading(10), pytest.raises(LoadError, match="output must be no larger than what the file"):
         layer.build((None, None, 1))
     assert layer.build((2, 2, 1))[2] == 1
+
+
+@pytest.mark.parametrize(
+    "call", ["ZeroPadding((1, (2, 0)))", "Cropping((1, (2, 0)))", "UpSampling((2, 3))"]
+)
+def test_values_and_gradients_are_those_of_torch(call):
+    compare(call)
