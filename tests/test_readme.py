@@ -63,6 +63,6 @@ def test_the_commands_for_tables_work_as_they_stand(tmp_path):
 
 def test_ci_does_what_the_readme_says():
     script = (Path(__file__).parent.parent / ".ci" / "run").read_text()
-    for command in ("python3 -m venv", "'.[dev]'", "\npytest\n"):
+    for command in ("python3 -m venv", "'.[dev]'", "\npytest -n auto --dist loadfile\n"):
         assert command in script
         assert command.strip() in README
