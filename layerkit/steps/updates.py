@@ -90,7 +90,7 @@ class Updates:
         self._calm = calm_limit(model.dtype)
         self._vectors = model.vectors
         self._most = 0.0
-        self._rates: tuple[float, float] | None = None
+        self._rates: tuple[float, float | None, float] | None = None
         self._step: Step = self._usual_step
         self._given: Step | None = None
         self._frozen: list[Parameter] = []
@@ -109,11 +109,14 @@ class Updates:
         optimizer.bind(*self._vectors)
         if optimizer.is_parameterwise:
             optimizer.shapes = [p.shape for p in flat.starts(self.model.parameters)]
-        decays = (getattr(optimizer, name, None) for name in ("weight_decay", "coupled_decay"))
-        rates = getattr(optimizer, "learning_rate", 1.0), sum(decay or 0.0 for decay in decays)
+        rate, decay = (
+            getattr(optimizer, "learning_rate", 1.0),
+            getattr(optimizer, "weight_decay", 0),
+        )
+        rates = rate, decay, getattr(optimizer, "coupled_decay", 0)
         if rates != self._rates:
             self._rates = rates
-            self._most = self._most_of(*rates)
+            self._most = self._most_of(rate, sum(own or 0.0 for own in rates[1:]))
         if isinstance(self._usual_step, GroupedStep):
             self._rates = None
             settings = self._usual_step.prepare()
