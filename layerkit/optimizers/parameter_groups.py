@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from layerkit import parameters as flat
@@ -108,6 +108,31 @@ class ParameterGroup(ConstructorRepr):
         return {n: value for n, value in given.items() if value is not None and value is not False}
 
 
+# Part of the vectors, the shapes of the parameters in it, and the group that they are in.
+Span = tuple[slice, list[Shape], ParameterGroup | None]
+
+
+def steps_by_parts(optimizer: Optimizer) -> bool:
+    """Return whether an optimizer can make its step for a part of the parameters alone."""
+    is_by_parts = optimizer.is_elementwise or optimizer.is_parameterwise
+    return is_by_parts and not optimizer.needs_closure
+
+
+def trained_spans(model: Model, owners: Mapping[flat.Parameter, ParameterGroup]) -> list[Span]:
+    """Find the parts of the vectors that train: neighbours of one group are one part."""
+    spans: list[Span] = []
+    for p, start in flat.starts(model.parameters).items():
+        group = owners.get(p)
+        if not p.trainable or (group is not None and group.frozen):
+            continue
+        shapes, first = [p.shape], start
+        if spans and spans[-1][0].stop == start and spans[-1][2] is group:
+            span, before, _ = spans.pop()
+            shapes, first = [*before, *shapes], span.start
+        spans.append((slice(first, start + p.size), shapes, group))
+    return spans
+
+
 class GroupedStep:
     """A step of an optimizer, with the settings of each group for its part of the vectors."""
 
@@ -116,8 +141,7 @@ class GroupedStep:
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self.initial_rate = optimizer.learning_rate
-        is_by_parts = optimizer.is_elementwise or optimizer.is_parameterwise
-        if not is_by_parts or optimizer.needs_closure:
+        if not steps_by_parts(optimizer):
             expectation = "empty for an optimizer that uses all parameters together"
             check.fail(where, "groups", expectation, check.Said(repr(optimizer)))
         self.owners: dict[flat.Parameter, ParameterGroup] = {}
@@ -149,16 +173,7 @@ class GroupedStep:
 
     def prepare(self) -> list[tuple[float, float]]:
         """Find where the parameters lie, and return the rate and the decay of those that train."""
-        self.spans: list[tuple[slice, list[Shape], ParameterGroup | None]] = []
-        for p, start in flat.starts(self.model.parameters).items():
-            group = self.owners.get(p)
-            if not p.trainable or (group is not None and group.frozen):
-                continue
-            shapes, first = [p.shape], start
-            if self.spans and self.spans[-1][0].stop == start and self.spans[-1][2] is group:
-                span, before, _ = self.spans.pop()  # one update for neighbours
-                shapes, first = [*before, *shapes], span.start
-            self.spans.append((slice(first, start + p.size), shapes, group))
+        self.spans = trained_spans(self.model, self.owners)
         self.groups = {group for *_, group in self.spans}
         coupled = getattr(self.optimizer, "coupled_decay", None) or 0.0
         settings = [self._settings_of(group) for *_, group in self.spans]

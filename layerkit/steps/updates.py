@@ -17,13 +17,18 @@ import numpy as np
 
 from layerkit import parameters as flat
 from layerkit._support.numerics import unguarded
-from layerkit._support.validation import Array, Shape
+from layerkit._support.validation import Array
 from layerkit.errors import NonFiniteError
 from layerkit.layers.passes import go_back
 from layerkit.models.base import Model
 from layerkit.optimizers import Optimizer
 from layerkit.optimizers.constraints import Constraint
-from layerkit.optimizers.parameter_groups import GroupedStep
+from layerkit.optimizers.parameter_groups import (
+    GroupedStep,
+    Span,
+    steps_by_parts,
+    trained_spans,
+)
 from layerkit.parameters import Parameter
 from layerkit.steps.ranks import Ranks
 
@@ -50,11 +55,11 @@ def _without(frozen: Sequence[tuple[Parameter, Array]], closure: Closure) -> flo
 
 
 def _step_of_spans(
-    optimizer: Optimizer, spans: Sequence[tuple[slice, list[Shape]]], values: Array, grads: Array
+    optimizer: Optimizer, spans: Sequence[Span], values: Array, grads: Array
 ) -> None:
     """Make an optimizer's step for parts of the vectors: what is between stays, its state too."""
     optimizer.n_steps += 1
-    for span, shapes in spans:
+    for span, shapes, _ in spans:
         optimizer.update_part(values, grads, span, shapes)
 
 
@@ -132,22 +137,9 @@ class Updates:
 
     def _step_around_frozen(self) -> Step:
         """Return a step of the parameters that train, or one of all if it needs all together."""
-        if isinstance(self._usual_step, GroupedStep):
+        if isinstance(self._usual_step, GroupedStep) or not steps_by_parts(self.optimizer):
             return self._usual_step
-        optimizer = self.optimizer
-        is_by_parts = optimizer.is_elementwise or optimizer.is_parameterwise
-        if not is_by_parts or optimizer.needs_closure:
-            return self._usual_step
-        spans: list[tuple[slice, list[Shape]]] = []
-        for parameter, start in flat.starts(self.model.parameters).items():
-            if not parameter.trainable:
-                continue
-            shapes, first = [parameter.shape], start
-            if spans and spans[-1][0].stop == start:  # one step for neighbours
-                span, before = spans.pop()
-                shapes, first = [*before, *shapes], span.start
-            spans.append((slice(first, start + parameter.size), shapes))
-        return partial(_step_of_spans, optimizer, spans)
+        return partial(_step_of_spans, self.optimizer, trained_spans(self.model, {}))
 
     def _most_of(self, rate: float, decay: float) -> float:
         """Return the sum of squared gradients up to which a step can't overflow; 0 for none."""
@@ -220,7 +212,7 @@ class Updates:
             parameter.grad.fill(0)
         if not (math.isfinite(loss) and np.isfinite(grads).all()):
             self._refuse(loss, x, place)
-        is_around = self._frozen and self._step is not self._usual_step
+        is_around = self._frozen and steps_by_parts(self.optimizer)
         if is_around and grads.dot(grads) < self._most:
             self._step(values, grads)
             return
