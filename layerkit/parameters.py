@@ -325,7 +325,12 @@ def _counts(shape: Any) -> list[int]:
     parts = list(shape.values()) if isinstance(shape, Mapping) else list(shape)
     if any(isinstance(part, tuple | Mapping) for part in parts):
         return [n for part in parts for n in _counts(part)]
-    return [math.prod(1 if width is None else int(width) for width in parts)]
+    return [count_numbers(parts)]
+
+
+def count_numbers(shape: Sequence[int | None]) -> int:
+    """Count the numbers of an array of this shape, an axis that is open as 1 place."""
+    return math.prod(1 if width is None else int(width) for width in shape)
 
 
 def draw(parameter: Parameter, where: str, rng: np.random.Generator) -> Array:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
@@ -148,7 +149,7 @@ class MultiHeadAttention(Layer):
 
     def count_flops(self) -> int:
         """Count the products of each step with each other, too; see `Layer.count_flops`."""
-        n_steps = (self.input_shape or (None,))[0] or 1
+        n_steps = flat.count_numbers((self.input_shape or ())[:1])
         return super().count_flops() + 4 * n_steps**2 * self.n_in
 
     def compute_forward(
@@ -349,7 +350,7 @@ class CrossAttention(Join):
         """Count the products of each query with each key, too; see `Layer.count_flops`."""
         products = super().count_flops()
         (n_queries, _), (n_keys, _), *_ = self.input_shape  # type: ignore[misc]
-        return products + 4 * (n_queries or 1) * (n_keys or 1) * self.n_in
+        return products + 4 * flat.count_numbers((n_queries, n_keys)) * self.n_in
 
     def compute_forward(self, x: Any, *, training: bool) -> tuple[Array, Any]:
         """Compute q of x, k and v of the memory, attend by heads, and join these."""

@@ -6,7 +6,6 @@ state (parameters, the cache between forward and backward) and checks what goes 
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -254,7 +253,7 @@ class Layer(CheckedPasses, ABC):
             If the layer is not part of a model yet.
         """
         self._check_built("count_outputs")
-        own = math.prod(width or 1 for width in self.output_shape or ())
+        own = flat.count_numbers(self.output_shape or ())
         return own + sum(child.count_outputs() for child in self._children)
 
     def compute_statistics(self, batches: Iterable[Array]) -> None:

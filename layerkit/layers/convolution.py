@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
 from layerkit.activations import Activation, Identity
@@ -15,7 +16,7 @@ from layerkit.errors import StateError
 from layerkit.initializers import GlorotUniform, Initializer, Zeros
 from layerkit.layers.base import Layer, Workspace
 from layerkit.layers.correlation import Scratch, correlate, kernel_gradient, spread
-from layerkit.layers.windows import Sizes, Windows, padding_of, sizes_of
+from layerkit.layers.windows import Sizes, Windows, images_of, padding_of, sizes_of
 from layerkit.parameters import Parameter
 
 __all__ = ["Conv1D", "Conv2D"]
@@ -98,7 +99,7 @@ class Filters(Layer):
     def count_flops(self) -> int:
         """Count 2 for each number of the kernel at each place; see `Layer.count_flops`."""
         self._check_built("count_flops")
-        return 2 * self.kernel.size * math.prod(n or 1 for n in (self.output_shape or ())[:-1])
+        return 2 * self.kernel.size * flat.count_numbers((self.output_shape or ())[:-1])
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y = f(z), z the products with the bias."""
@@ -109,7 +110,7 @@ class Filters(Layer):
             room = self.workspace(len(x), _Room)
             room.fit(shape, self.activation, self.dtype)
         z = np.empty((math.prod(shape[:-1]), shape[-1]), x.dtype) if room is None else room.z
-        self.compute_products(_images(x), z, Scratch() if room is None else room.scratch)
+        self.compute_products(images_of(x), z, Scratch() if room is None else room.scratch)
         if self.use_bias:
             # The bias once for each place of a line: short loops cost more than numbers do.
             lines = z.reshape(-1, shape[-2] * shape[-1])
@@ -139,16 +140,11 @@ class Filters(Layer):
         dx = np.empty(x.shape, x.dtype) if need_dx else None
         scratch = Scratch() if room is None else room.scratch
         of_kernel = not skip_frozen or self.kernel.trainable
-        to = None if dx is None else _images(dx)
-        self.compute_gradients(_images(x), dz, to, scratch, of_kernel=of_kernel)
+        to = None if dx is None else images_of(dx)
+        self.compute_gradients(images_of(x), dz, to, scratch, of_kernel=of_kernel)
         if room is not None:
             room.in_use = False
         return dx
-
-
-def _images(x: Array) -> Array:
-    """Return series as images of one row, and images as they are."""
-    return x if x.ndim == 4 else x[:, None]
 
 
 class _Room(Workspace):

@@ -1,10 +1,10 @@
 """`Dense`: every input connected with every unit."""
 
-import math
 from typing import Any
 
 import numpy as np
 
+from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
 from layerkit.activations import Activation, Identity
@@ -111,8 +111,7 @@ class Dense(Layer):
     def count_flops(self) -> int:
         """Count 2 · n_in · n_out for each place; see `Layer.count_flops`."""
         self._check_built("count_flops")
-        n_places = math.prod(width or 1 for width in (self.input_shape or ())[:-1])
-        return 2 * self.n_in * self.n_out * n_places
+        return 2 * self.n_out * flat.count_numbers(self.input_shape or ())
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Compute y = f(x · kernel + bias)."""

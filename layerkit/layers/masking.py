@@ -11,7 +11,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer
 from layerkit.layers.joins import Join
-from layerkit.layers.passes import go_back
+from layerkit.layers.passes import go_back, go_forth
 
 __all__ = ["Masked"]
 
@@ -86,9 +86,7 @@ class Masked(Join):
     def compute_forward(self, x: Any, *, training: bool) -> tuple[Array, Any]:
         """Hand x and the mask to the layer."""
         check_mask("Masked.compute_forward", x[1], x[0].shape[:2])
-        layer: Any = self.layer
-        y, cache = layer.compute_forward(x[0], training=training, mask=x[1])
-        return y, cache
+        return go_forth(self.layer, x[0], training=training, mask=x[1])
 
     def compute_backward(
         self, dy: Array, cache: Any, *, need_dx: bool = True, skip_frozen: bool = False

@@ -13,7 +13,7 @@ from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 from layerkit.layers.base import Layer, Workspace
 from layerkit.layers.correlation import Scratch
-from layerkit.layers.windows import Windows, padding_of, sizes_of
+from layerkit.layers.windows import Windows, images_of, padding_of, sizes_of
 
 __all__ = [
     "AveragePooling1D",
@@ -88,11 +88,6 @@ class Pooling(Layer):
         )
         covered = tuple(n * size for n, size in zip(counts, windows.size, strict=True))
         return (np.empty if is_apart and covered == lengths else np.zeros)(shape, dtype), is_apart
-
-
-def images_of(x: Array) -> Array:
-    """Return series as images of one row, and images as they are."""
-    return x if x.ndim == 4 else x[:, None]
 
 
 class MaxPooling(Pooling):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.numerics import ignoring
 from layerkit._support.validation import Array, Shape
@@ -176,7 +177,7 @@ class Recurrent(Layer):
     def count_flops(self) -> int:
         """Count 2 for each number of the two kernels at each step; see `Layer.count_flops`."""
         self._check_built("count_flops")
-        n_steps = (self.input_shape or (None,))[0] or 1
+        n_steps = flat.count_numbers((self.input_shape or ())[:1])
         return 2 * (self.kernel.size + self.recurrent_kernel.size) * n_steps
 
     def compute_forward(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from layerkit import parameters as flat
@@ -128,7 +126,7 @@ class Conv2DTranspose(Filters):
     def count_flops(self) -> int:
         """Count 2 for each number of the kernel at each place of x; see `Layer.count_flops`."""
         self._check_built("count_flops")
-        return 2 * self.kernel.size * math.prod(n or 1 for n in (self.input_shape or ())[:-1])
+        return 2 * self.kernel.size * flat.count_numbers((self.input_shape or ())[:-1])
 
     def n_places(self, where: str, argument: str, shape: Shape) -> Shape:
         """Return the lengths of the inner axes of the output."""

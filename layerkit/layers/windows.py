@@ -6,10 +6,10 @@ from typing import Any
 
 from layerkit import parameters as flat
 from layerkit._support import validation as check
-from layerkit._support.validation import Shape
+from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
 
-__all__ = ["Sizes", "Windows", "padding_of", "sizes_of"]
+__all__ = ["Sizes", "Windows", "images_of", "padding_of", "sizes_of"]
 
 Sizes = int | tuple[int, ...]
 
@@ -169,3 +169,8 @@ def _pair(sizes: Sizes, n_axes: int, of_one_row: int) -> tuple[int, int]:
         return (of_one_row if n_axes == 1 else sizes), sizes
     rows, columns = sizes
     return rows, columns
+
+
+def images_of(x: Array) -> Array:
+    """Return series as images of one row, and images as they are."""
+    return x if x.ndim == 4 else x[:, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from layerkit import parameters as flat
 from layerkit._support import validation as check
 from layerkit._support.validation import Array, Shape
 from layerkit.errors import ShapeError
@@ -285,7 +286,7 @@ class TimeDistributed(Layer):
 
     def count_flops(self) -> int:
         """Count those of the layer inside, for each step; see `Layer.count_flops`."""
-        return super().count_flops() * ((self.input_shape or (None,))[0] or 1)
+        return super().count_flops() * flat.count_numbers((self.input_shape or ())[:1])
 
     def compute_forward(self, x: Array, *, training: bool) -> tuple[Array, Any]:
         """Apply the layer to all steps at once."""
